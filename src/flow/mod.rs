@@ -1,0 +1,1 @@
+//! Floor 2: the steps of one event, one folder each, in order. A step never names a later one.

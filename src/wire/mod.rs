@@ -1,0 +1,3 @@
+//! Floor 1: codecs, bytes to values and back. No I/O, no clock, no state beyond a cursor.
+
+pub mod json;

@@ -1,4 +1,7 @@
 //! Floor 0: plain things that know no domain word, no I/O and no clock.
 
+pub mod bits;
 pub mod id;
+pub mod slab;
 pub mod time;
+pub mod timers;

@@ -1,4 +1,86 @@
-//! What shards say to each other.
+//! What shards say to each other. A lane from one shard to another keeps order and loses nothing; what a shard says to
+//! itself goes the same way.
 
-/// One message from a shard to another.
-pub enum Mail {}
+use crate::base::id::{ConnId, ShardId};
+use crate::base::slab::Id;
+use crate::flow::conn::ask::{Answer, Ask, Ticket};
+use crate::flow::encode::frame::{Frame, Variant};
+use crate::flow::fanout::pool::{PoolId, Subject};
+use crate::flow::feed::{Refused, SweepId, Write};
+use crate::flow::state::item::Item;
+use crate::flow::state::list::Change;
+use crate::wire::key::{Key, Pattern};
+use std::sync::Arc;
+
+/// One message from a shard to another. The lanes are lossless within a process, so nothing has to be said twice; a
+/// reader that must skip frames asks for the state again (`Join`).
+#[derive(Debug)]
+pub enum Mail {
+    /// The sender's clock has come this far; first in every batch.
+    Stamp(u64),
+    /// A question to an owner, from a connection of the sender.
+    Ask(Ticket, Ask),
+    /// The answer.
+    Answer(Ticket, Answer),
+    /// A connection of the sender wants the state of a subject, and its pool every change after that.
+    Join(Box<Join>),
+    /// The state; what comes for the pool behind this is the very next change. `None`: the connection has it already.
+    Joined(PoolId, ConnId, u32, Option<Frame>),
+    /// A pool of the sender is gone.
+    Leave(PoolId, Subject),
+    /// A frame for all members of a pool.
+    Frame(PoolId, Frame),
+    /// The sender has received and sent on this many bytes of frames.
+    Credit(usize),
+    /// A list of the sender wants the documents of a pattern, and every change after that.
+    Follow(Id, Pattern),
+    /// The documents.
+    Followed(Id, Vec<Arc<Item>>),
+    /// A list of the sender is gone.
+    Unfollow(Id, Pattern),
+    /// A document that a list follows has changed.
+    Moved(Id, Change),
+    /// The sender has done its part of a glob delete: these are gone, at these versions.
+    Swept(SweepId, Arc<[(Key, u64)]>),
+    /// Delete a document that a limited list has pushed out, if it still is at this version.
+    Evict(Key, u64),
+    /// A batch that concerns several owners, to the shard that runs such batches one after the other.
+    Batch(Ticket, Vec<Write>),
+    /// Your part of the batch under way: can it be done? Keep everything else waiting until `Decide`.
+    Prepare(Vec<Write>),
+    /// It can, or why not.
+    Prepared(Result<(), Refused>),
+    /// Do it, or forget it.
+    Decide(bool),
+    /// Done.
+    Decided,
+}
+
+/// A subscription on its way to an owner.
+#[derive(Debug)]
+pub struct Join {
+    /// The pool that wants the changes.
+    pub pool: PoolId,
+    /// What it is about.
+    pub subject: Subject,
+    /// In which variant.
+    pub variant: Variant,
+    /// The connection that wants the state.
+    pub conn: ConnId,
+    /// Tells this request from earlier ones of that connection.
+    pub ticket: u32,
+    /// The version that the connection has.
+    pub has: Option<u64>,
+}
+
+/// Where a list stands: its owner, and its name there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListRef {
+    /// The owner of the list.
+    pub shard: ShardId,
+    /// The list.
+    pub list: Id,
+}
+
+// mail lies in vectors by the thousand
+const _: () = assert!(size_of::<Mail>() <= 96);

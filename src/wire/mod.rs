@@ -1,3 +1,5 @@
 //! Floor 1: codecs, bytes to values and back. No I/O, no clock, no state beyond a cursor.
 
+pub mod feed;
 pub mod json;
+pub mod key;

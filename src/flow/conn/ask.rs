@@ -1,0 +1,57 @@
+//! What a connection asks of the owners, and what they answer.
+
+use crate::base::id::ConnId;
+use crate::flow::feed::{Done, Refused, Write};
+use crate::flow::state::item::Item;
+use crate::wire::key::{Key, Pattern};
+use std::sync::Arc;
+
+/// A question to an owner.
+#[derive(Debug)]
+pub enum Ask {
+    /// Do this.
+    Write(Write),
+    /// Do all of these or none; all are yours.
+    Batch(Vec<Write>),
+    /// The document of a key.
+    Get(Key),
+    /// Your documents that match.
+    List(Pattern),
+    /// All your keys.
+    Keys,
+    /// Your pools: what they are about and how many connections they have.
+    Pools,
+}
+
+/// The answer to a question.
+#[derive(Debug)]
+pub enum Answer {
+    /// To a write or a batch.
+    Wrote(Result<Done, Refused>),
+    /// To `Get`.
+    Item(Option<Arc<Item>>),
+    /// To `List`, in the order of keys.
+    Items(Vec<Arc<Item>>),
+    /// To `Keys`, in order.
+    Keys(Vec<Key>),
+    /// To `Pools`.
+    Pools(Vec<(Arc<str>, usize)>),
+}
+
+/// Whose question it was; travels with the question and comes back with the answer.
+#[derive(Debug)]
+pub struct Ticket {
+    /// The connection, on the shard that asked.
+    pub conn: ConnId,
+    /// What on that connection.
+    pub tag: Tag,
+}
+
+/// What a question was asked for.
+#[derive(Debug)]
+pub enum Tag {
+    /// The request that the connection waits for.
+    Request,
+    /// A line of the feed: its number, and the `id` of the reply if one is wanted.
+    Line(u64, Option<Box<str>>),
+}

@@ -1,0 +1,72 @@
+//! The request that is coming in on a connection.
+
+use crate::flow::conn::rest::Pending;
+use crate::wire::http::{BadRequest, Body, Head, MAX_HEAD, parse_head};
+
+/// A connection that speaks HTTP.
+#[derive(Debug, Default)]
+pub struct Http {
+    /// Bytes that belong to no request yet.
+    buf: Vec<u8>,
+    /// The request whose body is coming in.
+    incoming: Option<(Head, Body, Vec<u8>)>,
+    /// The request that waits for the owners' answers.
+    pub pending: Option<Pending>,
+}
+
+/// What has become of the bytes so far.
+#[derive(Debug)]
+pub enum Progress {
+    /// More is needed.
+    Partial,
+    /// The client waits for a `100 Continue` before it sends the body.
+    Continue,
+    /// A whole request.
+    Whole(Head, Vec<u8>),
+}
+
+impl Http {
+    /// Takes bytes in.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buf.extend_from_slice(bytes);
+    }
+
+    /// Whether nothing of a request is there.
+    pub fn is_idle(&self) -> bool {
+        self.buf.is_empty() && self.incoming.is_none() && self.pending.is_none()
+    }
+
+    /// Bytes that are held.
+    pub fn held(&self) -> usize {
+        self.buf.len()
+    }
+
+    /// What is left when the connection goes on to speak something else.
+    pub fn into_rest(self) -> Vec<u8> {
+        self.buf
+    }
+
+    /// The next request, as far as it is there.
+    pub fn poll(&mut self, max_body: usize) -> Result<Progress, BadRequest> {
+        if self.incoming.is_none() {
+            // blank lines before a request are to be ignored (RFC 9112, 2.2)
+            let blank = self.buf.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+            self.buf.drain(..blank);
+            let Some((head, len)) = parse_head(&self.buf, MAX_HEAD)? else { return Ok(Progress::Partial) };
+            self.buf.drain(..len);
+            let body = Body::new(head.framing, max_body)?;
+            let waits = head.expects_continue();
+            self.incoming = Some((head, body, Vec::new()));
+            if waits && self.buf.is_empty() {
+                return Ok(Progress::Continue);
+            }
+        }
+        let Some((_, body, content)) = &mut self.incoming else { return Ok(Progress::Partial) };
+        let fed = body.feed(&self.buf, content)?;
+        self.buf.drain(..fed.used);
+        match self.incoming.take_if(|_| fed.done) {
+            Some((head, _, content)) => Ok(Progress::Whole(head, content)),
+            None => Ok(Progress::Partial),
+        }
+    }
+}

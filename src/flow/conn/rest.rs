@@ -1,0 +1,324 @@
+//! The ooo dialect over HTTP: from a request to what it asks for, and from the answers to the response.
+
+use crate::flow::conn::ask::{Answer, Ask};
+use crate::flow::fanout::pool::Subject;
+use crate::flow::feed::{Done, Refused, Write};
+use crate::flow::limits::{Access, Limits};
+use crate::flow::state::item::Item;
+use crate::wire::http::{BadRequest, Field, Head, Method, Response, upgrade};
+use crate::wire::json::{Fault, Json, JsonError, write_string};
+use crate::wire::key::{Key, Name, Pattern};
+use crate::wire::url;
+use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+/// What a request comes to.
+#[derive(Debug)]
+pub enum Call {
+    /// The answer is known.
+    Respond(Response<'static>),
+    /// The owner of this key is to be asked.
+    Ask(Key, Ask, Want),
+    /// A new item under this pattern; its key is still to be made.
+    Push(Pattern, Json),
+    /// Delete everything that matches; all owners are to be asked.
+    Sweep(Pattern),
+    /// All owners are to be asked.
+    Gather(Want),
+    /// A WebSocket on this subject, whose handshake is answered by these bytes; the version that the client has.
+    Follow(Subject, Vec<u8>, Option<u64>),
+    /// A WebSocket of the hub, whose handshake is answered by these bytes.
+    Hub(Vec<u8>),
+}
+
+/// What the answers are for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// The key of a written document.
+    Index(String),
+    /// That it is gone.
+    Gone,
+    /// One item.
+    Item,
+    /// All items that match, newest first.
+    Items(Pattern),
+    /// All keys, as the JavaScript client asks for them.
+    AllKeys,
+    /// One page of keys.
+    Keys { page: usize, limit: usize, filter: String },
+    /// The pools.
+    Pools,
+}
+
+/// A request that waits for answers.
+#[derive(Debug)]
+pub struct Pending {
+    /// Its head, which decides how the response is dressed.
+    pub head: Head,
+    want: Want,
+    left: u16,
+    items: Vec<Arc<Item>>,
+    keys: Vec<Key>,
+    pools: Vec<(Arc<str>, usize)>,
+}
+
+const NO_PAGE: &str = "404 page not found\n";
+const KEY_INVALID: &str = "ooo: key is not valid";
+const NO_WRITE: &str = "writing is not allowed here without a token; the operator can allow it with --anonymous write";
+const NO_READ: &str = "reading is not allowed here without a token; the operator can allow it with --anonymous read";
+
+fn refuse(status: u16, text: &'static str) -> Call {
+    Call::Respond(Response::text(status, text))
+}
+
+/// Reads a request. It is the caller's to add the headers that every response has (`dress`).
+pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
+    if let Some(response) = limits.origins.preflight(head) {
+        return Call::Respond(response);
+    }
+    let needs = match head.method {
+        Method::Get | Method::Head => Access::Read,
+        Method::Post | Method::Patch | Method::Delete => Access::Write,
+        Method::Put | Method::Options | Method::Other => return refuse(404, NO_PAGE),
+    };
+    if access < needs {
+        return refuse(403, if needs == Access::Write { NO_WRITE } else { NO_READ });
+    }
+    let Ok(path) = url::decode_path(&head.path) else { return refuse(404, NO_PAGE) };
+    let name = path.strip_prefix('/').unwrap_or(&path);
+    if head.wants_websocket() {
+        return follow(head, name, limits);
+    }
+    if name.is_empty() {
+        return if needs == Access::Read { root(head, limits) } else { refuse(404, NO_PAGE) };
+    }
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"*/-_.".contains(&b);
+    if !name.bytes().all(allowed) || name.split('/').next() == Some("_") || name == "sse" {
+        return refuse(404, NO_PAGE);
+    }
+    if name == "ws" {
+        return refuse(426, "this is the hub's door: connect with a WebSocket");
+    }
+    match head.method {
+        Method::Post => post(name, body),
+        Method::Patch => patch(name, body),
+        method => match (Name::parse(name), method) {
+            (Err(_), _) => refuse(400, KEY_INVALID),
+            (Ok(Name::Key(key)), Method::Delete) => Call::Ask(key.clone(), Ask::Write(Write::Del(key)), Want::Gone),
+            (Ok(Name::Key(key)), _) => Call::Ask(key.clone(), Ask::Get(key), Want::Item),
+            (Ok(Name::Pattern(pattern)), Method::Delete) => Call::Sweep(pattern),
+            (Ok(Name::Pattern(pattern)), _) => Call::Gather(Want::Items(pattern)),
+        },
+    }
+}
+
+fn post(name: &str, body: &[u8]) -> Call {
+    let stars = name.matches('*').count();
+    let name = match Name::parse(name) {
+        Err(_) => return refuse(400, KEY_INVALID),
+        Ok(_) if stars > 1 => return refuse(400, "key: contains more than one glob pattern"),
+        Ok(Name::Pattern(pattern)) if pattern.push("0").is_none() => {
+            return refuse(400, "key: glob pattern must be at the end of the path");
+        }
+        Ok(name) => name,
+    };
+    match (json(body), name) {
+        (Err(response), _) => Call::Respond(response),
+        (Ok(value), Name::Pattern(pattern)) => Call::Push(pattern, value),
+        (Ok(value), Name::Key(key)) => {
+            let want = Want::Index(key.index().to_owned());
+            Call::Ask(key.clone(), Ask::Write(Write::Set(key, value)), want)
+        }
+    }
+}
+
+fn patch(name: &str, body: &[u8]) -> Call {
+    let key = match Name::parse(name) {
+        Err(_) => return refuse(400, KEY_INVALID),
+        Ok(Name::Pattern(_)) => return refuse(400, "ooo: glob pattern not allowed for this operation"),
+        Ok(Name::Key(key)) => key,
+    };
+    match json(body) {
+        Err(response) => Call::Respond(response),
+        Ok(value) => {
+            let want = Want::Index(key.index().to_owned());
+            Call::Ask(key.clone(), Ask::Write(Write::Merge(key, value)), want)
+        }
+    }
+}
+
+/// The first value of a body; what stands behind it is ignored, as the seed does.
+fn json(body: &[u8]) -> Result<Json, Response<'static>> {
+    let why = match Json::parse_prefix(body) {
+        Ok((value, _)) => return Ok(value),
+        Err(JsonError { byte: None, .. }) if body.trim_ascii().is_empty() => "EOF".to_owned(),
+        Err(JsonError { fault: Fault::Literal(word), byte: Some(byte), .. }) => {
+            format!("json: invalid character {} as {word}", byte as char)
+        }
+        Err(error) => format!("json: {error}"),
+    };
+    Err(Response::new(400).body("text/plain; charset=utf-8", why.into_bytes()))
+}
+
+fn follow(head: &Head, name: &str, limits: &Limits) -> Call {
+    let handshake = match upgrade(head) {
+        Ok(handshake) => handshake,
+        Err(bad) => return Call::Respond(BadRequest::response(bad)),
+    };
+    if !limits.origins.origin_allowed(head) {
+        return refuse(403, "this origin is not allowed; the operator can allow it with --origins");
+    }
+    let bearer = handshake.protocols().find(|p| *p == "bearer" || *p == "fanfare.v1");
+    let hello = handshake.response(bearer, &[]);
+    let subject = match Name::parse(name) {
+        _ if name.is_empty() => Subject::Clock,
+        _ if name == "ws" || name.starts_with("ws/") => return Call::Hub(hello),
+        Err(_) => return refuse(400, KEY_INVALID),
+        Ok(Name::Key(key)) => Subject::Key(key),
+        Ok(Name::Pattern(pattern)) => Subject::List(pattern),
+    };
+    let has = parameter(head, "v").and_then(|v| u64::from_str_radix(&v, 16).ok());
+    Call::Follow(subject, hello, has)
+}
+
+fn parameter<'a>(head: &'a Head, name: &str) -> Option<Cow<'a, str>> {
+    let query = url::query(head.query.as_deref().unwrap_or_default());
+    query.flatten().find(|(n, _)| n == name).map(|(_, value)| value)
+}
+
+fn root(head: &Head, limits: &Limits) -> Call {
+    let number = |name, or: usize| parameter(head, name).and_then(|v| v.parse().ok()).filter(|n| *n > 0).unwrap_or(or);
+    match parameter(head, "api").as_deref() {
+        Some("keys") => Call::Gather(Want::Keys {
+            page: number("page", 1),
+            limit: number("limit", 50).min(500),
+            filter: parameter(head, "filter").unwrap_or_default().into_owned(),
+        }),
+        Some("state") => Call::Gather(Want::Pools),
+        Some(_) => refuse(404, NO_PAGE),
+        None if head.list(Field::Accept).any(|a| a.starts_with("text/html")) => {
+            Call::Respond(Response::new(200).body("text/html; charset=utf-8", limits.page.as_bytes()))
+        }
+        None => Call::Gather(Want::AllKeys),
+    }
+}
+
+impl Want {
+    /// What each owner is to be asked.
+    pub fn ask(&self) -> Ask {
+        match self {
+            Want::Items(pattern) => Ask::List(pattern.clone()),
+            Want::Pools => Ask::Pools,
+            _ => Ask::Keys,
+        }
+    }
+}
+
+impl Pending {
+    /// A request that waits for `left` answers.
+    pub fn new(head: Head, want: Want, left: u16) -> Pending {
+        Pending { head, want, left, items: Vec::new(), keys: Vec::new(), pools: Vec::new() }
+    }
+
+    /// Takes one answer in; the response, once it was the last.
+    pub fn answer(&mut self, answer: Answer, limits: &Limits) -> Option<Response<'static>> {
+        self.left -= 1;
+        match answer {
+            Answer::Items(items) => self.items.extend(items),
+            Answer::Keys(keys) => self.keys.extend(keys),
+            Answer::Pools(pools) => self.pools.extend(pools),
+            Answer::Item(None) => return Some(Response::text(404, "ooo: empty key")),
+            Answer::Item(Some(item)) => return Some(json_body(item.text().as_bytes().to_vec())),
+            Answer::Wrote(Err(refused)) => return Some(refusal(&refused, &self.want)),
+            Answer::Wrote(Ok(Done::Document(..) | Done::Swept(_) | Done::Channel(..) | Done::Batch)) => {}
+        }
+        (self.left == 0).then(|| self.respond(limits))
+    }
+
+    fn respond(&mut self, limits: &Limits) -> Response<'static> {
+        let mut out = Vec::new();
+        match &self.want {
+            Want::Gone => return Response::new(204),
+            Want::Item => return Response::text(404, "ooo: empty key"),
+            Want::Index(index) => {
+                out.extend_from_slice(br#"{"index":"#);
+                write_string(index, &mut out);
+                out.push(b'}');
+            }
+            Want::Items(pattern) => {
+                self.items.sort_unstable_by_key(|item| Reverse(item.created));
+                self.items.truncate(limits.list_limit(pattern.as_str()).unwrap_or(usize::MAX));
+                array(&self.items, &mut out, |item, out| out.extend_from_slice(item.text().as_bytes()));
+            }
+            Want::AllKeys => {
+                self.keys.sort_unstable();
+                out.extend_from_slice(br#"{"keys":"#);
+                array(&self.keys, &mut out, |key, out| write_string(key.as_str(), out));
+                out.push(b'}');
+            }
+            Want::Keys { page, limit, filter } => keys_page(&mut self.keys, *page, *limit, filter, &mut out),
+            Want::Pools => pools(&mut self.pools, &mut out),
+        }
+        json_body(out)
+    }
+}
+
+fn json_body(body: Vec<u8>) -> Response<'static> {
+    Response::new(200).body("application/json", body)
+}
+
+fn refusal(refused: &Refused, want: &Want) -> Response<'static> {
+    match (refused, want) {
+        (Refused::NotFound(_), Want::Gone) => Response::text(404, "storage: not found"),
+        (Refused::NotFound(_), _) => Response::text(404, "ooo: not found"),
+        (other, _) => Response::new(400).body("text/plain; charset=utf-8", other.to_string().into_bytes()),
+    }
+}
+
+fn array<T>(values: &[T], out: &mut Vec<u8>, write: impl Fn(&T, &mut Vec<u8>)) {
+    out.push(b'[');
+    for (i, value) in values.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        write(value, out);
+    }
+    out.push(b']');
+}
+
+fn keys_page(keys: &mut Vec<Key>, page: usize, limit: usize, filter: &str, out: &mut Vec<u8>) {
+    let wanted = filter.to_lowercase();
+    keys.retain(|key| key.as_str().to_lowercase().contains(&wanted));
+    keys.sort_by_cached_key(|key| key.as_str().to_lowercase());
+    let from = (page - 1).saturating_mul(limit).min(keys.len());
+    out.extend_from_slice(br#"{"keys":"#);
+    array(&keys[from..(from + limit).min(keys.len())], out, |key, out| write_string(key.as_str(), out));
+    out.extend_from_slice(format!(r#","total":{},"page":{page},"limit":{limit},"filter":"#, keys.len()).as_bytes());
+    write_string(filter, out);
+    out.extend_from_slice(b"}\n");
+}
+
+fn pools(pools: &mut Vec<(Arc<str>, usize)>, out: &mut Vec<u8>) {
+    // one pool has a part on every shard
+    pools.sort_unstable();
+    pools.dedup_by(|next, kept| {
+        let same = next.0 == kept.0;
+        kept.1 += if same { next.1 } else { 0 };
+        same
+    });
+    out.extend_from_slice(br#"{"pools":"#);
+    array(pools, out, |(name, connections), out| {
+        out.extend_from_slice(br#"{"key":"#);
+        write_string(name, out);
+        out.extend_from_slice(format!(r#","connections":{connections}}}"#).as_bytes());
+    });
+    let total: usize = pools.iter().map(|(_, n)| n).sum();
+    out.extend_from_slice(format!(r#","totalConnections":{total}}}"#).as_bytes());
+    out.push(b'\n');
+}
+
+/// What every response to this request has.
+pub fn dress(response: Response<'static>, head: &Head, limits: &Limits) -> Response<'static> {
+    response.headers(limits.origins.headers(head)).answering(head)
+}

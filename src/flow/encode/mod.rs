@@ -1,0 +1,5 @@
+//! From a change to the bytes of a frame: once per change and variant, never per subscriber.
+
+pub mod frame;
+pub mod hub;
+pub mod ooo;

@@ -1,0 +1,126 @@
+//! The ooo envelope: `{"snapshot":bool,"version":"hex","data":...}` in a binary message.
+
+use crate::flow::encode::frame::Encoder;
+use crate::flow::encode::frame::Frame;
+use crate::flow::limits::PatchMode;
+use crate::flow::state::diff::Patch;
+use crate::flow::state::item::Item;
+use crate::flow::state::list::{List, Step};
+use crate::wire::ws::Kind;
+use std::io::Write;
+
+/// The item of a key that has no document.
+pub const EMPTY_ITEM: &str = r#"{"created":0,"updated":0,"index":"","data":{}}"#;
+/// What an operation with a whole value costs beside path and value.
+const OP_COST: usize = r#"{"op":"replace","path":"","value":},"#.len();
+
+fn envelope(snapshot: bool, version: u64, out: &mut Vec<u8>) {
+    write!(out, r#"{{"snapshot":{snapshot},"version":"{version:x}","data":"#).expect("a Vec takes all");
+}
+
+/// The state of a key: its item, or the empty one.
+pub fn item(encoder: &mut Encoder, version: u64, item: Option<&Item>) -> Frame {
+    encoder.message(Kind::Binary, |out| {
+        envelope(true, version, out);
+        out.extend_from_slice(item.map_or(EMPTY_ITEM, Item::text).as_bytes());
+        out.push(b'}');
+    })
+}
+
+/// A change of a key's item. `patch` says how the value changed, if it was there before and after.
+pub fn item_change(encoder: &mut Encoder, mode: PatchMode, version: u64, new: Option<&Item>, patch: Option<&Patch>) -> Frame {
+    let text = new.map_or(EMPTY_ITEM, Item::text);
+    let ops = new.zip(patch).map(|(new, patch)| (new.updated, patch)).filter(|(_, patch)| {
+        let len = OP_COST + "/updated".len() + 20 + patch.text_len("/data".len());
+        mode == PatchMode::Always || len <= text.len()
+    });
+    match (mode, ops) {
+        (PatchMode::Never, _) | (PatchMode::Auto, None) => item(encoder, version, new),
+        (_, ops) => encoder.message(Kind::Binary, |out| {
+            envelope(false, version, out);
+            match ops {
+                Some((updated, patch)) => {
+                    write!(out, r#"[{{"op":"replace","path":"/updated","value":{updated}}}"#).expect("a Vec takes all");
+                    if !patch.is_empty() {
+                        out.push(b',');
+                        patch.write("/data", out);
+                    }
+                    out.push(b']');
+                }
+                None => write!(out, r#"[{{"op":"replace","path":"","value":{text}}}]"#).expect("a Vec takes all"),
+            }
+            out.push(b'}');
+        }),
+    }
+}
+
+/// The whole list, newest first.
+pub fn list(encoder: &mut Encoder, list: &List) -> Frame {
+    encoder.message(Kind::Binary, |out| {
+        out.reserve(list.text_len() + 80);
+        envelope(true, list.version, out);
+        out.push(b'[');
+        for (i, item) in list.newest_first().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(item.text().as_bytes());
+        }
+        out.extend_from_slice(b"]}");
+    })
+}
+
+/// A change of a list; `list` stands already as after the steps.
+pub fn list_change(encoder: &mut Encoder, mode: PatchMode, list_now: &List, steps: &[Step]) -> Frame {
+    let long = || steps.iter().map(step_len).sum::<usize>() > list_now.text_len();
+    if mode == PatchMode::Never || (mode == PatchMode::Auto && long()) {
+        return list(encoder, list_now);
+    }
+    encoder.message(Kind::Binary, |out| {
+        envelope(false, list_now.version, out);
+        out.push(b'[');
+        for (i, step) in steps.iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            write_step(step, out);
+        }
+        out.extend_from_slice(b"]}");
+    })
+}
+
+/// A little more than the step's text will be.
+fn step_len(step: &Step) -> usize {
+    const POSITION: usize = 8;
+    match step {
+        Step::Remove(_) => OP_COST + POSITION,
+        Step::Add(_, item) | Step::Change(_, item, None) => OP_COST + POSITION + item.text().len(),
+        Step::Change(_, item, Some(patch)) => (OP_COST + POSITION + item.text().len()).min(fields_len(patch)),
+    }
+}
+
+fn fields_len(patch: &Patch) -> usize {
+    OP_COST + "/12345678/updated".len() + 20 + patch.text_len("/12345678/data".len())
+}
+
+fn write_step(step: &Step, out: &mut Vec<u8>) {
+    match step {
+        Step::Add(at, item) => write!(out, r#"{{"op":"add","path":"/{at}","value":{}}}"#, item.text()),
+        Step::Remove(at) => write!(out, r#"{{"op":"remove","path":"/{at}"}}"#),
+        Step::Change(at, item, Some(patch)) if fields_len(patch) <= OP_COST + 8 + item.text().len() => {
+            write!(out, r#"{{"op":"replace","path":"/{at}/updated","value":{}}}"#, item.updated).expect("a Vec takes all");
+            if !patch.is_empty() {
+                out.push(b',');
+                patch.write(&format!("/{at}/data"), out);
+            }
+            Ok(())
+        }
+        Step::Change(at, item, _) => write!(out, r#"{{"op":"replace","path":"/{at}","value":{}}}"#, item.text()),
+    }
+    .expect("a Vec takes all");
+}
+
+/// One tick of the clock: decimal nanoseconds, no JSON.
+pub fn clock(encoder: &mut Encoder, wall: u64) -> Frame {
+    encoder.message(Kind::Binary, |out| write!(out, "{wall}").expect("a Vec takes all"))
+}

@@ -1,0 +1,435 @@
+//! Who gets what, and the sending of it.
+//!
+//! Frames for a pool gather until the plan under way is done; then they are joined to one run of shared bytes, and the
+//! next plan holds one entry per member. It is carried out in slices, so that a broadcast to ten thousand sockets does
+//! not keep anyone else waiting. What one connection alone is due (replies, snapshots, pongs) waits in its queue and
+//! leaves before the plan goes on. Only a socket that refuses bytes ever costs memory or a count.
+
+use crate::base::bits::Bits;
+use crate::flow::encode::frame::Frame;
+use crate::flow::fanout::pool::{Member, PoolId, Pools};
+use crate::flow::fanout::queue::Queue;
+use crate::flow::fanout::sockets::{Came, Due, Parts, Short, Sockets};
+use std::collections::VecDeque;
+
+/// How many sends one slice holds: about 2 ms of kernel time.
+const SLICE: usize = 512;
+/// How many waiting frames of one connection leave in one send.
+const RUNS: usize = 64;
+/// The run of an entry that has been taken back.
+const VOID: u32 = u32::MAX;
+
+/// What sending has brought to light about one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its socket is full: watch for when it is writable.
+    Blocked(u32),
+    /// It was full and has taken everything since.
+    Drained(u32),
+    /// Its queue would grow over the budget: what the pool had for it was left out.
+    Behind(u32, PoolId),
+    /// Its socket is broken.
+    Broken(u32),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    slot: u32,
+    generation: u32,
+    run: u32,
+}
+
+#[derive(Debug, Default)]
+struct Plan {
+    entries: Vec<Entry>,
+    next: usize,
+    /// Second and further entries of connections that are in several pools.
+    extras: Vec<Entry>,
+    runs: Vec<(Frame, PoolId)>,
+}
+
+impl Plan {
+    fn is_done(&self) -> bool {
+        self.next == self.entries.len()
+    }
+
+    fn extras_of(&self, slot: u32) -> &[Entry] {
+        let from = self.extras.partition_point(|e| e.slot < slot);
+        let len = self.extras[from..].partition_point(|e| e.slot == slot);
+        &self.extras[from..from + len]
+    }
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    /// Rises when the slot changes hands: entries of the one before are void.
+    generation: u32,
+    queue: Option<Box<Queue>>,
+}
+
+/// The sending side of a shard.
+#[derive(Debug)]
+pub struct Fanout {
+    /// Who is in which pool.
+    pub pools: Pools,
+    budget: usize,
+    places: Vec<Place>,
+    /// Sockets that refused bytes and have not been writable since.
+    blocked: Bits,
+    /// Connections that were blocked and have not caught up since.
+    slow: Bits,
+    /// Connections with an entry in the plan that is not sent yet.
+    due: Bits,
+    /// The same for the plan to come.
+    due_next: Bits,
+    /// Connections with something in their queue that may leave.
+    ready: VecDeque<u32>,
+    listed: Bits,
+    /// Connections whose queue waits for the plan to end.
+    deferred: Vec<u32>,
+    touched: Vec<PoolId>,
+    backlog: usize,
+    plan: Plan,
+    next: Plan,
+    short: Vec<Short>,
+}
+
+impl Fanout {
+    /// `budget`: the bytes that may wait for one connection.
+    pub fn new(budget: usize) -> Fanout {
+        Fanout {
+            pools: Pools::default(),
+            budget,
+            places: Vec::new(),
+            blocked: Bits::default(),
+            slow: Bits::default(),
+            due: Bits::default(),
+            due_next: Bits::default(),
+            ready: VecDeque::new(),
+            listed: Bits::default(),
+            deferred: Vec::new(),
+            touched: Vec::new(),
+            backlog: 0,
+            plan: Plan::default(),
+            next: Plan::default(),
+            short: Vec::new(),
+        }
+    }
+
+    /// Bytes of frames that wait for the plan under way to end, each counted once however many want it.
+    pub fn backlog(&self) -> usize {
+        self.backlog
+    }
+
+    /// Bytes that wait for this connection alone.
+    pub fn queued(&self, slot: u32) -> usize {
+        self.places.get(slot as usize).and_then(|p| p.queue.as_ref()).map_or(0, |q| q.bytes())
+    }
+
+    /// A new connection has the slot.
+    pub fn open(&mut self, slot: u32) {
+        if slot as usize >= self.places.len() {
+            self.places.resize_with(slot as usize + 1, Place::default);
+        }
+        debug_assert!(self.places[slot as usize].queue.is_none());
+    }
+
+    /// The connection is gone; it is in no pool any more.
+    pub fn forget(&mut self, slot: u32) {
+        let place = &mut self.places[slot as usize];
+        place.generation = place.generation.wrapping_add(1);
+        place.queue = None;
+        for bits in [&mut self.blocked, &mut self.slow, &mut self.due, &mut self.due_next] {
+            bits.remove(slot);
+        }
+    }
+
+    /// Puts a connection into a pool; it gets what is delivered from now on. Returns its place there.
+    pub fn join(&mut self, id: PoolId, member: Member) -> u32 {
+        self.seal(id);
+        let members = &mut self.pools.get_mut(id).expect("joined by name").members;
+        members.push(member);
+        members.len() as u32 - 1
+    }
+
+    /// Takes a connection out of a pool; what was planned for it and is not under way is taken back, so that it never
+    /// arrives behind the state of a later subscription. Returns the member that has its place now.
+    pub fn leave(&mut self, id: PoolId, place: u32) -> Option<Member> {
+        self.seal(id);
+        let members = &mut self.pools.get_mut(id).expect("left by name").members;
+        let slot = members.swap_remove(place as usize).slot;
+        if self.due_next.contains(slot) {
+            let Plan { entries, extras, runs, .. } = &mut self.next;
+            let mine = |e: &&mut Entry| e.slot == slot && e.run != VOID && runs[e.run as usize].1 == id;
+            entries.iter_mut().chain(extras).filter(mine).for_each(|e| e.run = VOID);
+        }
+        self.pools.get(id).expect("left by name").members.get(place as usize).copied()
+    }
+
+    /// A frame for every member.
+    pub fn deliver(&mut self, id: PoolId, frame: Frame) {
+        let Some(pool) = self.pools.get_mut(id) else { return };
+        if pool.members.is_empty() {
+            return;
+        }
+        if pool.frames.is_empty() {
+            self.touched.push(id);
+        }
+        self.backlog += frame.len();
+        pool.frames.push(frame);
+    }
+
+    /// A frame for one connection. False if the connection is full to its budget; the frame is then left out.
+    #[must_use]
+    pub fn direct(&mut self, slot: u32, frame: Frame) -> bool {
+        let queue = self.places[slot as usize].queue.get_or_insert_default();
+        if self.blocked.contains(slot) {
+            if !queue.takes(frame.len(), self.budget) {
+                return false;
+            }
+            queue.push(frame);
+            return true;
+        }
+        queue.push(frame);
+        if self.due.contains(slot) {
+            self.deferred.push(slot);
+        } else if self.listed.insert(slot) {
+            self.ready.push_back(slot);
+        }
+        true
+    }
+
+    /// The socket takes bytes again.
+    pub fn writable(&mut self, slot: u32) {
+        if self.blocked.remove(slot) && self.listed.insert(slot) {
+            self.ready.push_back(slot);
+        }
+    }
+
+    /// Sends one slice. True if more is due at once.
+    pub fn flush(&mut self, sockets: &mut impl Sockets, outcomes: &mut Vec<Outcome>) -> bool {
+        self.send_queues(sockets, outcomes);
+        if self.plan.is_done() && self.ready.is_empty() {
+            self.start_plan();
+        }
+        self.send_slice(sockets, outcomes);
+        !self.ready.is_empty() || !self.plan.is_done() || !self.touched.is_empty() || !self.next.entries.is_empty()
+    }
+
+    /// Joins what is due to the pool's members as they are now to one run, and plans it.
+    fn seal(&mut self, id: PoolId) {
+        let Some(pool) = self.pools.get_mut(id).filter(|p| !p.frames.is_empty()) else { return };
+        let run = match &pool.frames[..] {
+            [one] => one.clone(),
+            many => Frame::from(many.concat()),
+        };
+        pool.frames.clear();
+        let index = self.next.runs.len() as u32;
+        self.next.runs.push((run, id));
+        for member in &pool.members {
+            let generation = self.places[member.slot as usize].generation;
+            let entry = Entry { slot: member.slot, generation, run: index };
+            let first = self.due_next.insert(member.slot);
+            if first { &mut self.next.entries } else { &mut self.next.extras }.push(entry);
+        }
+    }
+
+    fn start_plan(&mut self) {
+        let mut touched = std::mem::take(&mut self.touched);
+        for id in touched.drain(..) {
+            self.seal(id);
+        }
+        self.touched = touched;
+        self.backlog = 0;
+        std::mem::swap(&mut self.plan, &mut self.next);
+        std::mem::swap(&mut self.due, &mut self.due_next);
+        // stable: the runs of one connection stay in the order in which they came
+        self.plan.extras.sort_by_key(|e| e.slot);
+        self.plan.next = 0;
+        self.next.entries.clear();
+        self.next.extras.clear();
+        self.next.runs.clear();
+    }
+
+    fn send_queues(&mut self, sockets: &mut impl Sockets, outcomes: &mut Vec<Outcome>) {
+        if self.ready.is_empty() {
+            return;
+        }
+        let mut slots = Vec::with_capacity(self.ready.len().min(SLICE));
+        let mut runs: Vec<&[u8]> = Vec::with_capacity(slots.capacity());
+        while slots.len() < SLICE
+            && let Some(slot) = self.ready.pop_front()
+        {
+            self.listed.remove(slot);
+            let Some(queue) = &self.places[slot as usize].queue else { continue };
+            if !self.blocked.contains(slot) && !queue.is_empty() {
+                runs.extend(queue.runs(RUNS));
+                slots.push((slot, runs.len()));
+            }
+        }
+        let mut from = 0;
+        let due = |&(slot, end): &(u32, usize)| {
+            let parts = &runs[from..end];
+            from = end;
+            Due { slot, bytes: if let [one] = parts { Parts::One(one) } else { Parts::Many(parts) } }
+        };
+        let batch: Vec<Due<'_>> = slots.iter().map(due).collect();
+        self.short.clear();
+        sockets.send(&batch, &mut self.short);
+        let lens: Vec<usize> = batch.iter().map(|d| len(&d.bytes)).collect();
+        let mut short = self.short.iter().peekable();
+        for (i, (&(slot, _), &len)) in slots.iter().zip(&lens).enumerate() {
+            let queue = self.places[slot as usize].queue.as_mut().expect("it was just read");
+            match short.next_if(|s| s.index as usize == i).map(|s| s.came) {
+                Some(Came::Broken) => outcomes.push(Outcome::Broken(slot)),
+                Some(Came::Part(n)) => {
+                    queue.advance(n);
+                    self.blocked.insert(slot);
+                    self.slow.insert(slot);
+                    outcomes.push(Outcome::Blocked(slot));
+                }
+                None => {
+                    queue.advance(len);
+                    if !queue.is_empty() {
+                        self.listed.insert(slot);
+                        self.ready.push_back(slot);
+                        continue;
+                    }
+                    self.places[slot as usize].queue = None;
+                    if self.slow.remove(slot) {
+                        outcomes.push(Outcome::Drained(slot));
+                    }
+                }
+            }
+        }
+    }
+
+    fn send_slice(&mut self, sockets: &mut impl Sockets, outcomes: &mut Vec<Outcome>) {
+        if self.plan.is_done() {
+            return;
+        }
+        let from = self.plan.next;
+        self.plan.next = (from + SLICE).min(self.plan.entries.len());
+        let plan = std::mem::take(&mut self.plan);
+        let slice = &plan.entries[from..plan.next];
+        let mut batch = Vec::with_capacity(slice.len());
+        let mut sent = Vec::with_capacity(slice.len());
+        let doubles = self.doubles(&plan, slice);
+        let mut next_double = doubles.iter();
+        for entry in slice {
+            if self.places[entry.slot as usize].generation != entry.generation || !self.due.remove(entry.slot) {
+                continue;
+            }
+            if entry.run == VOID && plan.extras_of(entry.slot).is_empty() {
+                continue;
+            }
+            if self.blocked.contains(entry.slot) {
+                self.queue_up(&plan, entry, outcomes);
+                continue;
+            }
+            let bytes = if !plan.extras.is_empty() && !plan.extras_of(entry.slot).is_empty() {
+                let runs = next_double.next().expect("one for each");
+                if runs.is_empty() {
+                    continue;
+                }
+                Parts::Many(runs)
+            } else {
+                Parts::One(&plan.runs[entry.run as usize].0)
+            };
+            batch.push(Due { slot: entry.slot, bytes });
+            sent.push(*entry);
+        }
+        self.short.clear();
+        sockets.send(&batch, &mut self.short);
+        for short in std::mem::take(&mut self.short).drain(..) {
+            let entry = &sent[short.index as usize];
+            match short.came {
+                Came::Broken => outcomes.push(Outcome::Broken(entry.slot)),
+                Came::Part(n) => {
+                    self.keep_rest(&plan, entry, n);
+                    outcomes.push(Outcome::Blocked(entry.slot));
+                }
+            }
+        }
+        drop((batch, doubles));
+        self.plan = plan;
+        if self.plan.is_done() {
+            self.end_plan();
+        }
+    }
+
+    /// The runs of each connection of the slice that has several and takes them, in order.
+    fn doubles<'a>(&self, plan: &'a Plan, slice: &[Entry]) -> Vec<Vec<&'a [u8]>> {
+        if plan.extras.is_empty() {
+            return Vec::new();
+        }
+        let current = |e: &&Entry| {
+            self.places[e.slot as usize].generation == e.generation
+                && self.due.contains(e.slot)
+                && !self.blocked.contains(e.slot)
+                && !plan.extras_of(e.slot).is_empty()
+        };
+        let runs = |e: &Entry| all_runs(plan, e).map(|(run, _)| &run[..]).collect();
+        slice.iter().filter(current).map(runs).collect()
+    }
+
+    /// The connection's socket is full: its runs wait, within the budget.
+    fn queue_up(&mut self, plan: &Plan, entry: &Entry, outcomes: &mut Vec<Outcome>) {
+        let queue = self.places[entry.slot as usize].queue.get_or_insert_default();
+        let mut behind = Vec::new();
+        for (run, pool) in all_runs(plan, entry) {
+            if behind.contains(pool) {
+                continue; // nothing may follow what was left out
+            }
+            if queue.takes(run.len(), self.budget) {
+                queue.push(run.clone());
+            } else {
+                behind.push(*pool);
+                outcomes.push(Outcome::Behind(entry.slot, *pool));
+            }
+        }
+    }
+
+    /// The socket took `n` bytes of the connection's runs and is full now.
+    fn keep_rest(&mut self, plan: &Plan, entry: &Entry, mut n: usize) {
+        let mut rest = Vec::new();
+        for (run, _) in all_runs(plan, entry) {
+            if n < run.len() {
+                rest.push((run.clone(), n));
+            }
+            n = n.saturating_sub(run.len());
+        }
+        let queue = self.places[entry.slot as usize].queue.get_or_insert_default();
+        for (run, sent) in rest.into_iter().rev() {
+            queue.put_back(run, sent);
+        }
+        self.blocked.insert(entry.slot);
+        self.slow.insert(entry.slot);
+    }
+
+    fn end_plan(&mut self) {
+        self.plan.entries.clear();
+        self.plan.extras.clear();
+        self.plan.runs.clear();
+        self.plan.next = 0;
+        for slot in std::mem::take(&mut self.deferred) {
+            if !self.blocked.contains(slot) && self.places[slot as usize].queue.is_some() && self.listed.insert(slot) {
+                self.ready.push_back(slot);
+            }
+        }
+    }
+}
+
+fn all_runs<'a>(plan: &'a Plan, entry: &Entry) -> impl Iterator<Item = &'a (Frame, PoolId)> {
+    let own = entry.generation;
+    let extras = plan.extras_of(entry.slot).iter().filter(move |e| e.generation == own);
+    let all = std::iter::once(*entry).chain(extras.copied());
+    all.filter(|e| e.run != VOID).map(|e| &plan.runs[e.run as usize])
+}
+
+fn len(parts: &Parts<'_>) -> usize {
+    match parts {
+        Parts::One(run) => run.len(),
+        Parts::Many(runs) => runs.iter().map(|r| r.len()).sum(),
+    }
+}

@@ -1,0 +1,90 @@
+//! The first step: what an application, or a client that may write, asks for.
+
+use crate::base::id::ShardId;
+use crate::wire::feed::Publish;
+use crate::wire::json::Json;
+use crate::wire::key::{Key, Pattern};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// A change of one document, or one publication: the business of one owner.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Replace the value.
+    Set(Key, Json),
+    /// Merge into the value, objects member by member.
+    Merge(Key, Json),
+    /// Apply an RFC 6902 patch, pointers relative to the value.
+    Patch(Key, Json),
+    /// Delete the document.
+    Del(Key),
+    /// Delete the document if it still is at this version.
+    Evict(Key, u64),
+    /// Delete all documents that match; every owner does its part.
+    Sweep(Pattern, SweepId),
+    /// Append to a channel.
+    Publish(Box<Publish>),
+}
+
+/// One glob delete, so that a list can wait for all its parts and change once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SweepId {
+    /// The shard that asked.
+    pub shard: ShardId,
+    /// Counts that shard's sweeps.
+    pub count: u64,
+}
+
+impl Write {
+    /// The name whose owner must do it; `None` if all must.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Write::Set(key, _) | Write::Merge(key, _) | Write::Patch(key, _) => Some(key.as_str()),
+            Write::Del(key) | Write::Evict(key, _) => Some(key.as_str()),
+            Write::Sweep(..) => None,
+            Write::Publish(publish) => Some(&publish.channel),
+        }
+    }
+}
+
+/// What a write led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// A document stands at this version (its last one, if it was deleted).
+    Document(Key, u64),
+    /// This many documents were deleted.
+    Swept(u32),
+    /// A channel stands at this offset.
+    Channel(Arc<str>, u64),
+    /// Every write of a batch was done.
+    Batch,
+}
+
+/// Why a write was refused. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refused {
+    /// There is no such document.
+    #[error("there is no document {0:?}")]
+    NotFound(Key),
+    /// The merge does not fit the value.
+    #[error("{0}")]
+    Merge(String),
+    /// The patch does not fit the value.
+    #[error("{0}")]
+    Patch(String),
+    /// One write of a batch was refused, hence all.
+    #[error("operation {0} of the batch: {1}")]
+    Batch(usize, Box<Refused>),
+}
+
+impl Refused {
+    /// The stable code of the feed's error replies.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Refused::NotFound(_) => "not_found",
+            Refused::Merge(_) => "invalid_merge",
+            Refused::Patch(_) => "invalid_patch",
+            Refused::Batch(_, why) => why.code(),
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The list of a pattern: all matching items in one document, newest first, the same for every subscriber.
+//!
+//! It is the only thing that needs one document for a whole pattern, so it has an owner of its own, which follows the
+//! owners of the keys. Positions come from the creation stamp, which is unique, so a change finds its place by binary
+//! search and never compares the rest.
+
+use crate::flow::state::diff::Patch;
+use crate::flow::state::item::Item;
+use crate::wire::key::{Key, Pattern};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+/// What happened to one key, as its owner tells those who follow it.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The key.
+    pub key: Key,
+    /// When, by its owner.
+    pub version: u64,
+    /// What stands there now; nothing if it was deleted.
+    pub item: Option<Arc<Item>>,
+    /// How the value changed, where both sides exist and somebody wants to know.
+    pub patch: Option<Arc<Patch>>,
+}
+
+/// One step of a list's document. Positions count from the newest, 0, and hold when the steps before are done.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// A new item stands at this place.
+    Add(usize, Arc<Item>),
+    /// The item at this place changed, and how.
+    Change(usize, Arc<Item>, Option<Arc<Patch>>),
+    /// The item at this place is gone.
+    Remove(usize),
+}
+
+/// A materialised list.
+#[derive(Debug)]
+pub struct List {
+    /// The keys meant.
+    pub pattern: Pattern,
+    /// The stamp of the last change.
+    pub version: u64,
+    limit: Option<usize>,
+    /// Oldest first, so that the newest costs nothing to add.
+    items: VecDeque<Arc<Item>>,
+    /// Where each key stands, by its creation stamp.
+    places: HashMap<Key, u64>,
+    text_len: usize,
+}
+
+impl List {
+    /// An empty list.
+    pub fn new(pattern: Pattern, version: u64, limit: Option<usize>) -> List {
+        List { pattern, version, limit, items: VecDeque::new(), places: HashMap::new(), text_len: 0 }
+    }
+
+    /// How many items it has.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The items, newest first.
+    pub fn newest_first(&self) -> impl Iterator<Item = &Arc<Item>> {
+        self.items.iter().rev()
+    }
+
+    /// The length of the document as JSON text.
+    pub fn text_len(&self) -> usize {
+        2 + self.text_len + self.items.len().saturating_sub(1)
+    }
+
+    /// Takes one change in and returns the steps that bring a copy up to date. Items that leave because of the limit
+    /// are put into `evicted`.
+    pub fn apply(&mut self, change: Change, steps: &mut Vec<Step>, evicted: &mut Vec<Arc<Item>>) {
+        let old = self.place(change.key.as_str());
+        let Some(new) = change.item else {
+            if let Some(at) = old.filter(|&at| self.items[at].version() <= change.version) {
+                steps.push(Step::Remove(self.from_newest(at)));
+                self.take(at);
+            }
+            return;
+        };
+        match old {
+            Some(at) if self.items[at].version() >= new.version() => {}
+            Some(at) if self.items[at].created == new.created => {
+                steps.push(Step::Change(self.from_newest(at), new.clone(), change.patch));
+                self.text_len = self.text_len + new.text().len() - self.items[at].text().len();
+                self.items[at] = new;
+            }
+            Some(at) => {
+                // deleted and made anew before we heard of either
+                steps.push(Step::Remove(self.from_newest(at)));
+                self.take(at);
+                self.add(new, steps, evicted);
+            }
+            None => self.add(new, steps, evicted),
+        }
+    }
+
+    fn add(&mut self, item: Arc<Item>, steps: &mut Vec<Step>, evicted: &mut Vec<Arc<Item>>) {
+        let at = self.items.partition_point(|i| i.created < item.created);
+        let full = self.limit.is_some_and(|limit| self.items.len() >= limit);
+        if full && at == 0 {
+            evicted.push(item);
+            return;
+        }
+        self.text_len += item.text().len();
+        self.places.insert(item.key.clone(), item.created);
+        self.items.insert(at, item.clone());
+        if full {
+            // the oldest leaves in the same breath; said first, as the copy must never be over the limit
+            let oldest = self.take(0);
+            steps.push(Step::Remove(self.items.len()));
+            evicted.push(oldest);
+            steps.push(Step::Add(self.items.len() - at, item));
+        } else {
+            steps.push(Step::Add(self.from_newest(at), item));
+        }
+    }
+
+    fn place(&self, key: &str) -> Option<usize> {
+        let created = *self.places.get(key)?;
+        self.items.binary_search_by_key(&created, |i| i.created).ok()
+    }
+
+    fn from_newest(&self, at: usize) -> usize {
+        self.items.len() - 1 - at
+    }
+
+    fn take(&mut self, at: usize) -> Arc<Item> {
+        let item = self.items.remove(at).expect("a place that was just found");
+        self.places.remove(&item.key);
+        self.text_len -= item.text().len();
+        item
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Change, List, Step};
+    use crate::flow::state::item::Item;
+    use crate::wire::key::{Key, Name};
+    use std::sync::Arc;
+
+    fn play(copy: &mut Vec<String>, steps: &[Step]) {
+        for step in steps {
+            match step {
+                Step::Add(at, item) => copy.insert(*at, item.text().into()),
+                Step::Change(at, item, _) => copy[*at] = item.text().into(),
+                Step::Remove(at) => drop(copy.remove(*at)),
+            }
+        }
+    }
+
+    /// Random sets and deletes, heard in order or late: a copy that follows the steps is the list, newest first.
+    #[test]
+    fn steps_bring_a_copy_up_to_date() {
+        for (seed, limit) in (0..40).map(|s| (s, (s % 2 == 1).then_some(5))) {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let Ok(Name::Pattern(pattern)) = Name::parse("t/*") else { panic!() };
+            let (mut list, mut copy) = (List::new(pattern, 0, limit), Vec::new());
+            let mut live: Vec<(Key, u64)> = Vec::new();
+            for stamp in 1..400 {
+                let key = Key::parse(&format!("t/{}", rng.u8(0..12))).unwrap();
+                let at = live.iter().position(|(k, _)| *k == key);
+                let delete = at.is_some() && rng.u8(0..3) == 0;
+                let created = at.map_or(stamp, |i| live[i].1);
+                match at {
+                    Some(i) if delete => drop(live.remove(i)),
+                    None => live.push((key.clone(), created)),
+                    _ => {}
+                }
+                let updated = if created == stamp { 0 } else { stamp };
+                let item = (!delete).then(|| Arc::new(Item::new(key.clone(), created, updated, "0")));
+                let (mut steps, mut evicted) = (Vec::new(), Vec::new());
+                list.apply(Change { key, version: stamp, item, patch: None }, &mut steps, &mut evicted);
+                play(&mut copy, &steps);
+                let want: Vec<_> = list.newest_first().map(|i| i.text().to_owned()).collect();
+                assert_eq!(copy, want);
+                assert_eq!(list.text_len(), format!("[{}]", want.join(",")).len());
+                live.retain(|(k, _)| !evicted.iter().any(|e| e.key == *k));
+                let mut keys: Vec<_> = live.clone();
+                keys.sort_by_key(|(_, created)| std::cmp::Reverse(*created));
+                assert_eq!(list.newest_first().map(|i| i.key.clone()).collect::<Vec<_>>(), keys.into_iter().map(|k| k.0).collect::<Vec<_>>());
+                assert!(limit.is_none_or(|l| list.len() <= l));
+            }
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! The owner's side: the documents of this shard, who watches them, and what each change leads to.
+
+use crate::base::id::ShardId;
+use crate::base::slab::Id;
+use crate::flow::conn::ask::{Answer, Ask, Tag, Ticket};
+use crate::flow::encode::frame::{Frame, Frames, Variant};
+use crate::flow::encode::{hub, ooo};
+use crate::flow::fanout::pool::{PoolId, Subject};
+use crate::flow::feed::{Done, Refused, SweepId, Write};
+use crate::flow::limits::PatchMode;
+use crate::flow::route::trie::Trie;
+use crate::flow::state::apply::apply;
+use crate::flow::state::diff::{Patch, diff};
+use crate::flow::state::item::Item;
+use crate::flow::state::list::Change;
+use crate::flow::state::merge::merge;
+use crate::flow::state::store::Store;
+use crate::shard::desk::Desk;
+use crate::shard::mail::{Join, ListRef, Mail};
+use crate::wire::feed::Publish;
+use crate::wire::json::Json;
+use crate::wire::key::{Key, Pattern};
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// A pool somewhere that wants the changes of a subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watcher {
+    /// Its shard.
+    pub shard: ShardId,
+    /// Its name there.
+    pub pool: PoolId,
+    /// In which variant it wants them.
+    pub variant: Variant,
+}
+
+/// Those who want the changes of one subject, and its state as a frame until it changes.
+#[derive(Debug, Default)]
+pub struct Watch {
+    watchers: SmallVec<[Watcher; 1]>,
+    state: Frames,
+}
+
+impl Watch {
+    /// One more watcher; one that is there already stays single.
+    pub fn add(&mut self, watcher: Watcher) {
+        if !self.watchers.contains(&watcher) {
+            self.watchers.push(watcher);
+        }
+    }
+
+    /// Takes a watcher out; true if nobody is left.
+    pub fn remove(&mut self, shard: ShardId, pool: PoolId) -> bool {
+        self.watchers.retain(|w| (w.shard, w.pool) != (shard, pool));
+        self.watchers.is_empty()
+    }
+
+    /// Whether nobody watches.
+    pub fn is_empty(&self) -> bool {
+        self.watchers.is_empty()
+    }
+
+    /// The state as a frame, made once until the next change.
+    pub fn state(&mut self, variant: Variant, make: impl FnOnce() -> Option<Frame>) -> Option<Frame> {
+        self.state.get(variant, make)
+    }
+
+    /// Sends one change to all watchers; each variant is made once.
+    pub fn send(&mut self, desk: &mut Desk, mut make: impl FnMut(&mut Desk, Variant) -> Option<Frame>) {
+        self.state = Frames::default();
+        let mut frames = Frames::default();
+        for watcher in &self.watchers {
+            if let Some(frame) = frames.get(watcher.variant, || make(desk, watcher.variant)) {
+                desk.post(watcher.shard, Mail::Frame(watcher.pool, frame));
+            }
+        }
+    }
+}
+
+/// The documents and channels that this shard owns.
+#[derive(Debug, Default)]
+pub struct Owner {
+    store: Store,
+    watches: HashMap<Subject, Watch>,
+    /// Which lists, anywhere, hold which keys.
+    followers: Trie<ListRef>,
+    /// The offset of the last publication.
+    channels: HashMap<Arc<str>, u64>,
+    /// The version of everything that never was.
+    born: u64,
+}
+
+impl Owner {
+    /// An owner without documents.
+    pub fn new(born: u64) -> Owner {
+        Owner { born, ..Owner::default() }
+    }
+
+    /// Answers a question.
+    pub fn answer(&mut self, desk: &mut Desk, ask: Ask) -> Answer {
+        match ask {
+            Ask::Write(write) => Answer::Wrote(self.write(desk, write)),
+            Ask::Batch(writes) => Answer::Wrote(self.batch(desk, writes)),
+            Ask::Get(key) => Answer::Item(self.store.get(key.as_str()).cloned()),
+            Ask::List(pattern) => Answer::Items(self.store.matching(&pattern).cloned().collect()),
+            Ask::Keys => Answer::Keys(self.store.keys().cloned().collect()),
+            Ask::Pools => unreachable!("pools are the clients' part"),
+        }
+    }
+
+    /// Does one write.
+    pub fn write(&mut self, desk: &mut Desk, write: Write) -> Result<Done, Refused> {
+        match write {
+            Write::Publish(publish) => Ok(self.publish(desk, &publish)),
+            Write::Sweep(pattern, sweep) => Ok(self.sweep(desk, &pattern, sweep)),
+            Write::Evict(key, version) => {
+                if self.store.get(key.as_str()).is_some_and(|item| item.version() == version) {
+                    self.delete(desk, &key);
+                }
+                Ok(Done::Document(key, version))
+            }
+            Write::Del(key) => {
+                let version = self.delete(desk, &key).ok_or_else(|| Refused::NotFound(key.clone()))?;
+                Ok(Done::Document(key, version))
+            }
+            write => {
+                let current = |key: &str| self.store.get(key).map(|item| item.json());
+                let (key, value) = next_value(current, write)?;
+                let version = self.put(desk, &key, &value);
+                Ok(Done::Document(key, version))
+            }
+        }
+    }
+
+    /// Does all writes or none.
+    fn batch(&mut self, desk: &mut Desk, writes: Vec<Write>) -> Result<Done, Refused> {
+        self.check(&writes)?;
+        self.commit(desk, writes);
+        Ok(Done::Batch)
+    }
+
+    /// Whether all writes could be done, one after the other.
+    pub fn check(&self, writes: &[Write]) -> Result<(), Refused> {
+        let mut draft: HashMap<Key, Option<Json>> = HashMap::new();
+        for (i, write) in writes.iter().enumerate() {
+            let refused = |why| Refused::Batch(i, Box::new(why));
+            let current = |draft: &HashMap<Key, Option<Json>>, key: &str| {
+                let stored = || self.store.get(key).map(|item| item.json());
+                draft.get(key).cloned().unwrap_or_else(stored)
+            };
+            match write {
+                Write::Publish(_) | Write::Evict(..) => {}
+                Write::Sweep(pattern, _) => {
+                    draft.values_mut().for_each(|_| {});
+                    let gone = self.store.matching(pattern).map(|item| item.key.clone());
+                    let gone: Vec<Key> = gone.chain(draft.keys().filter(|k| pattern.matches(k.as_str())).cloned()).collect();
+                    draft.extend(gone.into_iter().map(|key| (key, None)));
+                }
+                Write::Del(key) => {
+                    current(&draft, key.as_str()).ok_or_else(|| refused(Refused::NotFound(key.clone())))?;
+                    draft.insert(key.clone(), None);
+                }
+                write => {
+                    let (key, value) = next_value(|key| current(&draft, key), write.clone()).map_err(refused)?;
+                    draft.insert(key, Some(value));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Does writes that have been checked.
+    pub fn commit(&mut self, desk: &mut Desk, writes: Vec<Write>) {
+        for write in writes {
+            self.write(desk, write).expect("it was checked, and nothing came between");
+        }
+    }
+
+    fn put(&mut self, desk: &mut Desk, key: &Key, value: &Json) -> u64 {
+        let stamp = desk.stamp();
+        let old = self.store.get(key.as_str()).cloned();
+        let (created, updated) = old.as_ref().map_or((stamp, 0), |old| (old.created, stamp));
+        let new = Arc::new(Item::new(key.clone(), created, updated, value.as_str()));
+        self.store.put(new.clone());
+        self.changed(desk, key, old, Some(new), stamp, true);
+        stamp
+    }
+
+    fn delete(&mut self, desk: &mut Desk, key: &Key) -> Option<u64> {
+        let stamp = desk.stamp();
+        let old = self.store.remove(key, stamp)?;
+        self.changed(desk, key, Some(old), None, stamp, true);
+        Some(stamp)
+    }
+
+    fn sweep(&mut self, desk: &mut Desk, pattern: &Pattern, sweep: SweepId) -> Done {
+        let items: Vec<Arc<Item>> = self.store.matching(pattern).cloned().collect();
+        let mut gone = Vec::with_capacity(items.len());
+        for item in items {
+            let stamp = desk.stamp();
+            let key = item.key.clone();
+            self.store.remove(&key, stamp);
+            self.changed(desk, &key, Some(item), None, stamp, false);
+            gone.push((key, stamp));
+        }
+        let count = gone.len() as u32;
+        let gone: Arc<[(Key, u64)]> = gone.into();
+        // every list hears of every part, so that it can wait for the last one and change once
+        desk.post_to_all(|| Mail::Swept(sweep, gone.clone()));
+        Done::Swept(count)
+    }
+
+    /// Tells everyone who wants to know. `lists`: whether lists are told here and now.
+    fn changed(&mut self, desk: &mut Desk, key: &Key, old: Option<Arc<Item>>, new: Option<Arc<Item>>, stamp: u64, lists: bool) {
+        let mut followers: SmallVec<[ListRef; 4]> = SmallVec::new();
+        if lists {
+            self.followers.matches(key.as_str(), |list| followers.push(*list));
+        }
+        let watch = self.watches.get_mut(&Subject::Key(key.clone()));
+        if watch.is_none() && followers.is_empty() {
+            return;
+        }
+        let mode = desk.limits.patch_mode(key.as_str());
+        let patch = match (&old, &new) {
+            (Some(old), Some(new)) if mode != PatchMode::Never => Some(Arc::new(diff(old.value(), new.value()))),
+            _ => None,
+        };
+        if let Some(watch) = watch {
+            let patch: Option<&Patch> = patch.as_deref();
+            watch.send(desk, |desk, variant| match variant {
+                Variant::Ooo => Some(ooo::item_change(&mut desk.encoder, mode, stamp, new.as_deref(), patch)),
+                Variant::Hub => None,
+            });
+        }
+        for follower in followers {
+            let change = Change { key: key.clone(), version: stamp, item: new.clone(), patch: patch.clone() };
+            desk.post(follower.shard, Mail::Moved(follower.list, change));
+        }
+    }
+
+    fn publish(&mut self, desk: &mut Desk, publish: &Publish) -> Done {
+        let offset = self.channels.entry_ref(&publish.channel).or_insert(0);
+        *offset += 1;
+        let done = Done::Channel(publish.channel.clone(), *offset);
+        if let Some(watch) = self.watches.get_mut(&Subject::Channel(publish.channel.clone())) {
+            watch.send(desk, |desk, variant| match variant {
+                Variant::Hub => Some(hub::publication(&mut desk.encoder, publish)),
+                Variant::Ooo => None,
+            });
+        }
+        done
+    }
+
+    /// A pool wants a key or a channel: it is registered, and gets the state in the same breath.
+    pub fn join(&mut self, desk: &mut Desk, from: ShardId, join: Join) {
+        let watch = self.watches.entry_ref(&join.subject).or_default();
+        watch.add(Watcher { shard: from, pool: join.pool, variant: join.variant });
+        let state = match &join.subject {
+            Subject::Key(key) => {
+                let item = self.store.get(key.as_str());
+                let version = item.map(|item| item.version()).or(self.store.deleted_at(key.as_str())).unwrap_or(self.born);
+                let make = || Some(ooo::item(&mut desk.encoder, version, item.map(|item| &**item)));
+                (join.has != Some(version)).then(|| watch.state(join.variant, make)).flatten()
+            }
+            _ => None,
+        };
+        desk.post(from, Mail::Joined(join.pool, join.conn, join.ticket, state));
+    }
+
+    /// A pool wants no more.
+    pub fn leave(&mut self, from: ShardId, pool: PoolId, subject: &Subject) {
+        if self.watches.get_mut(subject).is_some_and(|watch| watch.remove(from, pool)) {
+            self.watches.remove(subject);
+        }
+    }
+
+    /// A list wants the documents of a pattern: it is registered, and gets them in the same breath.
+    pub fn follow(&mut self, desk: &mut Desk, from: ShardId, list: Id, pattern: &Pattern) {
+        self.followers.insert(pattern.as_str(), ListRef { shard: from, list });
+        let items = self.store.matching(pattern).cloned().collect();
+        desk.post(from, Mail::Followed(list, items));
+    }
+
+    /// A list wants no more.
+    pub fn unfollow(&mut self, from: ShardId, list: Id, pattern: &Pattern) {
+        self.followers.remove(pattern.as_str(), &ListRef { shard: from, list });
+    }
+}
+
+/// The value that a set, merge or patch leads to.
+fn next_value(current: impl Fn(&str) -> Option<Json>, write: Write) -> Result<(Key, Json), Refused> {
+    let old = |key: &Key| current(key.as_str()).ok_or_else(|| Refused::NotFound(key.clone()));
+    Ok(match write {
+        Write::Set(key, value) => (key, value),
+        Write::Merge(key, value) => {
+            let value = merge(&old(&key)?, &value).map_err(|e| Refused::Merge(e.to_string()))?;
+            (key, value)
+        }
+        Write::Patch(key, patch) => {
+            let value = apply(&old(&key)?, &patch).map_err(|e| Refused::Patch(e.to_string()))?;
+            (key, value)
+        }
+        Write::Del(_) | Write::Evict(..) | Write::Sweep(..) | Write::Publish(_) => unreachable!("these set no value"),
+    })
+}
+
+/// An answer on its way back.
+pub fn reply(desk: &mut Desk, to: ShardId, ticket: Ticket, answer: Answer) {
+    // a line of the feed that wants no reply still gives its place in the window back
+    debug_assert!(matches!(ticket.tag, Tag::Request | Tag::Line(..)));
+    desk.post(to, Mail::Answer(ticket, answer));
+}

@@ -1,0 +1,278 @@
+//! The feed's lines: one JSON object each, and one for each reply.
+
+use crate::wire::json::{Json, JsonError, write_string};
+use crate::wire::key::{Key, KeyError, Name, Pattern};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::io::Write;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// The longest name of a channel, in bytes.
+pub const MAX_CHANNEL: usize = 1024;
+
+/// What a line asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// Replace a document.
+    Set(Key, Json),
+    /// Make a new item under a pattern.
+    Push(Pattern, Json),
+    /// Merge into a document.
+    Merge(Key, Json),
+    /// Patch a document.
+    Patch(Key, Json),
+    /// Delete a document, or all that match.
+    Del(Name),
+    /// Append to a channel.
+    Publish(Box<Publish>),
+    /// All of these or none.
+    Batch(Vec<Op>),
+}
+
+/// One publication as it was asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Publish {
+    /// The channel; `*` means every hub connection.
+    pub channel: Arc<str>,
+    /// The kind, `message` unless said.
+    pub kind: Arc<str>,
+    /// The payload.
+    pub data: Json,
+}
+
+/// Why a line asks for nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum LineError {
+    /// Not a JSON object.
+    #[error("the line is not a JSON object: {0}")]
+    Json(String),
+    /// A field is missing or of the wrong type.
+    #[error("{0}")]
+    Field(&'static str),
+    /// An `op` that does not exist.
+    #[error("there is no op {0:?}; there are set, push, merge, patch, del, publish and batch")]
+    Op(String),
+    /// The key is none.
+    #[error("{0}")]
+    Key(#[from] KeyError),
+    /// The data is no JSON value that can be kept.
+    #[error("{0}")]
+    Data(#[from] JsonError),
+    /// A channel name that cannot be.
+    #[error("a channel's name has 1 to 1024 bytes and does not begin with '$'")]
+    Channel,
+    /// An operation of a batch is wrong.
+    #[error("operation {0} of the batch: {1}")]
+    Batch(usize, Box<LineError>),
+    /// Over `[feed] max_line`.
+    #[error("the line is longer than {0} bytes ([feed] max_line); the connection closes")]
+    TooLong(usize),
+}
+
+impl LineError {
+    /// The stable code of the reply.
+    pub fn code(&self) -> &'static str {
+        match self {
+            LineError::Json(_) => "invalid_json",
+            LineError::Field(_) => "invalid_field",
+            LineError::Op(_) => "unknown_op",
+            LineError::Key(_) => "invalid_key",
+            LineError::Data(_) => "invalid_data",
+            LineError::Channel => "invalid_channel",
+            LineError::Batch(_, why) => why.code(),
+            LineError::TooLong(_) => "line_too_long",
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    op: Option<&'a RawValue>,
+    #[serde(borrow)]
+    key: Option<&'a RawValue>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    patch: Option<&'a RawValue>,
+    #[serde(borrow)]
+    channel: Option<&'a RawValue>,
+    #[serde(borrow, rename = "type")]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow)]
+    ack: Option<&'a RawValue>,
+    #[serde(borrow)]
+    ops: Option<&'a RawValue>,
+}
+
+/// A line as read: the `id` for the reply (a JSON string or number, as written), and what it asks for.
+pub fn parse(line: &[u8]) -> (Option<Box<str>>, Result<Op, LineError>) {
+    let fields: Fields<'_> = match serde_json::from_slice(line) {
+        Ok(fields) => fields,
+        Err(e) => return (None, Err(LineError::Json(e.to_string()))),
+    };
+    let Some(id) = fields.id else { return (None, op(&fields, true)) };
+    match id.get().as_bytes()[0] {
+        b'"' | b'-' | b'0'..=b'9' => (Some(id.get().into()), op(&fields, true)),
+        _ => (None, Err(LineError::Field("\"id\" must be a string or a number"))),
+    }
+}
+
+fn text<'a>(field: Option<&'a RawValue>, why: &'static str) -> Result<Cow<'a, str>, LineError> {
+    let raw = field.ok_or(LineError::Field(why))?.get();
+    if let Some(plain) = raw.strip_prefix('"').and_then(|r| r.strip_suffix('"')).filter(|r| !r.contains('\\')) {
+        return Ok(Cow::Borrowed(plain));
+    }
+    serde_json::from_str::<String>(raw).map(Cow::Owned).map_err(|_| LineError::Field(why))
+}
+
+fn op(fields: &Fields<'_>, outer: bool) -> Result<Op, LineError> {
+    let name = text(fields.op, "\"op\" is missing or not a string")?;
+    let key = || text(fields.key, "\"key\" is missing or not a string");
+    let json = |field: Option<&RawValue>, why| Ok::<_, LineError>(Json::parse(field.ok_or(LineError::Field(why))?.get().as_bytes())?);
+    let data = || json(fields.data, "\"data\" is missing");
+    if fields.ack.is_some() && text(fields.ack, "\"ack\" must be a string")? != "accepted" {
+        return Err(LineError::Field("\"ack\" can only be \"accepted\" here"));
+    }
+    Ok(match &*name {
+        "set" => Op::Set(Key::parse(&key()?)?, data()?),
+        "push" => match Name::parse(&key()?)? {
+            Name::Pattern(pattern) if pattern.push("0").is_some() => Op::Push(pattern, data()?),
+            _ => return Err(LineError::Key(KeyError::Push)),
+        },
+        "merge" => Op::Merge(Key::parse(&key()?)?, data()?),
+        "patch" => Op::Patch(Key::parse(&key()?)?, json(fields.patch, "\"patch\" is missing")?),
+        "del" => Op::Del(Name::parse(&key()?)?),
+        "publish" => {
+            let channel = text(fields.channel, "\"channel\" is missing or not a string")?;
+            if channel.is_empty() || channel.len() > MAX_CHANNEL || channel.starts_with('$') {
+                return Err(LineError::Channel);
+            }
+            let kind = match fields.kind {
+                None => Cow::Borrowed("message"),
+                kind => text(kind, "\"type\" must be a string")?,
+            };
+            Op::Publish(Box::new(Publish { channel: (*channel).into(), kind: (*kind).into(), data: data()? }))
+        }
+        "batch" if outer => batch(fields.ops)?,
+        _ => return Err(LineError::Op(name.into_owned())),
+    })
+}
+
+fn batch(ops: Option<&RawValue>) -> Result<Op, LineError> {
+    let why = LineError::Field("\"ops\" is missing or not an array of objects");
+    let fields: Vec<Fields<'_>> = ops.and_then(|ops| serde_json::from_str(ops.get()).ok()).ok_or(why)?;
+    let each = fields.iter().enumerate().map(|(i, f)| op(f, false).map_err(|e| LineError::Batch(i, Box::new(e))));
+    Ok(Op::Batch(each.collect::<Result<_, _>>()?))
+}
+
+/// What a reply says went well.
+#[derive(Clone, Copy, Debug)]
+pub enum Reply<'a> {
+    /// A document stands at this version.
+    Document(&'a str, u64),
+    /// This many documents were deleted.
+    Swept(u32),
+    /// A channel stands at this offset.
+    Channel(&'a str, u64),
+    /// Every operation of a batch was done.
+    Batch,
+}
+
+/// Appends the reply to a line that went well.
+pub fn write_ok(id: &str, reply: Reply<'_>, out: &mut Vec<u8>) {
+    write!(out, r#"{{"id":{id},"ok":true"#).expect("a Vec takes all");
+    match reply {
+        Reply::Document(key, version) => {
+            out.extend_from_slice(br#","key":"#);
+            write_string(key, out);
+            write!(out, r#","version":"{version:x}""#).expect("a Vec takes all");
+        }
+        Reply::Swept(count) => write!(out, r#","deleted":{count}"#).expect("a Vec takes all"),
+        Reply::Channel(channel, offset) => {
+            out.extend_from_slice(br#","channel":"#);
+            write_string(channel, out);
+            write!(out, r#","offset":{offset}"#).expect("a Vec takes all");
+        }
+        Reply::Batch => {}
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+/// Appends the reply to a line that failed.
+pub fn write_error(id: Option<&str>, line: u64, code: &str, message: &str, out: &mut Vec<u8>) {
+    out.push(b'{');
+    if let Some(id) = id {
+        write!(out, r#""id":{id},"#).expect("a Vec takes all");
+    }
+    write!(out, r#""line":{line},"error":{{"code":"{code}","message":"#).expect("a Vec takes all");
+    write_string(message, out);
+    out.extend_from_slice(b"}}\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LineError, Op, parse};
+
+    fn code(line: &str) -> &'static str {
+        parse(line.as_bytes()).1.expect_err(line).code()
+    }
+
+    #[test]
+    fn every_op_is_read() {
+        for line in [
+            r#"{"op":"set","key":"a/b","data":{"x":1.0}}"#,
+            r#"{"op":"push","key":"a/*","data":null}"#,
+            r#"{"op":"merge","key":"a","data":{}}"#,
+            r#"{"op":"patch","key":"a","patch":[]}"#,
+            r#"{"op":"del","key":"a/*"}"#,
+            r#"{"op":"publish","channel":"c:1","data":[],"type":"t","ack":"accepted"}"#,
+            r#"{"op":"batch","ops":[{"op":"set","key":"a","data":1},{"op":"del","key":"b"}]}"#,
+        ] {
+            assert!(parse(line.as_bytes()).1.is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_id_comes_back_as_written() {
+        assert_eq!(parse(br#"{"id":7.0,"op":"del","key":"a"}"#).0.as_deref(), Some("7.0"));
+        let (id, op) = parse(br#"{"op":"nope","id":"\u00e9"}"#);
+        assert_eq!((id.as_deref(), op), (Some(r#""\u00e9""#), Err(LineError::Op("nope".into()))));
+    }
+
+    #[test]
+    fn every_fault_has_its_code() {
+        for (line, want) in [
+            ("", "invalid_json"),
+            ("[]", "invalid_json"),
+            (r#"{"op":"set"} x"#, "invalid_json"),
+            (r#"{"key":"a"}"#, "invalid_field"),
+            (r#"{"op":1}"#, "invalid_field"),
+            (r#"{"id":[],"op":"del","key":"a"}"#, "invalid_field"),
+            (r#"{"op":"set","key":"a"}"#, "invalid_field"),
+            (r#"{"op":"set","key":"a","data":1,"ack":"durable"}"#, "invalid_field"),
+            (r#"{"op":"fly"}"#, "unknown_op"),
+            (r#"{"op":"set","key":"a/*","data":1}"#, "invalid_key"),
+            (r#"{"op":"set","key":"sse/x","data":1}"#, "invalid_key"),
+            (r#"{"op":"push","key":"a","data":1}"#, "invalid_key"),
+            (r#"{"op":"push","key":"*/a/*","data":1}"#, "invalid_key"),
+            (r#"{"op":"set","key":"a","data":"\ud800"}"#, "invalid_data"),
+            (r#"{"op":"publish","channel":"$x","data":1}"#, "invalid_channel"),
+            (r#"{"op":"batch","ops":[{"op":"batch","ops":[]}]}"#, "unknown_op"),
+            (r#"{"op":"batch","ops":{}}"#, "invalid_field"),
+        ] {
+            assert_eq!(code(line), want, "{line}");
+        }
+    }
+
+    #[test]
+    fn hostile_member_names_stay_names() {
+        let line = br#"{"op":"set","key":"a","data":{"$serde_json::private::Number":"1","x":{"$serde_json::private::RawValue":"2"}}}"#;
+        let Ok(Op::Set(_, json)) = parse(line).1 else { panic!() };
+        assert!(json.as_str().contains("private::Number"));
+    }
+}

@@ -1,3 +1,6 @@
 //! Floor 1: codecs, bytes to values and back. No I/O, no clock, no state beyond a cursor.
 
+pub mod http;
 pub mod json;
+pub mod url;
+pub mod ws;

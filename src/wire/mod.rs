@@ -1,5 +1,8 @@
 //! Floor 1: codecs, bytes to values and back. No I/O, no clock, no state beyond a cursor.
 
 pub mod feed;
+pub mod http;
 pub mod json;
 pub mod key;
+pub mod url;
+pub mod ws;

@@ -1,0 +1,231 @@
+//! Writes responses whose body is known; streams write their own.
+
+use std::borrow::Cow;
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::{Head, Method};
+
+/// What a client that sent `Expect: 100-continue` waits for.
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// A response on its way to bytes. Without `answering` or `closing` it keeps the connection and has its body.
+#[derive(Clone, Debug)]
+pub struct Response<'a> {
+    status: u16,
+    headers: Vec<(&'static str, Cow<'a, str>)>,
+    body: Cow<'a, [u8]>,
+    close: bool,
+    without_body: bool,
+}
+
+/// RFC 9457.
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    code: &'a str,
+    detail: &'a str,
+}
+
+impl<'a> Response<'a> {
+    /// Without a body.
+    pub fn new(status: u16) -> Response<'a> {
+        let body = Cow::Borrowed(&[][..]);
+        Response { status, headers: Vec::new(), body, close: false, without_body: false }
+    }
+
+    /// Plain text.
+    pub fn text(status: u16, text: &'a str) -> Response<'a> {
+        Response::new(status).body("text/plain; charset=utf-8", text.as_bytes())
+    }
+
+    /// `application/problem+json`: `code` is for programs, `detail` a sentence for people.
+    pub fn problem(status: u16, code: &str, detail: &str) -> Response<'a> {
+        let problem = Problem { r#type: "about:blank", title: reason(status), status, code, detail };
+        let body = serde_json::to_vec(&problem).expect("strings and a number are JSON");
+        Response::new(status).body("application/problem+json", body)
+    }
+
+    /// With this body.
+    pub fn body(mut self, content_type: &'a str, body: impl Into<Cow<'a, [u8]>>) -> Response<'a> {
+        self.body = body.into();
+        self.header("Content-Type", content_type)
+    }
+
+    /// With one more header. `Content-Length` is not the caller's, nor is `Connection: close`.
+    pub fn header(mut self, name: &'static str, value: impl Into<Cow<'a, str>>) -> Response<'a> {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// With several more headers.
+    pub fn headers(
+        mut self,
+        headers: impl IntoIterator<Item = (&'static str, Cow<'a, str>)>,
+    ) -> Response<'a> {
+        self.headers.extend(headers);
+        self
+    }
+
+    /// As the client asked: closes unless it wants to keep the connection, and leaves out the body for `HEAD`.
+    pub fn answering(mut self, head: &Head) -> Response<'a> {
+        self.close |= !head.keep_alive();
+        self.without_body = head.method == Method::Head;
+        self
+    }
+
+    /// Says that the connection will be closed.
+    pub fn closing(mut self) -> Response<'a> {
+        self.close = true;
+        self
+    }
+
+    /// Whether the connection is to be closed after it.
+    pub fn closes(&self) -> bool {
+        self.close
+    }
+
+    /// The bytes. `Content-Length` is always there, except where RFC 9110, 8.6, forbids it (1xx, 204); 304 and those
+    /// never have a body.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256 + self.body.len());
+        start(self.status, &mut out);
+        for (name, value) in &self.headers {
+            write_header(name, value, &mut out);
+        }
+        let bodiless = matches!(self.status, 100..200 | 204 | 304);
+        if !bodiless {
+            write!(out, "Content-Length: {}\r\n", self.body.len()).expect("a Vec takes every write");
+        }
+        write_header("Connection", if self.close { "close" } else { "keep-alive" }, &mut out);
+        out.extend_from_slice(b"\r\n");
+        if !bodiless && !self.without_body {
+            out.extend_from_slice(&self.body);
+        }
+        out
+    }
+}
+
+/// Appends a status line.
+pub(super) fn start(status: u16, out: &mut Vec<u8>) {
+    write!(out, "HTTP/1.1 {status} {}\r\n", reason(status)).expect("a Vec takes every write");
+}
+
+/// Appends a header line. Bytes that could end it are left out of the value.
+pub(super) fn write_header(name: &str, value: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend(value.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n' | 0)));
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The phrase of a status; empty for those that the server does not use.
+fn reason(status: u16) -> &'static str {
+    match status {
+        101 => "Switching Protocols",
+        200 => "OK",
+        201 => "Created",
+        204 => "No Content",
+        207 => "Multi-Status",
+        301 => "Moved Permanently",
+        304 => "Not Modified",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        413 => "Content Too Large",
+        415 => "Unsupported Media Type",
+        422 => "Unprocessable Content",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::http::{MAX_HEAD, parse_head};
+
+    fn head(text: &str) -> Head {
+        parse_head(text.as_bytes(), MAX_HEAD).unwrap().unwrap().0
+    }
+
+    fn written(response: &Response<'_>) -> String {
+        String::from_utf8(response.encode()).unwrap()
+    }
+
+    #[test]
+    fn a_response_says_its_length_and_what_becomes_of_the_connection() {
+        let text = Response::text(404, "no\n");
+        let expected = "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\n\
+                        Content-Length: 3\r\nConnection: keep-alive\r\n\r\nno\n";
+        assert_eq!(written(&text), expected);
+        let closing = text.clone().answering(&head("GET / HTTP/1.0\r\n\r\n"));
+        assert_eq!(written(&closing), expected.replace("keep-alive", "close"));
+        assert!(closing.closes() && !text.closes());
+        let kept = closing.answering(&head("GET / HTTP/1.1\r\nHost: h\r\n\r\n"));
+        assert!(kept.closes(), "what closes is not kept open again");
+        let bodiless = text.answering(&head("HEAD / HTTP/1.1\r\nHost: h\r\n\r\n"));
+        assert_eq!(written(&bodiless), expected.strip_suffix("no\n").unwrap());
+    }
+
+    #[test]
+    fn statuses_without_a_body_have_none() {
+        for status in [204, 304] {
+            let bytes = written(&Response::text(status, "never"));
+            assert!(bytes.ends_with("\r\n\r\n") && !bytes.contains("Content-Length"), "{bytes}");
+        }
+        assert!(written(&Response::new(200)).contains("Content-Length: 0\r\n"));
+    }
+
+    #[test]
+    fn a_problem_is_json_with_code_and_detail() {
+        let bytes = written(&Response::problem(409, "already_exists", "room \"a\" exists"));
+        let (head, body) = bytes.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("Content-Type: application/problem+json\r\n"));
+        let expected = serde_json::json!({"type": "about:blank", "title": "Conflict", "status": 409,
+            "code": "already_exists", "detail": "room \"a\" exists"});
+        assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_header_value_cannot_become_a_second_header() {
+        let bytes = written(&Response::new(200).header("X-Name", "a\r\nSet-Cookie: b\n\r\n\0c"));
+        assert!(bytes.contains("\r\nX-Name: aSet-Cookie: bc\r\n"), "{bytes}");
+    }
+
+    #[test]
+    fn every_status_in_use_has_its_phrase() {
+        for status in [
+            101, 200, 201, 204, 207, 301, 304, 400, 401, 403, 404, 405, 406, 408, 409, 413, 415, 422, 426,
+            429, 431, 500, 501, 503, 505,
+        ] {
+            assert_ne!(reason(status), "", "{status}");
+        }
+    }
+
+    #[test]
+    fn a_bad_request_is_answered_and_the_connection_closed() {
+        use crate::wire::http::BadRequest;
+        let old = BadRequest::WebSocketVersion.response();
+        assert!(old.closes());
+        let bytes = written(&old);
+        assert!(bytes.starts_with("HTTP/1.1 426 Upgrade Required\r\n"), "{bytes}");
+        assert!(bytes.contains("\r\nSec-WebSocket-Version: 13\r\n"), "{bytes}");
+        let bytes = written(&BadRequest::Malformed(httparse::Error::Token).response());
+        assert!(bytes.starts_with("HTTP/1.1 400 ") && bytes.contains("\r\nConnection: close\r\n"), "{bytes}");
+    }
+}

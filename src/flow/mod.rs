@@ -1,9 +1,15 @@
 //! Floor 2: the steps of one event, one folder each, in order. A step never names a later one.
 
 pub mod limits;
+
 pub mod feed;
+
 pub mod route;
+
 pub mod state;
+
 pub mod encode;
+
 pub mod fanout;
+
 pub mod conn;

@@ -1,6 +1,14 @@
-//! What is kept: documents with their versions, and the lists of patterns.
+//! What is kept: documents with their versions, the lists of patterns, and how one version becomes the next.
 
+pub mod align;
+pub mod apply;
+pub mod diff;
 pub mod item;
 pub mod list;
+pub mod merge;
 pub mod stamp;
 pub mod store;
+pub mod tree;
+
+#[cfg(test)]
+mod tests;

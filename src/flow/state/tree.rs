@@ -1,0 +1,225 @@
+//! A read-only index over the text of one JSON value: where each value stands, what it is, what is in it.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::ops::Range;
+
+use crate::wire::json::{Json, read_string, string_end};
+
+/// What a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Members in `{}`.
+    Object,
+    /// Elements in `[]`.
+    Array,
+    /// A string.
+    String,
+    /// A number.
+    Number,
+    /// `true`, `false` or `null`.
+    Literal,
+}
+
+/// Marks a value that is no member of an object.
+const NO_NAME: u32 = u32::MAX;
+
+/// One value. The values inside it follow it in the list; `next` is the first one that is not inside it.
+#[derive(Debug)]
+struct Entry {
+    start: u32,
+    end: u32,
+    next: u32,
+    /// Where the member's name begins, at its quote. It ends two bytes before `start`, with a colon between.
+    name: u32,
+    kind: Kind,
+}
+
+/// The index of one text.
+#[derive(Debug)]
+pub struct Tree<'a> {
+    text: &'a str,
+    entries: Vec<Entry>,
+}
+
+impl<'a> Tree<'a> {
+    /// Reads the text once.
+    pub fn new(json: &'a Json) -> Tree<'a> {
+        let text = json.as_bytes();
+        let mut entries: Vec<Entry> = Vec::with_capacity(text.len() / 12 + 1);
+        let mut open: Vec<usize> = Vec::new();
+        let mut in_object = false;
+        let mut at = 0;
+        while at < text.len() {
+            if matches!(text[at], b'}' | b']') {
+                let next = place(entries.len());
+                let closed = open.pop().expect("normal form is balanced");
+                entries[closed].next = next;
+                at += 1;
+                entries[closed].end = place(at);
+                in_object = open.last().is_some_and(|i| entries[*i].kind == Kind::Object);
+                continue;
+            }
+            if text[at] == b',' {
+                at += 1;
+            }
+            let mut name = NO_NAME;
+            if in_object {
+                name = place(at);
+                at = string_end(text, at) + 1;
+            }
+            let start = at;
+            let kind = match text[at] {
+                b'{' => Kind::Object,
+                b'[' => Kind::Array,
+                b'"' => Kind::String,
+                b't' | b'f' | b'n' => Kind::Literal,
+                _ => Kind::Number,
+            };
+            at = match kind {
+                Kind::Object | Kind::Array => {
+                    open.push(entries.len());
+                    // An empty object's end comes next, before any name.
+                    in_object = kind == Kind::Object;
+                    at + 1
+                }
+                Kind::String => string_end(text, at),
+                Kind::Number | Kind::Literal => scalar_end(text, at),
+            };
+            let next = place(entries.len() + 1);
+            entries.push(Entry { start: place(start), end: place(at), next, name, kind });
+        }
+        Tree { text: json.as_str(), entries }
+    }
+
+    /// The whole value.
+    pub fn root(&self) -> Node<'_> {
+        Node { tree: self, at: 0 }
+    }
+}
+
+/// A place in a text; texts are kept well under 4 GiB.
+fn place(at: usize) -> u32 {
+    u32::try_from(at).expect("a text in normal form is shorter than 4 GiB")
+}
+
+fn scalar_end(text: &[u8], at: usize) -> usize {
+    let rest = text[at..].iter().position(|byte| matches!(byte, b',' | b']' | b'}'));
+    rest.map_or(text.len(), |len| at + len)
+}
+
+/// One value of a tree.
+#[derive(Clone, Copy, Debug)]
+pub struct Node<'a> {
+    tree: &'a Tree<'a>,
+    at: u32,
+}
+
+impl<'a> Node<'a> {
+    fn entry(self) -> &'a Entry {
+        &self.tree.entries[self.at as usize]
+    }
+
+    /// What it is.
+    pub fn kind(self) -> Kind {
+        self.entry().kind
+    }
+
+    /// Where its text stands.
+    pub fn span(self) -> Range<usize> {
+        self.entry().start as usize..self.entry().end as usize
+    }
+
+    /// Its text, verbatim.
+    pub fn text(self) -> &'a str {
+        &self.tree.text[self.span()]
+    }
+
+    /// The member's name as written, quotes included; `None` if it is not a member of an object.
+    pub fn quoted_name(self) -> Option<&'a str> {
+        let Entry { name, start, .. } = *self.entry();
+        (name != NO_NAME).then(|| &self.tree.text[name as usize..start as usize - 1])
+    }
+
+    /// The values directly inside, in order; members of an object as written, repeated names included.
+    pub fn children(self) -> impl Iterator<Item = Node<'a>> {
+        let end = self.entry().next;
+        let mut at = self.at + 1;
+        std::iter::from_fn(move || {
+            let node = Node { at, ..self };
+            (at < end).then(|| {
+                at = node.entry().next;
+                node
+            })
+        })
+    }
+
+    /// The members of an object, each name once; empty for other values.
+    pub fn members(self) -> Members<'a> {
+        Members::new(self)
+    }
+}
+
+/// One member of an object.
+#[derive(Clone, Debug)]
+pub struct Member<'a> {
+    /// Its name, decoded.
+    pub name: Cow<'a, str>,
+    /// Its value.
+    pub value: Node<'a>,
+}
+
+/// The members of one object. Of members with the same name the last one counts, as in JavaScript's `JSON.parse`.
+#[derive(Debug)]
+pub struct Members<'a> {
+    list: Vec<Member<'a>>,
+    /// Places in the list by name; empty while the list is short enough to be searched. The hash is a keyed one, as
+    /// names come from strangers.
+    index: HashMap<Cow<'a, str>, usize>,
+}
+
+/// Up to this many members a search is quicker than an index.
+const FEW: usize = 8;
+
+impl<'a> Members<'a> {
+    fn new(object: Node<'a>) -> Members<'a> {
+        let mut members = Members { list: Vec::new(), index: HashMap::new() };
+        for value in object.children() {
+            let Some(quoted) = value.quoted_name() else { break };
+            members.insert(Member { name: read_string(quoted), value });
+        }
+        members
+    }
+
+    fn insert(&mut self, member: Member<'a>) {
+        if let Some(place) = self.place(&member.name) {
+            self.list[place].value = member.value;
+            return;
+        }
+        if self.list.len() == FEW {
+            self.index = self.list.iter().enumerate().map(|(i, m)| (m.name.clone(), i)).collect();
+        }
+        if self.list.len() >= FEW {
+            self.index.insert(member.name.clone(), self.list.len());
+        }
+        self.list.push(member);
+    }
+
+    fn place(&self, name: &str) -> Option<usize> {
+        if self.index.is_empty() {
+            self.list.iter().position(|member| member.name == name)
+        } else {
+            self.index.get(name).copied()
+        }
+    }
+
+    /// The value of the member of that name.
+    pub fn get(&self, name: &str) -> Option<Node<'a>> {
+        self.place(name).map(|place| self.list[place].value)
+    }
+
+    /// The members, each where its name first stood.
+    pub fn iter(&self) -> std::slice::Iter<'_, Member<'a>> {
+        self.list.iter()
+    }
+}

@@ -5,12 +5,12 @@
 
 pub mod base;
 
+pub mod wire;
+
 pub mod flow;
+
+pub mod shard;
 
 pub mod runtime;
 
 pub mod server;
-
-pub mod shard;
-
-pub mod wire;

@@ -125,9 +125,9 @@ impl Owner {
                 Ok(Done::Document(key, version))
             }
             write => {
-                let current = |key: &str| self.store.get(key).map(|item| item.json());
+                let current = |key: &str| self.store.get(key).map(|item| item.value.clone());
                 let (key, value) = next_value(current, write)?;
-                let version = self.put(desk, &key, &value);
+                let version = self.put(desk, &key, value);
                 Ok(Done::Document(key, version))
             }
         }
@@ -146,7 +146,7 @@ impl Owner {
         for (i, write) in writes.iter().enumerate() {
             let refused = |why| Refused::Batch(i, Box::new(why));
             let current = |draft: &HashMap<Key, Option<Json>>, key: &str| {
-                let stored = || self.store.get(key).map(|item| item.json());
+                let stored = || self.store.get(key).map(|item| item.value.clone());
                 draft.get(key).cloned().unwrap_or_else(stored)
             };
             match write {
@@ -177,11 +177,11 @@ impl Owner {
         }
     }
 
-    fn put(&mut self, desk: &mut Desk, key: &Key, value: &Json) -> u64 {
+    fn put(&mut self, desk: &mut Desk, key: &Key, value: Json) -> u64 {
         let stamp = desk.stamp();
         let old = self.store.get(key.as_str()).cloned();
         let (created, updated) = old.as_ref().map_or((stamp, 0), |old| (old.created, stamp));
-        let new = Arc::new(Item::new(key.clone(), created, updated, value.as_str()));
+        let new = Arc::new(Item::new(key.clone(), created, updated, value));
         self.store.put(new.clone());
         self.changed(desk, key, old, Some(new), stamp, true);
         stamp
@@ -223,7 +223,7 @@ impl Owner {
         }
         let mode = desk.limits.patch_mode(key.as_str());
         let patch = match (&old, &new) {
-            (Some(old), Some(new)) if mode != PatchMode::Never => Some(Arc::new(diff(old.value(), new.value()))),
+            (Some(old), Some(new)) if mode != PatchMode::Never => Some(Arc::new(diff(&old.value, &new.value))),
             _ => None,
         };
         if let Some(watch) = watch {
@@ -240,7 +240,7 @@ impl Owner {
     }
 
     fn publish(&mut self, desk: &mut Desk, publish: &Publish) -> Done {
-        let offset = self.channels.entry_ref(&publish.channel).or_insert(0);
+        let offset = self.channels.entry(publish.channel.clone()).or_insert(0);
         *offset += 1;
         let done = Done::Channel(publish.channel.clone(), *offset);
         if let Some(watch) = self.watches.get_mut(&Subject::Channel(publish.channel.clone())) {
@@ -254,7 +254,7 @@ impl Owner {
 
     /// A pool wants a key or a channel: it is registered, and gets the state in the same breath.
     pub fn join(&mut self, desk: &mut Desk, from: ShardId, join: Join) {
-        let watch = self.watches.entry_ref(&join.subject).or_default();
+        let watch = self.watches.entry(join.subject.clone()).or_default();
         watch.add(Watcher { shard: from, pool: join.pool, variant: join.variant });
         let state = match &join.subject {
             Subject::Key(key) => {

@@ -2,6 +2,7 @@
 
 pub mod feed;
 pub mod http;
+pub mod hub;
 pub mod json;
 pub mod key;
 pub mod url;

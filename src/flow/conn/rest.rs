@@ -229,7 +229,11 @@ impl Pending {
             Answer::Keys(keys) => self.keys.extend(keys),
             Answer::Pools(pools) => self.pools.extend(pools),
             Answer::Item(None) => return Some(Response::text(404, "ooo: empty key")),
-            Answer::Item(Some(item)) => return Some(json_body(item.text().as_bytes().to_vec())),
+            Answer::Item(Some(item)) => {
+                let mut body = Vec::with_capacity(item.text_len());
+                item.write(&mut body);
+                return Some(json_body(body));
+            }
             Answer::Wrote(Err(refused)) => return Some(refusal(&refused, &self.want)),
             Answer::Wrote(Ok(Done::Document(..) | Done::Swept(_) | Done::Channel(..) | Done::Batch)) => {}
         }
@@ -249,7 +253,7 @@ impl Pending {
             Want::Items(pattern) => {
                 self.items.sort_unstable_by_key(|item| Reverse(item.created));
                 self.items.truncate(limits.list_limit(pattern.as_str()).unwrap_or(usize::MAX));
-                array(&self.items, &mut out, |item, out| out.extend_from_slice(item.text().as_bytes()));
+                array(&self.items, &mut out, |item, out| item.write(out));
             }
             Want::AllKeys => {
                 self.keys.sort_unstable();

@@ -9,6 +9,8 @@ use crate::flow::state::list::{List, Step};
 use crate::wire::ws::Kind;
 use std::io::Write;
 
+/// More than a position in a list is long.
+const POSITION: usize = 8;
 /// The item of a key that has no document.
 pub const EMPTY_ITEM: &str = r#"{"created":0,"updated":0,"index":"","data":{}}"#;
 /// What an operation with a whole value costs beside path and value.
@@ -18,21 +20,28 @@ fn envelope(snapshot: bool, version: u64, out: &mut Vec<u8>) {
     write!(out, r#"{{"snapshot":{snapshot},"version":"{version:x}","data":"#).expect("a Vec takes all");
 }
 
+fn write_item(item: Option<&Item>, out: &mut Vec<u8>) {
+    match item {
+        Some(item) => item.write(out),
+        None => out.extend_from_slice(EMPTY_ITEM.as_bytes()),
+    }
+}
+
 /// The state of a key: its item, or the empty one.
 pub fn item(encoder: &mut Encoder, version: u64, item: Option<&Item>) -> Frame {
     encoder.message(Kind::Binary, |out| {
         envelope(true, version, out);
-        out.extend_from_slice(item.map_or(EMPTY_ITEM, Item::text).as_bytes());
+        write_item(item, out);
         out.push(b'}');
     })
 }
 
 /// A change of a key's item. `patch` says how the value changed, if it was there before and after.
 pub fn item_change(encoder: &mut Encoder, mode: PatchMode, version: u64, new: Option<&Item>, patch: Option<&Patch>) -> Frame {
-    let text = new.map_or(EMPTY_ITEM, Item::text);
+    let whole = new.map_or(EMPTY_ITEM.len(), Item::text_len);
     let ops = new.zip(patch).map(|(new, patch)| (new.updated, patch)).filter(|(_, patch)| {
         let len = OP_COST + "/updated".len() + 20 + patch.text_len("/data".len());
-        mode == PatchMode::Always || len <= text.len()
+        mode == PatchMode::Always || len <= whole
     });
     match (mode, ops) {
         (PatchMode::Never, _) | (PatchMode::Auto, None) => item(encoder, version, new),
@@ -47,7 +56,11 @@ pub fn item_change(encoder: &mut Encoder, mode: PatchMode, version: u64, new: Op
                     }
                     out.push(b']');
                 }
-                None => write!(out, r#"[{{"op":"replace","path":"","value":{text}}}]"#).expect("a Vec takes all"),
+                None => {
+                    out.extend_from_slice(br#"[{"op":"replace","path":"","value":"#);
+                    write_item(new, out);
+                    out.extend_from_slice(b"}]");
+                }
             }
             out.push(b'}');
         }),
@@ -64,7 +77,7 @@ pub fn list(encoder: &mut Encoder, list: &List) -> Frame {
             if i > 0 {
                 out.push(b',');
             }
-            out.extend_from_slice(item.text().as_bytes());
+            item.write(out);
         }
         out.extend_from_slice(b"]}");
     })
@@ -91,11 +104,10 @@ pub fn list_change(encoder: &mut Encoder, mode: PatchMode, list_now: &List, step
 
 /// A little more than the step's text will be.
 fn step_len(step: &Step) -> usize {
-    const POSITION: usize = 8;
     match step {
         Step::Remove(_) => OP_COST + POSITION,
-        Step::Add(_, item) | Step::Change(_, item, None) => OP_COST + POSITION + item.text().len(),
-        Step::Change(_, item, Some(patch)) => (OP_COST + POSITION + item.text().len()).min(fields_len(patch)),
+        Step::Add(_, item) | Step::Change(_, item, None) => OP_COST + POSITION + item.text_len(),
+        Step::Change(_, item, Some(patch)) => (OP_COST + POSITION + item.text_len()).min(fields_len(patch)),
     }
 }
 
@@ -104,20 +116,22 @@ fn fields_len(patch: &Patch) -> usize {
 }
 
 fn write_step(step: &Step, out: &mut Vec<u8>) {
-    match step {
-        Step::Add(at, item) => write!(out, r#"{{"op":"add","path":"/{at}","value":{}}}"#, item.text()),
-        Step::Remove(at) => write!(out, r#"{{"op":"remove","path":"/{at}"}}"#),
-        Step::Change(at, item, Some(patch)) if fields_len(patch) <= OP_COST + 8 + item.text().len() => {
+    let (op, at, item) = match step {
+        Step::Change(at, item, Some(patch)) if fields_len(patch) <= OP_COST + POSITION + item.text_len() => {
             write!(out, r#"{{"op":"replace","path":"/{at}/updated","value":{}}}"#, item.updated).expect("a Vec takes all");
             if !patch.is_empty() {
                 out.push(b',');
                 patch.write(&format!("/{at}/data"), out);
             }
-            Ok(())
+            return;
         }
-        Step::Change(at, item, _) => write!(out, r#"{{"op":"replace","path":"/{at}","value":{}}}"#, item.text()),
-    }
-    .expect("a Vec takes all");
+        Step::Remove(at) => return write!(out, r#"{{"op":"remove","path":"/{at}"}}"#).expect("a Vec takes all"),
+        Step::Add(at, item) => ("add", at, item),
+        Step::Change(at, item, _) => ("replace", at, item),
+    };
+    write!(out, r#"{{"op":"{op}","path":"/{at}","value":"#).expect("a Vec takes all");
+    item.write(out);
+    out.push(b'}');
 }
 
 /// One tick of the clock: decimal nanoseconds, no JSON.

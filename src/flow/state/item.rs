@@ -1,12 +1,12 @@
-//! One document as it is kept and sent: rendered once, when it changes, and shared by count from then on.
+//! One document as it is kept and sent: its value as it came, and the head that the item has around it, rendered once.
 
-use crate::wire::json::write_string;
+use crate::wire::json::{Json, write_string};
 use crate::wire::key::Key;
 use std::io::Write as _;
 
-/// A document at one version. `text` is the item as REST and lists show it:
+/// A document at one version. REST and lists show it as an item:
 /// `{"created":..,"updated":..,"index":..,"path":..,"data":..}`.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Item {
     /// Its name.
     pub key: Key,
@@ -14,24 +14,21 @@ pub struct Item {
     pub created: u64,
     /// The stamp of the last write, 0 if there was only one.
     pub updated: u64,
-    text: Box<str>,
-    data_at: u32,
+    /// The value.
+    pub value: Json,
+    head: Box<[u8]>,
 }
 
 impl Item {
-    /// Renders an item. `value` is normalised JSON.
-    pub fn new(key: Key, created: u64, updated: u64, value: &str) -> Item {
-        let mut text = Vec::with_capacity(value.len() + 2 * key.as_str().len() + 100);
-        write!(text, "{{\"created\":{created},\"updated\":{updated},\"index\":").expect("a Vec takes all");
-        write_string(key.index(), &mut text);
-        text.extend_from_slice(b",\"path\":");
-        write_string(key.as_str(), &mut text);
-        text.extend_from_slice(b",\"data\":");
-        let data_at = text.len() as u32;
-        text.extend_from_slice(value.as_bytes());
-        text.push(b'}');
-        let text = String::from_utf8(text).expect("made of strings").into_boxed_str();
-        Item { key, created, updated, text, data_at }
+    /// Renders an item.
+    pub fn new(key: Key, created: u64, updated: u64, value: Json) -> Item {
+        let mut head = Vec::with_capacity(2 * key.as_str().len() + 100);
+        write!(head, "{{\"created\":{created},\"updated\":{updated},\"index\":").expect("a Vec takes all");
+        write_string(key.index(), &mut head);
+        head.extend_from_slice(b",\"path\":");
+        write_string(key.as_str(), &mut head);
+        head.extend_from_slice(b",\"data\":");
+        Item { key, created, updated, value, head: head.into() }
     }
 
     /// The stamp of the last write.
@@ -39,26 +36,31 @@ impl Item {
         self.updated.max(self.created)
     }
 
-    /// The whole item as JSON.
-    pub fn text(&self) -> &str {
-        &self.text
+    /// Appends the item as JSON.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.head);
+        out.extend_from_slice(self.value.as_bytes());
+        out.push(b'}');
     }
 
-    /// The bare value as JSON.
-    pub fn value(&self) -> &str {
-        &self.text[self.data_at as usize..self.text.len() - 1]
+    /// The bytes that `write` appends.
+    pub fn text_len(&self) -> usize {
+        self.head.len() + self.value.as_str().len() + 1
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Item;
+    use crate::wire::json::Json;
     use crate::wire::key::Key;
 
     #[test]
     fn an_item_has_its_members_in_order() {
-        let item = Item::new(Key::parse("things/1").unwrap(), 5, 7, "[1.0]");
-        assert_eq!(item.text(), r#"{"created":5,"updated":7,"index":"1","path":"things/1","data":[1.0]}"#);
-        assert_eq!((item.value(), item.version()), ("[1.0]", 7));
+        let item = Item::new(Key::parse("things/1").unwrap(), 5, 7, Json::parse(b"[ 1.0 ]").unwrap());
+        let mut text = Vec::new();
+        item.write(&mut text);
+        let want = r#"{"created":5,"updated":7,"index":"1","path":"things/1","data":[1.0]}"#;
+        assert_eq!((String::from_utf8(text).unwrap(), item.text_len(), item.version()), (want.into(), want.len(), 7));
     }
 }

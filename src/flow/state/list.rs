@@ -90,7 +90,7 @@ impl List {
             Some(at) if self.items[at].version() >= new.version() => {}
             Some(at) if self.items[at].created == new.created => {
                 steps.push(Step::Change(self.from_newest(at), new.clone(), change.patch));
-                self.text_len = self.text_len + new.text().len() - self.items[at].text().len();
+                self.text_len = self.text_len + new.text_len() - self.items[at].text_len();
                 self.items[at] = new;
             }
             Some(at) => {
@@ -110,7 +110,7 @@ impl List {
             evicted.push(item);
             return;
         }
-        self.text_len += item.text().len();
+        self.text_len += item.text_len();
         self.places.insert(item.key.clone(), item.created);
         self.items.insert(at, item.clone());
         if full {
@@ -136,7 +136,7 @@ impl List {
     fn take(&mut self, at: usize) -> Arc<Item> {
         let item = self.items.remove(at).expect("a place that was just found");
         self.places.remove(&item.key);
-        self.text_len -= item.text().len();
+        self.text_len -= item.text_len();
         item
     }
 }
@@ -145,14 +145,21 @@ impl List {
 mod tests {
     use super::{Change, List, Step};
     use crate::flow::state::item::Item;
+    use crate::wire::json::Json;
     use crate::wire::key::{Key, Name};
     use std::sync::Arc;
+
+    fn text(item: &Item) -> String {
+        let mut out = Vec::new();
+        item.write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
 
     fn play(copy: &mut Vec<String>, steps: &[Step]) {
         for step in steps {
             match step {
-                Step::Add(at, item) => copy.insert(*at, item.text().into()),
-                Step::Change(at, item, _) => copy[*at] = item.text().into(),
+                Step::Add(at, item) => copy.insert(*at, text(item)),
+                Step::Change(at, item, _) => copy[*at] = text(item),
                 Step::Remove(at) => drop(copy.remove(*at)),
             }
         }
@@ -177,11 +184,11 @@ mod tests {
                     _ => {}
                 }
                 let updated = if created == stamp { 0 } else { stamp };
-                let item = (!delete).then(|| Arc::new(Item::new(key.clone(), created, updated, "0")));
+                let item = (!delete).then(|| Arc::new(Item::new(key.clone(), created, updated, Json::parse(b"0").unwrap())));
                 let (mut steps, mut evicted) = (Vec::new(), Vec::new());
                 list.apply(Change { key, version: stamp, item, patch: None }, &mut steps, &mut evicted);
                 play(&mut copy, &steps);
-                let want: Vec<_> = list.newest_first().map(|i| i.text().to_owned()).collect();
+                let want: Vec<_> = list.newest_first().map(|i| text(i)).collect();
                 assert_eq!(copy, want);
                 assert_eq!(list.text_len(), format!("[{}]", want.join(",")).len());
                 live.retain(|(k, _)| !evicted.iter().any(|e| e.key == *k));

@@ -1,0 +1,474 @@
+//! The connections of this shard: their requests, their sockets, their subscriptions.
+
+use crate::base::id::{ConnId, ShardId};
+use crate::base::slab::Table;
+use crate::flow::conn::ask::{Answer, Ask, Tag, Ticket};
+use crate::flow::conn::feed::Feed;
+use crate::flow::conn::http::{Http, Progress};
+use crate::flow::conn::rest::{self, Call, Pending, Want};
+use crate::flow::conn::{Conn, Dialect, Phase, Stage, Sub};
+use crate::flow::encode::frame::{Frame, Variant};
+use crate::flow::fanout::plan::{Fanout, Outcome};
+use crate::flow::fanout::pool::{Member, PoolId, Subject};
+use crate::flow::feed::{SweepId, Write};
+use crate::shard::desk::Desk;
+use crate::shard::io::{Action, Door};
+use crate::shard::mail::{Join, Mail};
+use crate::wire::http::{BadRequest, CONTINUE, Response};
+use crate::wire::ws::{self, Compression, Decoder, Event};
+use smallvec::SmallVec;
+use std::collections::VecDeque;
+
+/// How many bytes of later requests may wait while one is being answered; more are not read.
+const PIPELINE: usize = 64 << 10;
+
+/// Why a connection was closed by us, or found closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The peer went, politely or not.
+    Gone,
+    /// It broke the protocol.
+    Violation,
+    /// It took no byte for `[conn] write_timeout`.
+    Stuck,
+    /// It gave no sign of life for `[ooo] pong_timeout`.
+    Silent,
+    /// Its request did not come in time.
+    Late,
+    /// Replies piled up that it did not read.
+    Slow,
+    /// The server stops.
+    Stopping,
+}
+
+/// The connections.
+#[derive(Debug)]
+pub struct Clients {
+    /// By slot.
+    pub conns: Table<Conn>,
+    /// The sending side.
+    pub fanout: Fanout,
+    /// What is to be done to sockets.
+    pub actions: VecDeque<Action>,
+    /// Feeds that wait until less is under way.
+    pub held_feeds: Vec<ConnId>,
+    /// Whether the server is about to stop: nobody is let in any more.
+    pub stopping: bool,
+    /// How many connections ended, by reason.
+    pub ended: hashbrown::HashMap<Reason, u64>,
+    tickets: u32,
+    sweeps: u64,
+    scratch: Vec<u8>,
+}
+
+impl Clients {
+    /// No connections.
+    pub fn new(queue_bytes: usize) -> Clients {
+        Clients {
+            conns: Table::default(),
+            fanout: Fanout::new(queue_bytes),
+            actions: VecDeque::new(),
+            held_feeds: Vec::new(),
+            stopping: false,
+            ended: hashbrown::HashMap::new(),
+            tickets: 0,
+            sweeps: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// A connection came in.
+    pub fn open(&mut self, desk: &Desk, slot: u32, door: Door) -> ConnId {
+        let now = desk.now.mono;
+        let access = match door {
+            Door::Clients(n) => desk.limits.anonymous[n as usize],
+            Door::Feed => crate::flow::limits::Access::Write,
+        };
+        let (phase, due) = match door {
+            Door::Clients(_) => (Phase::Http(Box::default()), now + desk.limits.handshake_timeout),
+            Door::Feed => (Phase::Feed(Box::default()), u64::MAX),
+        };
+        let conn = Conn { access, phase, subs: SmallVec::new(), heard: now, due, stuck: 0, paused: false };
+        let generation = self.conns.insert(slot, conn);
+        self.fanout.open(slot);
+        ConnId { slot, generation }
+    }
+
+    /// The connection as it is now in a slot.
+    pub fn id(&self, slot: u32) -> ConnId {
+        ConnId { slot, generation: self.conns.generation(slot) }
+    }
+
+    /// The connection, if it is still there.
+    pub fn get(&mut self, conn: ConnId) -> Option<&mut Conn> {
+        self.conns.get_mut(conn.slot, conn.generation)
+    }
+
+    /// Bytes from a peer (the feed's are handled in `feeds`).
+    pub fn bytes(&mut self, desk: &mut Desk, id: ConnId, bytes: &[u8]) {
+        let Some(conn) = self.get(id) else { return };
+        conn.heard = desk.now.mono;
+        match &mut conn.phase {
+            Phase::Http(http) => {
+                http.push(bytes);
+                self.requests(desk, id);
+            }
+            Phase::Socket(..) => self.messages(desk, id, bytes),
+            Phase::Feed(_) | Phase::Closing => {}
+        }
+    }
+
+    /// Handles requests until bytes are missing, or one must wait for an answer.
+    fn requests(&mut self, desk: &mut Desk, id: ConnId) {
+        loop {
+            let Some(Conn { phase: Phase::Http(http), paused, access, .. }) = self.get(id) else { return };
+            if http.pending.is_some() {
+                if http.held() > PIPELINE && !std::mem::replace(paused, true) {
+                    self.actions.push_back(Action::Pause(id));
+                }
+                return;
+            }
+            if std::mem::replace(paused, false) {
+                self.actions.push_back(Action::Resume(id));
+            }
+            let access = *access;
+            let Some(Conn { phase: Phase::Http(http), due, .. }) = self.get(id) else { return };
+            match http.poll(desk.limits.max_body) {
+                Ok(Progress::Partial) => {
+                    if http.is_idle() {
+                        *due = desk.now.mono + desk.limits.handshake_timeout;
+                    }
+                    return;
+                }
+                Ok(Progress::Continue) => self.send(id.slot, CONTINUE.into()),
+                Ok(Progress::Whole(head, body)) => {
+                    *due = u64::MAX;
+                    let call = rest::call(&head, &body, access, &desk.limits);
+                    self.carry_out(desk, id, head, call);
+                }
+                Err(BadRequest::BodyTooLarge) => {
+                    let response = Response::text(413, "Request Entity Too Large").closing();
+                    return self.respond(desk, id, &response);
+                }
+                Err(bad) => return self.respond(desk, id, &bad.response()),
+            }
+        }
+    }
+
+    fn carry_out(&mut self, desk: &mut Desk, id: ConnId, head: crate::wire::http::Head, call: Call) {
+        let shards = desk.shards;
+        let pending = |want, left| Some(Pending::new(head.clone(), want, left));
+        let wait = match &call {
+            Call::Respond(_) | Call::Follow(..) | Call::Hub(_) => None,
+            Call::Ask(_, _, want) => pending(want.clone(), 1),
+            Call::Push(..) => None,
+            Call::Sweep(_) => pending(Want::Gone, shards),
+            Call::Gather(want) => pending(want.clone(), shards),
+        };
+        let ticket = || Ticket { conn: id, tag: Tag::Request };
+        match call {
+            Call::Respond(response) => return self.respond(desk, id, &rest::dress(response, &head, &desk.limits)),
+            Call::Follow(subject, hello, has) => {
+                self.upgrade(desk, id, hello, Dialect::Ooo);
+                return self.subscribe(desk, id, subject, Variant::Ooo, has);
+            }
+            Call::Hub(hello) => return self.upgrade(desk, id, hello, Dialect::Hub),
+            Call::Push(pattern, value) => {
+                let key = pattern.push(&format!("{:x}", desk.stamp())).expect("only such patterns are pushed to");
+                self.set_pending(id, Pending::new(head, Want::Index(key.index().to_owned()), 1));
+                let name = key.as_str().to_owned();
+                return desk.post_to_owner(&name, Mail::Ask(ticket(), Ask::Write(Write::Set(key, value))));
+            }
+            Call::Ask(key, ask, _) => desk.post_to_owner(key.as_str(), Mail::Ask(ticket(), ask)),
+            Call::Sweep(pattern) => {
+                let sweep = self.next_sweep(desk);
+                let ask = || Ask::Write(Write::Sweep(pattern.clone(), sweep));
+                desk.post_to_all(|| Mail::Ask(ticket(), ask()));
+            }
+            Call::Gather(want) => desk.post_to_all(|| Mail::Ask(ticket(), want.ask())),
+        }
+        if let Some(pending) = wait {
+            self.set_pending(id, pending);
+        }
+    }
+
+    fn set_pending(&mut self, id: ConnId, pending: Pending) {
+        if let Some(Conn { phase: Phase::Http(http), .. }) = self.get(id) {
+            http.pending = Some(pending);
+        }
+    }
+
+    /// A name for a new glob delete.
+    pub fn next_sweep(&mut self, desk: &Desk) -> SweepId {
+        self.sweeps += 1;
+        SweepId { shard: desk.id, count: self.sweeps }
+    }
+
+    /// An owner's answer to a request.
+    pub fn answer(&mut self, desk: &mut Desk, id: ConnId, answer: Answer) {
+        let Some(Conn { phase: Phase::Http(http), due, .. }) = self.conns.get_mut(id.slot, id.generation) else { return };
+        let Some(pending) = &mut http.pending else { return };
+        let Some(response) = pending.answer(answer, &desk.limits) else { return };
+        let response = rest::dress(response, &pending.head, &desk.limits);
+        http.pending = None;
+        *due = desk.now.mono + desk.limits.handshake_timeout;
+        self.respond(desk, id, &response);
+        self.requests(desk, id);
+    }
+
+    fn respond(&mut self, desk: &Desk, id: ConnId, response: &Response<'_>) {
+        self.send(id.slot, response.encode().into());
+        if response.closes() {
+            self.finish(desk, id, Reason::Gone);
+        }
+    }
+
+    fn upgrade(&mut self, desk: &mut Desk, id: ConnId, hello: Vec<u8>, dialect: Dialect) {
+        self.send(id.slot, hello.into());
+        let decoder = Decoder::new(desk.limits.max_message, Compression::Off);
+        let now = desk.now.mono;
+        let Some(conn) = self.get(id) else { return };
+        conn.due = now + desk.limits.ping_interval;
+        let before = std::mem::replace(&mut conn.phase, Phase::Socket(decoder, dialect));
+        if let Phase::Http(http) = before {
+            let rest = http.into_rest();
+            if !rest.is_empty() {
+                self.messages(desk, id, &rest);
+            }
+        }
+    }
+
+    fn messages(&mut self, desk: &mut Desk, id: ConnId, bytes: &[u8]) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut input = bytes;
+        while let Some(Conn { phase: Phase::Socket(decoder, dialect), .. }) = self.get(id) {
+            let dialect = *dialect;
+            match decoder.poll(&mut input, &mut scratch) {
+                Ok(None) => break,
+                Ok(Some(Event::Ping(payload))) => self.send(id.slot, ws::encode(ws::Op::Pong, payload).into()),
+                Ok(Some(Event::Pong(_))) => {}
+                Ok(Some(Event::Message { data, .. })) => {
+                    if dialect == Dialect::Hub {
+                        self.hub_message(desk, id, data);
+                    }
+                }
+                Ok(Some(Event::Close { code, .. })) => self.close(desk, id, code, "", Reason::Gone),
+                Err(violation) => {
+                    self.close(desk, id, Some(violation.code()), &violation.to_string(), Reason::Violation);
+                }
+            }
+        }
+        if scratch.capacity() > PIPELINE {
+            scratch = Vec::new();
+        }
+        self.scratch = scratch;
+    }
+
+    fn hub_message(&mut self, desk: &mut Desk, id: ConnId, data: &[u8]) {
+        let Some((verb, channel)) = crate::wire::hub::parse(data) else { return };
+        let subject = Subject::Channel(channel);
+        match verb {
+            crate::wire::hub::Verb::Subscribe => self.subscribe(desk, id, subject, Variant::Hub, None),
+            crate::wire::hub::Verb::Unsubscribe => {
+                if let Some(pool) = self.fanout.pools.find(&subject, Variant::Hub) {
+                    self.unsubscribe(desk, id, pool);
+                }
+            }
+        }
+    }
+
+    /// Starts a subscription: the pool is registered with the owner, whose answer brings the state.
+    pub fn subscribe(&mut self, desk: &mut Desk, id: ConnId, subject: Subject, variant: Variant, has: Option<u64>) {
+        let (pool, _) = self.fanout.pools.enter(&subject, variant);
+        let Some(conn) = self.get(id) else { return };
+        if conn.subs.iter().any(|sub| sub.pool == pool) {
+            return;
+        }
+        conn.subs.push(Sub { pool, stage: Stage::Behind });
+        self.fanout.pools.get_mut(pool).expect("just entered").waiting += 1;
+        self.ask_state(desk, id, pool, has);
+    }
+
+    /// Asks for the state of a subscription that is behind.
+    fn ask_state(&mut self, desk: &mut Desk, id: ConnId, pool: PoolId, has: Option<u64>) {
+        self.tickets = self.tickets.wrapping_add(1);
+        let ticket = self.tickets;
+        let Some(conn) = self.conns.get_mut(id.slot, id.generation) else { return };
+        let Some(sub) = conn.subs.iter_mut().find(|sub| sub.pool == pool) else { return };
+        sub.stage = Stage::Waiting(ticket);
+        let p = self.fanout.pools.get(pool).expect("a subscription's pool is there");
+        let (subject, variant) = (p.subject.clone(), p.variant);
+        match subject.name().map(str::to_owned) {
+            Some(name) => {
+                let join = Box::new(Join { pool, subject, variant, conn: id, ticket, has });
+                desk.post_to_owner(&name, Mail::Join(join));
+            }
+            None => {
+                let state = crate::flow::encode::ooo::clock(&mut desk.encoder, desk.now.wall);
+                desk.post(desk.id, Mail::Joined(pool, id, ticket, Some(state)));
+            }
+        }
+    }
+
+    /// The state of a subscription has come: from here on the connection follows.
+    pub fn joined(&mut self, desk: &Desk, pool: PoolId, id: ConnId, ticket: u32, state: Option<Frame>) {
+        let Some(conn) = self.conns.get_mut(id.slot, id.generation) else { return };
+        let Some(at) = conn.subs.iter().position(|s| s.pool == pool && s.stage == Stage::Waiting(ticket)) else { return };
+        if let Some(state) = state
+            && !self.fanout.direct(id.slot, state)
+        {
+            self.conns.get_mut(id.slot, id.generation).expect("still there").subs[at].stage = Stage::Behind;
+            return;
+        }
+        let place = self.fanout.join(pool, Member { slot: id.slot, sub: at as u32 });
+        self.fanout.pools.get_mut(pool).expect("joined").waiting -= 1;
+        self.conns.get_mut(id.slot, id.generation).expect("still there").subs[at].stage = Stage::Member(place);
+        let _ = desk;
+    }
+
+    /// Ends a subscription.
+    pub fn unsubscribe(&mut self, desk: &mut Desk, id: ConnId, pool: PoolId) {
+        let Some(conn) = self.get(id) else { return };
+        let Some(at) = conn.subs.iter().position(|sub| sub.pool == pool) else { return };
+        let sub = conn.subs.swap_remove(at);
+        if let Some(moved) = conn.subs.get(at)
+            && let Stage::Member(place) = moved.stage
+        {
+            let pool = moved.pool;
+            self.fanout.pools.get_mut(pool).expect("a member's pool").members[place as usize].sub = at as u32;
+        }
+        self.leave(desk, &sub);
+    }
+
+    fn leave(&mut self, desk: &mut Desk, sub: &Sub) {
+        match sub.stage {
+            Stage::Member(place) => self.take_out(sub.pool, place),
+            Stage::Waiting(_) | Stage::Behind => {
+                self.fanout.pools.get_mut(sub.pool).expect("a subscription's pool").waiting -= 1;
+            }
+        }
+        if self.fanout.pools.get(sub.pool).is_some_and(|pool| pool.is_idle())
+            && let Some(pool) = self.fanout.pools.remove(sub.pool)
+            && let Some(name) = pool.subject.name().map(str::to_owned)
+        {
+            desk.post_to_owner(&name, Mail::Leave(sub.pool, pool.subject));
+        }
+    }
+
+    fn take_out(&mut self, pool: PoolId, place: u32) {
+        if let Some(moved) = self.fanout.leave(pool, place) {
+            let conn = self.conns.at_mut(moved.slot).expect("a member is there");
+            conn.subs[moved.sub as usize].stage = Stage::Member(place);
+        }
+    }
+
+    /// What sending has brought to light.
+    pub fn outcome(&mut self, desk: &mut Desk, outcome: Outcome) {
+        match outcome {
+            Outcome::Broken(slot) => self.drop_conn(desk, self.id(slot), Reason::Gone),
+            Outcome::Blocked(slot) => {
+                let id = self.id(slot);
+                let Some(conn) = self.get(id) else { return };
+                conn.stuck = desk.now.mono;
+                self.actions.push_back(Action::WatchWritable(id));
+            }
+            Outcome::Behind(slot, pool) => self.fell_behind(desk, slot, pool),
+            Outcome::Drained(slot) => {
+                let id = self.id(slot);
+                let Some(conn) = self.get(id) else { return };
+                conn.stuck = 0;
+                let behind = conn.subs.iter().filter(|sub| sub.stage == Stage::Behind).map(|sub| sub.pool);
+                for pool in behind.collect::<SmallVec<[PoolId; 4]>>() {
+                    self.ask_state(desk, id, pool, None);
+                }
+            }
+        }
+    }
+
+    /// A document's subscriber gets the latest state when its socket has drained; a channel's is let go, because no
+    /// later publication makes up for a lost one.
+    fn fell_behind(&mut self, desk: &mut Desk, slot: u32, pool: PoolId) {
+        let id = self.id(slot);
+        if matches!(self.fanout.pools.get(pool).map(|p| &p.subject), Some(Subject::Channel(_))) {
+            return self.drop_conn(desk, id, Reason::Slow);
+        }
+        let Some(sub) = self.get(id).and_then(|c| c.subs.iter_mut().find(|sub| sub.pool == pool)) else { return };
+        let Stage::Member(place) = std::mem::replace(&mut sub.stage, Stage::Behind) else { return };
+        self.fanout.pools.get_mut(pool).expect("a member's pool").waiting += 1;
+        self.take_out(pool, place);
+    }
+
+    /// Sends bytes to one connection; one that does not read its replies is let go.
+    pub fn send(&mut self, slot: u32, bytes: Frame) {
+        if !self.fanout.direct(slot, bytes) {
+            let id = self.id(slot);
+            // it cannot be told: its socket is full
+            if let Some(conn) = self.get(id) {
+                conn.stuck = 1;
+            }
+        }
+    }
+
+    /// Closes a WebSocket with a code.
+    pub fn close(&mut self, desk: &mut Desk, id: ConnId, code: Option<u16>, why: &str, reason: Reason) {
+        self.send(id.slot, ws::encode_close(code, why).into());
+        self.finish(desk, id, reason);
+    }
+
+    /// Sends what is queued, then ends the connection: it is given a while to read, then closed.
+    pub fn finish(&mut self, desk: &Desk, id: ConnId, reason: Reason) {
+        const GRACE: u64 = 2 * crate::base::time::SEC;
+        let Some(conn) = self.conns.get_mut(id.slot, id.generation) else { return };
+        conn.phase = Phase::Closing;
+        conn.due = desk.now.mono + GRACE;
+        *self.ended.entry(reason).or_default() += 1;
+    }
+
+    /// The peer says nothing more.
+    pub fn eof(&mut self, desk: &mut Desk, id: ConnId) {
+        self.drop_conn(desk, id, Reason::Gone);
+    }
+
+    /// Forgets a connection at once.
+    pub fn drop_conn(&mut self, desk: &mut Desk, id: ConnId, reason: Reason) {
+        let Some(conn) = self.get(id) else { return };
+        if !matches!(conn.phase, Phase::Closing) {
+            *self.ended.entry(reason).or_default() += 1;
+        }
+        let subs = std::mem::take(&mut self.get(id).expect("just seen").subs);
+        for sub in &subs {
+            self.leave(desk, sub);
+        }
+        self.conns.remove(id.slot);
+        self.fanout.forget(id.slot);
+        self.actions.push_back(Action::Close(id));
+    }
+
+    /// How many connections each pool has.
+    pub fn pools(&self) -> Answer {
+        let rows = self.fanout.pools.iter().map(|(_, pool)| {
+            let connections = pool.members.len() + pool.waiting as usize;
+            (pool.subject.name().unwrap_or("").into(), connections)
+        });
+        Answer::Pools(rows.collect())
+    }
+
+    /// The feed of a connection, taken out so that its lines can be handled.
+    pub fn take_feed(&mut self, id: ConnId) -> Option<Box<Feed>> {
+        match &mut self.get(id)?.phase {
+            Phase::Feed(feed) => Some(std::mem::take(feed)),
+            _ => None,
+        }
+    }
+
+    /// Puts a feed back.
+    pub fn put_feed(&mut self, id: ConnId, feed: Box<Feed>) {
+        if let Some(Conn { phase: Phase::Feed(place), .. }) = self.get(id) {
+            *place = feed;
+        }
+    }
+}
+
+/// The shard that runs batches of several owners.
+pub const SEQUENCER: ShardId = ShardId(0);
+

@@ -245,20 +245,20 @@ fn equal(word: u64, byte: u8) -> u64 {
 /// How many bytes come before the first one that `marks` marks.
 #[inline(always)]
 fn run_without(bytes: &[u8], marks: impl Fn(u64) -> u64) -> usize {
-    let mut words = bytes.chunks_exact(8);
     let mut at = 0;
-    for word in &mut words {
-        let found = marks(u64::from_le_bytes(word.try_into().expect("eight bytes")));
+    let mut rest = bytes;
+    while let Some((word, more)) = rest.split_first_chunk() {
+        let found = marks(u64::from_le_bytes(*word));
         if found != 0 {
             return at + found.trailing_zeros() as usize / 8;
         }
         at += 8;
+        rest = more;
     }
     let mut last = [0; 8];
-    let tail = words.remainder();
-    last[..tail.len()].copy_from_slice(tail);
+    last[..rest.len()].copy_from_slice(rest);
     let found = marks(u64::from_le_bytes(last));
-    at + (found.trailing_zeros() as usize / 8).min(tail.len())
+    at + (found.trailing_zeros() as usize / 8).min(rest.len())
 }
 
 /// How many bytes of a string can stand as they are: up to a quote, a backslash, a control character, one of `<>&`
@@ -512,13 +512,12 @@ impl Scan<'_, '_> {
     }
 
     fn literal(&mut self, word: &'static str) -> Result<(), JsonError> {
-        for byte in word.bytes() {
-            if self.peek() != Some(byte) {
-                return self.fail(Fault::Literal(word));
-            }
-            self.at += 1;
+        if self.bytes[self.at..].starts_with(word.as_bytes()) {
+            self.at += word.len();
+            return Ok(());
         }
-        Ok(())
+        self.at += self.bytes[self.at..].iter().zip(word.as_bytes()).take_while(|(a, b)| a == b).count();
+        self.fail(Fault::Literal(word))
     }
 }
 

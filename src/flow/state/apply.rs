@@ -53,7 +53,7 @@ pub enum Why {
     #[error("there is no {0:?}")]
     NoSuchPath(String),
     /// A value may not be moved into itself.
-    #[error("cannot move {0:?} into itself")]
+    #[error("cannot move a value to {0:?}, which is inside it")]
     IntoItself(String),
     /// A `test` found another value.
     #[error("the value at {0:?} is another one")]

@@ -169,6 +169,11 @@ impl Differ {
     }
 
     fn object(&mut self, old: Node<'_>, new: Node<'_>, limit: usize) -> bool {
+        if let Some(changed) = few_changed(old, new) {
+            return changed.into_iter().all(|(old, new)| {
+                self.below(|path| push_name(path, new), |differ| differ.value(old, new, limit))
+            });
+        }
         let (before, after) = (old.members(), new.members());
         let removed = before.iter().filter(|member| after.get(&member.name).is_none());
         removed.into_iter().all(|member| {
@@ -238,6 +243,34 @@ impl Differ {
     fn element(&mut self, old: Node<'_>, new: Node<'_>, at: usize, limit: usize) -> bool {
         self.below(|path| push_place(path, at), |differ| differ.value(old, new, limit))
     }
+}
+
+/// The members that changed, where both objects have the same names in the same order and few members changed: the
+/// usual case, for which no names need to be looked up.
+fn few_changed<'a>(old: Node<'a>, new: Node<'a>) -> Option<Vec<(Node<'a>, Node<'a>)>> {
+    let mut changed = Vec::new();
+    let (mut before, mut after) = (old.children(), new.children());
+    loop {
+        match (before.next(), after.next()) {
+            (None, None) => break,
+            (Some(old), Some(new)) => {
+                let name = old.quoted_name();
+                // An escape may hide that two names say the same.
+                if name != new.quoted_name() || name?.contains('\\') || changed.len() > 8 {
+                    return None;
+                }
+                if old.text() != new.text() {
+                    changed.push((old, new));
+                }
+            }
+            _ => return None,
+        }
+    }
+    // Of repeated names only the last one counts.
+    let once = |node: Node<'_>| {
+        new.children().filter(|child| child.quoted_name() == node.quoted_name()).count() == 1
+    };
+    changed.iter().all(|(_, new)| once(*new)).then_some(changed)
 }
 
 fn texts<'a>(nodes: &[Node<'a>]) -> Vec<Option<&'a str>> {

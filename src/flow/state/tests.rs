@@ -397,7 +397,10 @@ fn a_patch_applies_whole_or_not_and_says_why() {
         (r#"[{"op":"add","path":"/l/3","value":0}]"#, "operation 0: there is no \"/l/3\""),
         (r#"[{"op":"add","path":"/l/01","value":0}]"#, "operation 0: there is no \"/l/01\""),
         (r#"[{"op":"copy","from":"/zz","path":"/a"}]"#, "operation 0: there is no \"/zz\""),
-        (r#"[{"op":"move","from":"/o","path":"/o/p"}]"#, "operation 0: cannot move \"/o/p\" into itself"),
+        (
+            r#"[{"op":"move","from":"/o","path":"/o/p"}]"#,
+            "operation 0: cannot move a value to \"/o/p\", which is inside it",
+        ),
         (r#"[{"op":"test","path":"/a","value":2}]"#, "operation 0: the value at \"/a\" is another one"),
         (r#"[{"op":"test","path":"/a","value":"1"}]"#, "operation 0: the value at \"/a\" is another one"),
     ] {

@@ -183,26 +183,25 @@ const FEW: usize = 8;
 
 impl<'a> Members<'a> {
     fn new(object: Node<'a>) -> Members<'a> {
-        let mut members = Members { list: Vec::new(), index: HashMap::new() };
-        for value in object.children() {
-            let Some(quoted) = value.quoted_name() else { break };
-            members.insert(Member { name: read_string(quoted), value });
+        let count = object.children().filter(|child| child.quoted_name().is_some()).count();
+        let mut members = Members { list: Vec::with_capacity(count), index: HashMap::new() };
+        if count > FEW {
+            members.index.reserve(count);
+        }
+        for (value, quoted) in object.children().filter_map(|child| Some((child, child.quoted_name()?))) {
+            let name = read_string(quoted);
+            let next = members.list.len();
+            let place = if count > FEW {
+                *members.index.entry(name.clone()).or_insert(next)
+            } else {
+                members.place(&name).unwrap_or(next)
+            };
+            match members.list.get_mut(place) {
+                Some(member) => member.value = value,
+                None => members.list.push(Member { name, value }),
+            }
         }
         members
-    }
-
-    fn insert(&mut self, member: Member<'a>) {
-        if let Some(place) = self.place(&member.name) {
-            self.list[place].value = member.value;
-            return;
-        }
-        if self.list.len() == FEW {
-            self.index = self.list.iter().enumerate().map(|(i, m)| (m.name.clone(), i)).collect();
-        }
-        if self.list.len() >= FEW {
-            self.index.insert(member.name.clone(), self.list.len());
-        }
-        self.list.push(member);
     }
 
     fn place(&self, name: &str) -> Option<usize> {

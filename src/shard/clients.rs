@@ -1,10 +1,10 @@
 //! The connections of this shard: their requests, their sockets, their subscriptions.
 
-use crate::base::id::{ConnId, ShardId};
+use crate::base::id::ConnId;
 use crate::base::slab::Table;
 use crate::flow::conn::ask::{Answer, Ask, Tag, Ticket};
 use crate::flow::conn::feed::Feed;
-use crate::flow::conn::http::{Http, Progress};
+use crate::flow::conn::http::Progress;
 use crate::flow::conn::rest::{self, Call, Pending, Want};
 use crate::flow::conn::{Conn, Dialect, Phase, Stage, Sub};
 use crate::flow::encode::frame::{Frame, Variant};
@@ -52,8 +52,10 @@ pub struct Clients {
     pub actions: VecDeque<Action>,
     /// Feeds that wait until less is under way.
     pub held_feeds: Vec<ConnId>,
-    /// Whether the server is about to stop: nobody is let in any more.
-    pub stopping: bool,
+    /// Connections whose replies pile up: to be let go.
+    doomed: Vec<ConnId>,
+    /// Connections whose last bytes are on their way.
+    closing: Vec<ConnId>,
     /// How many connections ended, by reason.
     pub ended: hashbrown::HashMap<Reason, u64>,
     tickets: u32,
@@ -69,7 +71,8 @@ impl Clients {
             fanout: Fanout::new(queue_bytes),
             actions: VecDeque::new(),
             held_feeds: Vec::new(),
-            stopping: false,
+            doomed: Vec::new(),
+            closing: Vec::new(),
             ended: hashbrown::HashMap::new(),
             tickets: 0,
             sweeps: 0,
@@ -121,7 +124,8 @@ impl Clients {
     /// Handles requests until bytes are missing, or one must wait for an answer.
     fn requests(&mut self, desk: &mut Desk, id: ConnId) {
         loop {
-            let Some(Conn { phase: Phase::Http(http), paused, access, .. }) = self.get(id) else { return };
+            let conn = self.conns.get_mut(id.slot, id.generation);
+            let Some(Conn { phase: Phase::Http(http), paused, access, due, .. }) = conn else { return };
             if http.pending.is_some() {
                 if http.held() > PIPELINE && !std::mem::replace(paused, true) {
                     self.actions.push_back(Action::Pause(id));
@@ -132,7 +136,6 @@ impl Clients {
                 self.actions.push_back(Action::Resume(id));
             }
             let access = *access;
-            let Some(Conn { phase: Phase::Http(http), due, .. }) = self.get(id) else { return };
             match http.poll(desk.limits.max_body) {
                 Ok(Progress::Partial) => {
                     if http.is_idle() {
@@ -216,7 +219,7 @@ impl Clients {
         self.requests(desk, id);
     }
 
-    fn respond(&mut self, desk: &Desk, id: ConnId, response: &Response<'_>) {
+    fn respond(&mut self, desk: &mut Desk, id: ConnId, response: &Response<'_>) {
         self.send(id.slot, response.encode().into());
         if response.closes() {
             self.finish(desk, id, Reason::Gone);
@@ -311,7 +314,7 @@ impl Clients {
     }
 
     /// The state of a subscription has come: from here on the connection follows.
-    pub fn joined(&mut self, desk: &Desk, pool: PoolId, id: ConnId, ticket: u32, state: Option<Frame>) {
+    pub fn joined(&mut self, pool: PoolId, id: ConnId, ticket: u32, state: Option<Frame>) {
         let Some(conn) = self.conns.get_mut(id.slot, id.generation) else { return };
         let Some(at) = conn.subs.iter().position(|s| s.pool == pool && s.stage == Stage::Waiting(ticket)) else { return };
         if let Some(state) = state
@@ -323,7 +326,6 @@ impl Clients {
         let place = self.fanout.join(pool, Member { slot: id.slot, sub: at as u32 });
         self.fanout.pools.get_mut(pool).expect("joined").waiting -= 1;
         self.conns.get_mut(id.slot, id.generation).expect("still there").subs[at].stage = Stage::Member(place);
-        let _ = desk;
     }
 
     /// Ends a subscription.
@@ -401,11 +403,8 @@ impl Clients {
     /// Sends bytes to one connection; one that does not read its replies is let go.
     pub fn send(&mut self, slot: u32, bytes: Frame) {
         if !self.fanout.direct(slot, bytes) {
-            let id = self.id(slot);
             // it cannot be told: its socket is full
-            if let Some(conn) = self.get(id) {
-                conn.stuck = 1;
-            }
+            self.doomed.push(self.id(slot));
         }
     }
 
@@ -416,12 +415,36 @@ impl Clients {
     }
 
     /// Sends what is queued, then ends the connection: it is given a while to read, then closed.
-    pub fn finish(&mut self, desk: &Desk, id: ConnId, reason: Reason) {
+    pub fn finish(&mut self, desk: &mut Desk, id: ConnId, reason: Reason) {
         const GRACE: u64 = 2 * crate::base::time::SEC;
         let Some(conn) = self.conns.get_mut(id.slot, id.generation) else { return };
+        if matches!(conn.phase, Phase::Closing) {
+            return;
+        }
         conn.phase = Phase::Closing;
         conn.due = desk.now.mono + GRACE;
+        for sub in std::mem::take(&mut conn.subs) {
+            self.leave(desk, &sub);
+        }
         *self.ended.entry(reason).or_default() += 1;
+        self.closing.push(id);
+    }
+
+    /// Lets those go that do not read their replies, and ends the writing to those that have got their last bytes.
+    pub fn settle(&mut self, desk: &mut Desk) {
+        for id in std::mem::take(&mut self.doomed) {
+            self.drop_conn(desk, id, Reason::Slow);
+        }
+        let mut closing = std::mem::take(&mut self.closing);
+        closing.retain(|id| {
+            let there = self.get(*id).is_some();
+            let queued = there && self.fanout.queued(id.slot) > 0;
+            if there && !queued {
+                self.actions.push_back(Action::Finish(*id));
+            }
+            queued
+        });
+        self.closing = closing;
     }
 
     /// The peer says nothing more.
@@ -468,7 +491,3 @@ impl Clients {
         }
     }
 }
-
-/// The shard that runs batches of several owners.
-pub const SEQUENCER: ShardId = ShardId(0);
-

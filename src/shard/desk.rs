@@ -6,6 +6,7 @@ use crate::flow::encode::frame::Encoder;
 use crate::flow::limits::Limits;
 use crate::flow::route::owner::owner;
 use crate::flow::state::stamp::Stamps;
+use crate::shard::credit::Credit;
 use crate::shard::mail::Mail;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub struct Desk {
     pub stamps: Stamps,
     /// Builds frames.
     pub encoder: Encoder,
+    /// How much is under way to and from other shards.
+    pub credit: Credit,
     local: VecDeque<Mail>,
     outboxes: Vec<Vec<Mail>>,
 }
@@ -34,7 +37,8 @@ impl Desk {
     pub fn new(id: ShardId, shards: u16, limits: Arc<Limits>) -> Desk {
         let outboxes = (0..shards).map(|_| Vec::new()).collect();
         let (now, stamps, encoder) = (Now::default(), Stamps::new(id), Encoder::default());
-        Desk { id, shards, limits, now, stamps, encoder, local: VecDeque::new(), outboxes }
+        let credit = Credit::new(shards, limits.queue_bytes);
+        Desk { id, shards, limits, now, stamps, encoder, credit, local: VecDeque::new(), outboxes }
     }
 
     /// Sends mail; to oneself it arrives when the present piece of work is done.
@@ -42,6 +46,9 @@ impl Desk {
         if to == self.id {
             self.local.push_back(mail);
         } else {
+            if let Mail::Frame(_, frame) = &mail {
+                self.credit.give(to, frame.len());
+            }
             self.outboxes[to.index()].push(mail);
         }
     }

@@ -5,7 +5,7 @@ use crate::base::slab::{Id, Slab};
 use crate::base::time::SEC;
 use crate::flow::encode::frame::Variant;
 use crate::flow::encode::ooo;
-use crate::flow::fanout::pool::{PoolId, Subject};
+use crate::flow::fanout::pool::PoolId;
 use crate::flow::feed::SweepId;
 use crate::flow::state::item::Item;
 use crate::flow::state::list::{Change, List};
@@ -170,12 +170,3 @@ impl Followed {
         });
     }
 }
-
-/// Whether a subject is a list, and of which pattern.
-pub fn pattern_of(subject: &Subject) -> Option<&Pattern> {
-    match subject {
-        Subject::List(pattern) => Some(pattern),
-        _ => None,
-    }
-}
-

@@ -44,16 +44,17 @@ pub enum Mail {
     Swept(SweepId, Arc<[(Key, u64)]>),
     /// Delete a document that a limited list has pushed out, if it still is at this version.
     Evict(Key, u64),
-    /// A batch that concerns several owners, to the shard that runs such batches one after the other.
-    Batch(Ticket, Vec<Write>),
+    /// Writes that concern several owners, to the shard that runs such batches one after the other; whether it is
+    /// only one write, to be answered as such.
+    Batch(Ticket, Vec<Write>, bool),
     /// Your part of the batch under way: can it be done? Keep everything else waiting until `Decide`.
     Prepare(Vec<Write>),
     /// It can, or why not.
     Prepared(Result<(), Refused>),
     /// Do it, or forget it.
     Decide(bool),
-    /// Done.
-    Decided,
+    /// Done; so many documents were deleted by glob.
+    Decided(u32),
 }
 
 /// A subscription on its way to an owner.

@@ -1,49 +1,215 @@
 //! Floor 3: one core's whole world. `handle_*` takes what happened, `poll_*` gives what is to be done.
 
+pub mod batches;
+pub mod care;
+pub mod clients;
+pub mod credit;
+pub mod desk;
+pub mod feeds;
 pub mod io;
+pub mod lists;
 pub mod mail;
+pub mod owner;
+#[cfg(test)]
+mod sim;
 
 use crate::base::id::{ConnId, ShardId};
 use crate::base::time::Now;
+use crate::base::timers::Timers;
+use crate::flow::conn::Phase;
+use crate::flow::conn::ask::Tag;
+use crate::flow::fanout::plan::Outcome;
+use crate::flow::fanout::pool::Subject;
+use crate::flow::feed::Write;
+use crate::flow::limits::Limits;
+use batches::{Batches, Held};
+use care::Chore;
+use clients::{Clients, Reason};
+use desk::Desk;
 use io::{Action, Door, Sockets};
+use lists::Lists;
 use mail::Mail;
+use owner::Owner;
+use std::sync::Arc;
 
 /// One shard: its connections, pools, documents and routes. Call order within a turn: any number of `handle_*`, then
 /// `poll_flush` (once, or again while it says that more is due), then `poll_action` and `poll_mail` until empty.
-pub struct Shard {}
+#[derive(Debug)]
+pub struct Shard {
+    desk: Desk,
+    clients: Clients,
+    owner: Owner,
+    lists: Lists,
+    batches: Batches,
+    held: Held,
+    chores: Timers<Chore>,
+    outcomes: Vec<Outcome>,
+}
 
 impl Shard {
-    /// A connection was accepted at `door` into `slot`. The answer names it from now on.
-    pub fn handle_open(&mut self, _now: Now, _slot: u32, _door: Door) -> ConnId {
-        todo!()
+    /// Shard `id` of `shards`, at its first moment.
+    pub fn new(id: ShardId, shards: u16, limits: Arc<Limits>, now: Now) -> Shard {
+        let clients = Clients::new(limits.queue_bytes);
+        let mut desk = Desk::new(id, shards, limits.clone());
+        desk.now = now;
+        let owner = Owner::new(desk.stamp());
+        let (lists, batches, held, chores) = Default::default();
+        let mut shard = Shard { desk, clients, owner, lists, batches, held, chores, outcomes: Vec::new() };
+        for rule in limits.rules.iter().filter(|rule| rule.limit.is_some()) {
+            if crate::flow::route::owner::owner(rule.pattern.as_str(), shards) == id {
+                shard.lists.keep(&mut shard.desk, &rule.pattern);
+            }
+        }
+        shard.chores.push(now.mono, Chore::Tick);
+        shard.chores.push(now.mono, Chore::Rounds);
+        shard.deliver_local();
+        shard
     }
+
+    /// A connection was accepted at `door` into `slot`. The answer names it from now on.
+    pub fn handle_open(&mut self, now: Now, slot: u32, door: Door) -> ConnId {
+        self.desk.now = now;
+        self.clients.open(&self.desk, slot, door)
+    }
+
     /// Bytes from the peer, in order. Bytes for a connection that is gone are ignored.
-    pub fn handle_bytes(&mut self, _now: Now, _conn: ConnId, _bytes: &[u8]) {}
+    pub fn handle_bytes(&mut self, now: Now, conn: ConnId, bytes: &[u8]) {
+        self.desk.now = now;
+        match self.clients.get(conn).map(|conn| &conn.phase) {
+            Some(Phase::Feed(_)) => self.feed_bytes(conn, Some(bytes)),
+            Some(_) => self.clients.bytes(&mut self.desk, conn, bytes),
+            None => {}
+        }
+        self.deliver_local();
+    }
+
     /// The peer will send nothing more (it may still read).
-    pub fn handle_eof(&mut self, _now: Now, _conn: ConnId) {}
+    pub fn handle_eof(&mut self, now: Now, conn: ConnId) {
+        self.desk.now = now;
+        match self.clients.get(conn).map(|conn| &conn.phase) {
+            Some(Phase::Feed(_)) => self.feed_bytes(conn, None),
+            Some(_) => self.clients.drop_conn(&mut self.desk, conn, Reason::Gone),
+            None => {}
+        }
+        self.deliver_local();
+    }
+
     /// The connection is broken (reset, or any other error of the socket).
-    pub fn handle_broken(&mut self, _now: Now, _conn: ConnId) {}
+    pub fn handle_broken(&mut self, now: Now, conn: ConnId) {
+        self.desk.now = now;
+        self.clients.drop_conn(&mut self.desk, conn, Reason::Gone);
+        self.deliver_local();
+    }
+
     /// A socket that was watched (`Action::WatchWritable`) takes bytes again.
-    pub fn handle_writable(&mut self, _now: Now, _conn: ConnId) {}
+    pub fn handle_writable(&mut self, now: Now, conn: ConnId) {
+        self.desk.now = now;
+        if self.clients.get(conn).is_some() {
+            self.clients.fanout.writable(conn.slot);
+        }
+    }
+
     /// Mail from another shard, oldest first.
-    pub fn handle_mail(&mut self, _now: Now, _from: ShardId, _mail: Vec<Mail>) {}
+    pub fn handle_mail(&mut self, now: Now, from: ShardId, mail: Vec<Mail>) {
+        self.desk.now = now;
+        for mail in mail {
+            self.receive(from, mail);
+            self.deliver_local();
+        }
+        self.feed_on();
+    }
+
     /// Time has passed `poll_deadline`. Harmless at any other moment.
-    pub fn handle_time(&mut self, _now: Now) {}
+    pub fn handle_time(&mut self, now: Now) {
+        self.desk.now = now;
+        while let Some(chore) = self.chores.pop(now.mono) {
+            self.chore(chore);
+        }
+        self.deliver_local();
+    }
 
     /// Sends one bounded slice of what is due; true if more is due at once.
-    pub fn poll_flush(&mut self, _now: Now, _sockets: &mut impl Sockets) -> bool {
-        false
+    pub fn poll_flush(&mut self, now: Now, sockets: &mut impl Sockets) -> bool {
+        self.desk.now = now;
+        let more = self.clients.fanout.flush(sockets, &mut self.outcomes);
+        for outcome in std::mem::take(&mut self.outcomes) {
+            self.clients.outcome(&mut self.desk, outcome);
+        }
+        self.clients.settle(&mut self.desk);
+        if !more {
+            let owed: Vec<(ShardId, usize)> = self.desk.credit.settle().collect();
+            for (shard, bytes) in owed {
+                self.desk.post(shard, Mail::Credit(bytes));
+            }
+        }
+        self.deliver_local();
+        self.feed_on();
+        more || self.clients.fanout.has_more()
     }
+
     /// The next thing to do to a socket.
     pub fn poll_action(&mut self) -> Option<Action> {
-        None
+        self.clients.actions.pop_front()
     }
+
     /// Everything waiting for shard `to`, oldest first; `None` if nothing.
-    pub fn poll_mail(&mut self, _to: ShardId) -> Option<Vec<Mail>> {
-        None
+    pub fn poll_mail(&mut self, to: ShardId) -> Option<Vec<Mail>> {
+        self.desk.take(to)
     }
+
     /// When `handle_time` is next wanted (`Now::mono`).
     pub fn poll_deadline(&self) -> Option<u64> {
-        None
+        self.chores.next()
+    }
+
+    /// Handles mail to this shard itself until there is none.
+    fn deliver_local(&mut self) {
+        while let Some(mail) = self.desk.next_local() {
+            self.receive(self.desk.id, mail);
+        }
+    }
+
+    fn receive(&mut self, from: ShardId, mail: Mail) {
+        let Shard { desk, clients, owner, lists, batches, .. } = self;
+        match mail {
+            Mail::Stamp(stamp) => desk.stamps.observe(stamp),
+            Mail::Ask(ticket, ask) => self.asked(from, ticket, ask),
+            Mail::Answer(ticket, answer) => match ticket.tag {
+                Tag::Request => clients.answer(desk, ticket.conn, answer),
+                Tag::Line(line, id) => self.feed_answer(ticket.conn, (line, id), answer),
+            },
+            Mail::Join(join) => match &join.subject {
+                Subject::List(pattern) => {
+                    let pattern = pattern.clone();
+                    lists.join(desk, from, *join, &pattern);
+                }
+                Subject::Key(_) | Subject::Channel(_) | Subject::Clock => owner.join(desk, from, *join),
+            },
+            Mail::Joined(pool, conn, ticket, state) => clients.joined(pool, conn, ticket, state),
+            Mail::Leave(pool, Subject::List(pattern)) => lists.leave(desk, from, pool, &pattern),
+            Mail::Leave(pool, subject) => owner.leave(from, pool, &subject),
+            Mail::Frame(pool, frame) => {
+                if from != desk.id {
+                    desk.credit.owe(from, frame.len());
+                }
+                clients.fanout.deliver(pool, frame);
+            }
+            Mail::Credit(bytes) => desk.credit.back(from, bytes),
+            Mail::Follow(list, pattern) => owner.follow(desk, from, list, &pattern),
+            Mail::Followed(list, items) => lists.followed(desk, list, items),
+            Mail::Unfollow(list, pattern) => owner.unfollow(from, list, &pattern),
+            Mail::Moved(list, change) => lists.moved(desk, list, change),
+            Mail::Swept(sweep, gone) => lists.swept(desk, sweep, &gone),
+            Mail::Evict(key, version) => self.evict(key, version),
+            Mail::Batch(ticket, writes, one) => batches.push(desk, from, ticket, writes, one),
+            Mail::Prepare(part) => self.prepare(part),
+            Mail::Prepared(result) => batches.prepared(desk, result),
+            Mail::Decide(go) => self.decide(go),
+            Mail::Decided(swept) => batches.decided(desk, swept),
+        }
+    }
+
+    fn evict(&mut self, key: crate::wire::key::Key, version: u64) {
+        self.owner.write(&mut self.desk, Write::Evict(key, version)).expect("an eviction is never refused");
     }
 }

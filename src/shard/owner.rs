@@ -2,7 +2,7 @@
 
 use crate::base::id::ShardId;
 use crate::base::slab::Id;
-use crate::flow::conn::ask::{Answer, Ask, Tag, Ticket};
+use crate::flow::conn::ask::{Answer, Ask};
 use crate::flow::encode::frame::{Frame, Frames, Variant};
 use crate::flow::encode::{hub, ooo};
 use crate::flow::fanout::pool::{PoolId, Subject};
@@ -170,11 +170,16 @@ impl Owner {
         Ok(())
     }
 
-    /// Does writes that have been checked.
-    pub fn commit(&mut self, desk: &mut Desk, writes: Vec<Write>) {
+    /// Does writes that have been checked; returns how many documents were deleted by glob.
+    pub fn commit(&mut self, desk: &mut Desk, writes: Vec<Write>) -> u32 {
+        let mut swept = 0;
         for write in writes {
-            self.write(desk, write).expect("it was checked, and nothing came between");
+            match self.write(desk, write).expect("it was checked, and nothing came between") {
+                Done::Swept(count) => swept += count,
+                Done::Document(..) | Done::Channel(..) | Done::Batch => {}
+            }
         }
+        swept
     }
 
     fn put(&mut self, desk: &mut Desk, key: &Key, value: Json) -> u64 {
@@ -303,11 +308,4 @@ fn next_value(current: impl Fn(&str) -> Option<Json>, write: Write) -> Result<(K
         }
         Write::Del(_) | Write::Evict(..) | Write::Sweep(..) | Write::Publish(_) => unreachable!("these set no value"),
     })
-}
-
-/// An answer on its way back.
-pub fn reply(desk: &mut Desk, to: ShardId, ticket: Ticket, answer: Answer) {
-    // a line of the feed that wants no reply still gives its place in the window back
-    debug_assert!(matches!(ticket.tag, Tag::Request | Tag::Line(..)));
-    desk.post(to, Mail::Answer(ticket, answer));
 }

@@ -25,7 +25,7 @@ pub struct Feed {
     pub ended: bool,
 }
 
-/// A batch that concerns several owners.
+/// Writes that concern several owners.
 #[derive(Debug)]
 pub struct Barrier {
     /// Its line.
@@ -34,6 +34,8 @@ pub struct Barrier {
     pub id: Option<Box<str>>,
     /// What it asks for; empty once it is under way.
     pub writes: Vec<Write>,
+    /// Whether it is a single write that all owners must do.
+    pub one: bool,
 }
 
 /// The next line, or why there is none.

@@ -46,7 +46,14 @@ pub enum Want {
     /// All keys, as the JavaScript client asks for them.
     AllKeys,
     /// One page of keys.
-    Keys { page: usize, limit: usize, filter: String },
+    Keys {
+        /// Which page, from 1.
+        page: usize,
+        /// How many to a page.
+        limit: usize,
+        /// What their names must contain, in whatever case.
+        filter: String,
+    },
     /// The pools.
     Pools,
 }

@@ -213,6 +213,11 @@ impl Fanout {
             self.start_plan();
         }
         self.send_slice(sockets, outcomes);
+        self.has_more()
+    }
+
+    /// Whether something is due at once.
+    pub fn has_more(&self) -> bool {
         !self.ready.is_empty() || !self.plan.is_done() || !self.touched.is_empty() || !self.next.entries.is_empty()
     }
 
@@ -351,7 +356,7 @@ impl Fanout {
                 }
             }
         }
-        drop((batch, doubles));
+        drop(batch);
         self.plan = plan;
         if self.plan.is_done() {
             self.end_plan();

@@ -1,0 +1,134 @@
+//! Writes that concern several owners: all or nothing, one batch after the other, so that no two can block each other.
+//!
+//! One shard runs them. It asks every owner concerned whether its part can be done; while an owner waits for the
+//! decision it does nothing else to its documents. When all can, all do; when one cannot, none does.
+
+use crate::base::id::ShardId;
+use crate::flow::conn::ask::{Answer, Ask, Ticket};
+use crate::flow::feed::{Done, Refused, Write};
+use crate::flow::route::owner::owner;
+use crate::shard::Shard;
+use crate::shard::desk::Desk;
+use crate::shard::mail::Mail;
+use std::collections::VecDeque;
+
+/// The shard that runs batches of several owners.
+pub const SEQUENCER: ShardId = ShardId(0);
+
+#[derive(Debug)]
+struct Job {
+    asker: ShardId,
+    ticket: Ticket,
+    writes: Vec<Write>,
+    one: bool,
+}
+
+#[derive(Debug)]
+struct Running {
+    job: Job,
+    owners: Vec<ShardId>,
+    missing: usize,
+    refused: Option<Refused>,
+    swept: u32,
+}
+
+/// The batches that wait, and the one under way.
+#[derive(Debug, Default)]
+pub struct Batches {
+    waiting: VecDeque<Job>,
+    running: Option<Running>,
+}
+
+impl Batches {
+    /// A batch comes in.
+    pub fn push(&mut self, desk: &mut Desk, asker: ShardId, ticket: Ticket, writes: Vec<Write>, one: bool) {
+        self.waiting.push_back(Job { asker, ticket, writes, one });
+        self.start(desk);
+    }
+
+    fn start(&mut self, desk: &mut Desk) {
+        if self.running.is_some() {
+            return;
+        }
+        let Some(mut job) = self.waiting.pop_front() else { return };
+        let mut parts: Vec<(ShardId, Vec<Write>)> = desk.all().map(|shard| (shard, Vec::new())).collect();
+        for write in std::mem::take(&mut job.writes) {
+            match write.name().map(|name| owner(name, desk.shards)) {
+                Some(home) => parts[home.index()].1.push(write),
+                None => parts.iter_mut().for_each(|(_, part)| part.push(write.clone())),
+            }
+        }
+        parts.retain(|(_, part)| !part.is_empty());
+        let owners: Vec<ShardId> = parts.iter().map(|(shard, _)| *shard).collect();
+        self.running = Some(Running { job, missing: owners.len(), owners, refused: None, swept: 0 });
+        for (shard, part) in parts {
+            desk.post(shard, Mail::Prepare(part));
+        }
+    }
+
+    /// An owner says whether its part can be done.
+    pub fn prepared(&mut self, desk: &mut Desk, result: Result<(), Refused>) {
+        let Some(running) = &mut self.running else { return };
+        running.missing -= 1;
+        running.refused = running.refused.take().or(result.err());
+        if running.missing == 0 {
+            running.missing = running.owners.len();
+            for shard in &running.owners {
+                desk.post(*shard, Mail::Decide(running.refused.is_none()));
+            }
+        }
+    }
+
+    /// An owner has done its part.
+    pub fn decided(&mut self, desk: &mut Desk, swept: u32) {
+        let Some(running) = &mut self.running else { return };
+        running.missing -= 1;
+        running.swept += swept;
+        if running.missing > 0 {
+            return;
+        }
+        let Some(Running { job, refused, swept, .. }) = self.running.take() else { return };
+        let done = if job.one { Done::Swept(swept) } else { Done::Batch };
+        desk.post(job.asker, Mail::Answer(job.ticket, Answer::Wrote(refused.map_or(Ok(done), Err))));
+        self.start(desk);
+    }
+}
+
+/// An owner's part of the batch under way, and what has to wait for the decision.
+#[derive(Debug, Default)]
+pub struct Held {
+    part: Option<Vec<Write>>,
+    asks: VecDeque<(ShardId, Ticket, Ask)>,
+}
+
+impl Shard {
+    /// A question to this shard as an owner.
+    pub(super) fn asked(&mut self, from: ShardId, ticket: Ticket, ask: Ask) {
+        let writes = matches!(ask, Ask::Write(_) | Ask::Batch(_));
+        if writes && self.held.part.is_some() {
+            return self.held.asks.push_back((from, ticket, ask));
+        }
+        let answer = match ask {
+            Ask::Pools => self.clients.pools(),
+            ask => self.owner.answer(&mut self.desk, ask),
+        };
+        self.desk.post(from, Mail::Answer(ticket, answer));
+    }
+
+    /// This shard's part of a batch.
+    pub(super) fn prepare(&mut self, part: Vec<Write>) {
+        let result = self.owner.check(&part);
+        self.held.part = Some(part);
+        self.desk.post(SEQUENCER, Mail::Prepared(result));
+    }
+
+    /// The decision about it.
+    pub(super) fn decide(&mut self, go: bool) {
+        let part = self.held.part.take().unwrap_or_default();
+        let swept = if go { self.owner.commit(&mut self.desk, part) } else { 0 };
+        self.desk.post(SEQUENCER, Mail::Decided(swept));
+        for (from, ticket, ask) in std::mem::take(&mut self.held.asks) {
+            self.asked(from, ticket, ask);
+        }
+    }
+}

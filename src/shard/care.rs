@@ -1,0 +1,81 @@
+//! What time brings: pings, connections that are given up, the clock's ticks, lists that nobody watches.
+
+use crate::base::time::{MS, SEC};
+use crate::flow::conn::{Dialect, Phase};
+use crate::flow::encode::frame::Variant;
+use crate::flow::encode::ooo;
+use crate::flow::fanout::pool::Subject;
+use crate::shard::Shard;
+use crate::shard::clients::Reason;
+use crate::wire::http::Response;
+use crate::wire::ws;
+
+/// What is to be done at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Chore {
+    /// Look after every connection.
+    Rounds,
+    /// Tell the time.
+    Tick,
+}
+
+impl Shard {
+    /// How often every connection is looked at: well within the shortest time that matters to one.
+    pub(super) fn rounds_every(&self) -> u64 {
+        let l = &self.desk.limits;
+        let shortest = l.ping_interval.min(l.pong_timeout).min(l.handshake_timeout).min(l.write_timeout);
+        (shortest / 4).clamp(10 * MS, SEC)
+    }
+
+    pub(super) fn chore(&mut self, chore: Chore) {
+        let now = self.desk.now.mono;
+        match chore {
+            Chore::Tick => {
+                if let Some(pool) = self.clients.fanout.pools.find(&Subject::Clock, Variant::Ooo) {
+                    let frame = ooo::clock(&mut self.desk.encoder, self.desk.now.wall);
+                    self.clients.fanout.deliver(pool, frame);
+                }
+                self.lists.tidy(&mut self.desk);
+                self.chores.push(now + SEC, Chore::Tick);
+            }
+            Chore::Rounds => {
+                for slot in 0..self.clients.conns.bound() {
+                    self.look_after(slot);
+                }
+                self.chores.push(now + self.rounds_every(), Chore::Rounds);
+            }
+        }
+    }
+
+    fn look_after(&mut self, slot: u32) {
+        let now = self.desk.now.mono;
+        let limits = self.desk.limits.clone();
+        let id = self.clients.id(slot);
+        let Some(conn) = self.clients.conns.at_mut(slot) else { return };
+        if conn.stuck != 0 && conn.stuck + limits.write_timeout <= now {
+            return self.clients.drop_conn(&mut self.desk, id, Reason::Stuck);
+        }
+        if conn.due > now {
+            return;
+        }
+        match &conn.phase {
+            Phase::Feed(_) => {}
+            Phase::Closing => self.clients.drop_conn(&mut self.desk, id, Reason::Gone),
+            Phase::Http(http) if http.is_idle() => self.clients.drop_conn(&mut self.desk, id, Reason::Late),
+            Phase::Http(_) => {
+                let response = Response::text(408, "the request did not come in time").closing();
+                self.clients.send(slot, response.encode().into());
+                self.clients.finish(&mut self.desk, id, Reason::Late);
+            }
+            Phase::Socket(_, Dialect::Ooo | Dialect::Hub) => {
+                if conn.heard + limits.pong_timeout <= now {
+                    return self.clients.drop_conn(&mut self.desk, id, Reason::Silent);
+                }
+                conn.due = now + limits.ping_interval;
+                if conn.stuck == 0 {
+                    self.clients.send(slot, ws::encode(ws::Op::Ping, b"").into());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Back-pressure between shards: nobody takes more from the application than the others send on.
+
+use crate::base::id::ShardId;
+
+/// What other shards have been sent and have not sent on yet.
+#[derive(Debug)]
+pub struct Credit {
+    limit: usize,
+    /// By shard: bytes of frames sent to it and not given back.
+    given: Vec<usize>,
+    /// By shard: bytes of frames received from it and not given back.
+    owed: Vec<usize>,
+}
+
+impl Credit {
+    /// Nothing is under way.
+    pub fn new(shards: u16, limit: usize) -> Credit {
+        Credit { limit, given: vec![0; shards as usize], owed: vec![0; shards as usize] }
+    }
+
+    /// A frame goes to a shard.
+    pub fn give(&mut self, to: ShardId, bytes: usize) {
+        self.given[to.index()] += bytes;
+    }
+
+    /// A shard has sent on what it got.
+    pub fn back(&mut self, from: ShardId, bytes: usize) {
+        self.given[from.index()] -= bytes;
+    }
+
+    /// A frame came from a shard.
+    pub fn owe(&mut self, from: ShardId, bytes: usize) {
+        self.owed[from.index()] += bytes;
+    }
+
+    /// What is owed to each shard, when everything has been sent on.
+    pub fn settle(&mut self) -> impl Iterator<Item = (ShardId, usize)> {
+        let owed = self.owed.iter_mut().enumerate().filter(|(_, bytes)| **bytes > 0);
+        owed.map(|(shard, bytes)| (ShardId(shard as u16), std::mem::take(bytes)))
+    }
+
+    /// Whether too much is under way to some shard.
+    pub fn is_behind(&self) -> bool {
+        self.given.iter().any(|bytes| *bytes > self.limit)
+    }
+}

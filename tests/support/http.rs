@@ -1,5 +1,6 @@
 //! The smallest HTTP client: one request, one response, one connection.
 
+use std::io::ErrorKind;
 use std::io::Read;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -86,7 +87,11 @@ pub fn read(stream: &mut TcpStream) -> Option<Response> {
         }
         None => {
             assert!(response.header("transfer-encoding").is_none(), "unread framing: {}", response.head);
-            stream.read_to_end(&mut response.body).expect("the body in time");
+            let end = stream.read_to_end(&mut response.body);
+            assert!(
+                !end.is_err_and(|e| e.kind() != ErrorKind::ConnectionReset),
+                "no end of the body in time"
+            );
         }
     }
     Some(response)
@@ -99,7 +104,7 @@ fn read_head(stream: &mut TcpStream) -> Option<String> {
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read(&mut byte) {
             Ok(0) => return None,
-            Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => return None,
+            Err(e) if e.kind() == ErrorKind::ConnectionReset => return None,
             Err(e) => panic!("no response in time: {e}"),
             Ok(_) => head.push(byte[0]),
         }

@@ -3,9 +3,11 @@
 //! Each test file uses its own part of this.
 #![allow(dead_code)]
 
+pub mod browser;
 pub mod http;
 pub mod raw_ws;
 pub mod subscriber;
+pub mod tools;
 
 use std::io::BufRead;
 use std::io::BufReader;

@@ -22,10 +22,9 @@ use std::process::Child;
 use std::process::Command;
 use std::process::ExitStatus;
 use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::mpsc;
 use std::thread;
+use std::thread::JoinHandle;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -40,7 +39,7 @@ pub const FANFARE: &str = env!("CARGO_BIN_EXE_fanfare");
 /// A running server with a directory of its own; killed when dropped, and its log shown if the test failed.
 pub struct Server {
     child: Child,
-    log: Arc<Mutex<String>>,
+    log: Option<JoinHandle<Vec<u8>>>,
     /// Where clients connect.
     pub listen: SocketAddr,
     /// The admin door.
@@ -71,9 +70,8 @@ impl Server {
         command.arg("--config").arg(&file).args(args);
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{FANFARE} does not start: {e}"));
 
-        let log = Arc::new(Mutex::new(String::new()));
-        let ready = watch(&mut child, &log);
-        let server = Server { child, log, listen, admin, feed, dir };
+        let (ready, log) = watch(&mut child);
+        let server = Server { child, log: Some(log), listen, admin, feed, dir };
         if ready.recv_timeout(PATIENCE).is_err() {
             panic!("the server did not say that it is listening");
         }
@@ -112,8 +110,9 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let log = self.log.take().and_then(|log| log.join().ok()).unwrap_or_default();
         if thread::panicking() {
-            eprintln!("--- standard error of the server ---\n{}---", self.log.lock().expect("the log"));
+            eprintln!("--- standard error of the server ---\n{}---", String::from_utf8_lossy(&log));
         }
     }
 }
@@ -126,8 +125,9 @@ pub fn serve(listen: SocketAddr, admin: SocketAddr, feed: &Path) -> Command {
     command
 }
 
-/// Drains both outputs for ever; the receiver hears of the line that says `listening`, or is cut off at the end.
-fn watch(child: &mut Child, log: &Arc<Mutex<String>>) -> mpsc::Receiver<()> {
+/// Drains both outputs until they end. The receiver hears of the line that says `listening`, or is cut off at the end;
+/// the thread gives standard error.
+fn watch(child: &mut Child) -> (mpsc::Receiver<()>, JoinHandle<Vec<u8>>) {
     let (sender, ready) = mpsc::channel();
     let stdout = BufReader::new(child.stdout.take().expect("piped"));
     thread::spawn(move || {
@@ -138,14 +138,12 @@ fn watch(child: &mut Child, log: &Arc<Mutex<String>>) -> mpsc::Receiver<()> {
         }
     });
     let mut stderr = child.stderr.take().expect("piped");
-    let log = Arc::clone(log);
-    thread::spawn(move || {
-        let mut buffer = [0; 4096];
-        while let Ok(n @ 1..) = stderr.read(&mut buffer) {
-            log.lock().expect("the log").push_str(&String::from_utf8_lossy(&buffer[..n]));
-        }
+    let log = thread::spawn(move || {
+        let mut log = Vec::new();
+        let _ = stderr.read_to_end(&mut log);
+        log
     });
-    ready
+    (ready, log)
 }
 
 /// A local address that nobody listens on.

@@ -1,0 +1,65 @@
+//! Start and end of the process: the feed's socket file, signals, exit codes.
+
+mod support;
+
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::json;
+use support::Server;
+use support::free_port;
+use support::serve;
+
+#[test]
+fn only_the_owner_may_use_the_socket_file() {
+    let server = Server::start(&[], "");
+    let file = server.feed.metadata().expect("the socket file");
+    assert!(file.file_type().is_socket());
+    assert_eq!(file.permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_signal_ends_it_cleanly_and_takes_the_socket_file_away() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut server = Server::start(&[], "");
+        let mut subscribers = [server.subscribe("box"), server.subscribe("box/*")];
+        for subscriber in &mut subscribers {
+            subscriber.wait("the first state", |_| true);
+        }
+        let mut feed = server.feed();
+        feed.apply(json!({"op": "set", "key": "box", "data": 1}));
+        let status = server.stop(signal);
+        assert_eq!(status.code(), Some(0), "{signal:?}: {status}");
+        assert!(!server.feed.exists(), "{signal:?} leaves the socket file");
+    }
+}
+
+#[test]
+fn a_stale_socket_file_is_replaced() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    drop(UnixListener::bind(dir.path().join("feed.sock")).expect("a socket"));
+    assert!(dir.path().join("feed.sock").exists(), "a dropped socket leaves its file");
+    let server = Server::start_in(dir, &[], "");
+    server.feed().apply(json!({"op": "set", "key": "box", "data": 1}));
+}
+
+#[test]
+fn a_live_socket_is_refused_with_a_sentence_and_goes_on() {
+    let mut server = Server::start(&[], "");
+    let mut second = serve(free_port(), free_port(), &server.feed).spawn().expect("a second server starts");
+    let status = support::wait_for("the second server to give up", || {
+        second.try_wait().expect("the child can be asked")
+    });
+    let output = second.wait_with_output().expect("its output");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(status.code(), Some(75), "{said}");
+    assert!(said.contains(server.feed.to_str().expect("a path in UTF-8")), "which socket? {said:?}");
+    assert!(said.split_whitespace().count() > 5 && said.lines().count() < 5, "not a sentence: {said:?}");
+
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(server.is_alive());
+    server.feed().apply(json!({"op": "set", "key": "box", "data": 1}));
+}

@@ -1,0 +1,30 @@
+//! Programs that the tests need beside the server.
+
+use std::io::ErrorKind;
+use std::process::Command;
+
+/// Makes sure that the programs can be started; if one cannot, installs the Debian packages (as root) or fails with a
+/// sentence.
+pub fn need(programs: &[&str], packages: &[&str]) {
+    if programs.iter().all(|program| exists(program)) {
+        return;
+    }
+    let mut apt = Command::new("apt-get");
+    let otherwise = format!("{programs:?} are needed: as root, `apt-get install {}`", packages.join(" "));
+    run(apt.args(["install", "-y", "--no-install-recommends"]).args(packages), &otherwise);
+}
+
+fn exists(program: &str) -> bool {
+    match Command::new(program).arg("--version").output() {
+        Err(e) if e.kind() == ErrorKind::NotFound => false,
+        other => other.unwrap_or_else(|e| panic!("{program} does not start: {e}")).status.success(),
+    }
+}
+
+/// Runs to the end; panics with `otherwise` and the whole output if that is not a success.
+pub fn run(command: &mut Command, otherwise: &str) {
+    let output = command.output().unwrap_or_else(|e| panic!("{otherwise}: {e}"));
+    let [out, err] =
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    assert!(output.status.success(), "{otherwise}\n{out}{err}");
+}

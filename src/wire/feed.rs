@@ -89,31 +89,44 @@ impl LineError {
 
 #[derive(Default, Deserialize)]
 struct Fields<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     op: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     key: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     patch: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     channel: Option<&'a RawValue>,
-    #[serde(borrow, rename = "type")]
+    #[serde(borrow, default, deserialize_with = "present", rename = "type")]
     kind: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     ack: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     ops: Option<&'a RawValue>,
+}
+
+/// Keeps a `null` that is there apart from a field that is not.
+fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
+}
+
+/// Reads the members of an object. (serde would take an array too, member by member.)
+pub(crate) fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> {
+    if text.trim_ascii_start().first() != Some(&b'{') {
+        return Err("it does not begin with '{'".into());
+    }
+    serde_json::from_slice(text).map_err(|e| e.to_string())
 }
 
 /// A line as read: the `id` for the reply (a JSON string or number, as written), and what it asks for.
 pub fn parse(line: &[u8]) -> (Option<Box<str>>, Result<Op, LineError>) {
-    let fields: Fields<'_> = match serde_json::from_slice(line) {
+    let fields: Fields<'_> = match object(line) {
         Ok(fields) => fields,
-        Err(e) => return (None, Err(LineError::Json(e.to_string()))),
+        Err(e) => return (None, Err(LineError::Json(e))),
     };
     let Some(id) = fields.id else { return (None, op(&fields, true)) };
     match id.get().as_bytes()[0] {
@@ -165,7 +178,9 @@ fn op(fields: &Fields<'_>, outer: bool) -> Result<Op, LineError> {
 
 fn batch(ops: Option<&RawValue>) -> Result<Op, LineError> {
     let why = LineError::Field("\"ops\" is missing or not an array of objects");
-    let fields: Vec<Fields<'_>> = ops.and_then(|ops| serde_json::from_str(ops.get()).ok()).ok_or(why)?;
+    let ops: Vec<&RawValue> = ops.and_then(|ops| serde_json::from_str(ops.get()).ok()).ok_or_else(|| why.clone())?;
+    let fields = ops.iter().map(|op| object(op.get().as_bytes()));
+    let fields: Vec<Fields<'_>> = fields.collect::<Result<_, _>>().map_err(|_| why)?;
     let each = fields.iter().enumerate().map(|(i, f)| op(f, false).map_err(|e| LineError::Batch(i, Box::new(e))));
     Ok(Op::Batch(each.collect::<Result<_, _>>()?))
 }
@@ -264,6 +279,7 @@ mod tests {
             (r#"{"op":"publish","channel":"$x","data":1}"#, "invalid_channel"),
             (r#"{"op":"batch","ops":[{"op":"batch","ops":[]}]}"#, "unknown_op"),
             (r#"{"op":"batch","ops":{}}"#, "invalid_field"),
+            (r#"{"op":"batch","ops":[[]]}"#, "invalid_field"),
         ] {
             assert_eq!(code(line), want, "{line}");
         }

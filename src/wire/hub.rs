@@ -1,5 +1,6 @@
 //! Frames of the hub that clients send: one JSON object with a `type`.
 
+use crate::wire::feed::{MAX_CHANNEL, object};
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -23,13 +24,13 @@ struct Fields<'a> {
 
 /// Reads a frame; `None` for everything that a plain hub ignores.
 pub fn parse(frame: &[u8]) -> Option<(Verb, Arc<str>)> {
-    let fields: Fields<'_> = serde_json::from_slice(frame).ok()?;
+    let fields: Fields<'_> = object(frame).ok()?;
     let verb = match &*fields.kind {
         "subscribe" => Verb::Subscribe,
         "unsubscribe" => Verb::Unsubscribe,
         _ => return None,
     };
-    let named = !fields.channel.is_empty() && fields.channel.len() <= crate::wire::feed::MAX_CHANNEL;
+    let named = !fields.channel.is_empty() && fields.channel.len() <= MAX_CHANNEL;
     (named && !fields.channel.starts_with('$')).then(|| (verb, fields.channel.into()))
 }
 

@@ -116,7 +116,7 @@ impl List {
         if full {
             // the oldest leaves in the same breath; said first, as the copy must never be over the limit
             let oldest = self.take(0);
-            steps.push(Step::Remove(self.items.len()));
+            steps.push(Step::Remove(self.items.len() - 1));
             evicted.push(oldest);
             steps.push(Step::Add(self.items.len() - at, item));
         } else {

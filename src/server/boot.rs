@@ -9,11 +9,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
+use std::thread;
 
 use rustix::process::{Resource, Rlimit, getrlimit, getuid, setrlimit};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use signal_hook::low_level::signal_name;
 
 use crate::control::admin::{Admin, Metrics, Readiness};
 use crate::server::bounds::Bounds;
@@ -70,14 +72,16 @@ pub struct Running {
     pub clients: Vec<SocketAddr>,
     /// The counters of all shards as Prometheus text.
     pub metrics: Metrics,
-    /// Closes every client, ends every core and removes the feed's socket; returns when all that is done.
-    pub stop: Box<dyn FnOnce() -> Result<(), ServerError>>,
+    /// Asks the cores to close every client and end. Called on another thread, while `join` waits.
+    pub stop: Box<dyn FnOnce() + Send>,
+    /// Waits until every core has ended and the feed's socket is removed; tells the first failure.
+    pub join: Box<dyn FnOnce() -> Result<(), ServerError>>,
 }
 
 /// Serves until SIGTERM or SIGINT. `start` opens the clients' doors and the feed, and starts the cores.
 ///
 /// # Errors
-/// The admin door cannot be opened, or `start` or its `Running::stop` fails.
+/// The admin door cannot be opened, `start` fails, or a core ends before its time.
 pub fn serve(
     plan: &Plan,
     start: impl FnOnce(&Plan, &Bounds) -> Result<Running, ServerError>,
@@ -96,7 +100,7 @@ pub fn serve(
         Arc::new(move || counters.get().map(|read| read()).unwrap_or_default())
     };
     let admin = Admin::start(admin_door, Arc::clone(&readiness), metrics)?;
-    let Running { clients, metrics, stop } = start(plan, &bounds)?;
+    let Running { clients, metrics, stop, join } = start(plan, &bounds)?;
     // Set here only, so it was not set before.
     let _ = counters.set(metrics);
 
@@ -105,11 +109,14 @@ pub fn serve(
     // Nobody may be reading; that is no reason not to serve.
     let _ = writeln!(io::stdout(), "{}", ready_line(&clients, admin_addr, &plan.feed));
 
-    let signal = signals.forever().next();
-    log::info!("stopping: {}", signal.and_then(signal_hook::low_level::signal_name).unwrap_or("signal"));
-    readiness.set_stopping();
-    tell_systemd(NotifyState::Stopping);
-    stop()?;
+    thread::spawn(move || {
+        let signal = signals.forever().next();
+        log::info!("stopping: {}", signal.and_then(signal_name).unwrap_or("signal"));
+        readiness.set_stopping();
+        tell_systemd(NotifyState::Stopping);
+        stop();
+    });
+    join()?;
     admin.stop();
     Ok(())
 }
@@ -160,7 +167,7 @@ fn tell_systemd(state: NotifyState<'_>) {
 mod tests {
     use std::io::Read;
     use std::net::TcpStream;
-    use std::sync::atomic::Ordering;
+    use std::sync::mpsc;
 
     use super::*;
     use crate::server::values::Address;
@@ -183,21 +190,19 @@ mod tests {
         let admin = free();
         let settings = Settings { admin: Address(admin), ..Settings::default() };
         let plan = Plan::new(&settings).expect("the defaults are right");
-        let stopped = Arc::new(AtomicBool::new(false));
-
-        let stop = Arc::clone(&stopped);
-        let start = move |_: &Plan, _: &Bounds| {
+        let start = |_: &Plan, _: &Bounds| {
             assert!(ready(admin).ends_with("starting\n"));
             signal_hook::low_level::raise(SIGTERM)?;
-            let stop = Box::new(move || {
+            let (tell, told) = mpsc::channel();
+            let stop = Box::new(move || tell.send(()).expect("boot joins"));
+            let join = Box::new(move || {
+                told.recv().expect("the signal stops us");
                 assert!(ready(admin).ends_with("stopping\n"), "clients are sent elsewhere first");
-                stop.store(true, Ordering::SeqCst);
                 Ok(())
             });
-            Ok(Running { clients: Vec::new(), metrics: Arc::new(String::new), stop })
+            Ok(Running { clients: Vec::new(), metrics: Arc::new(String::new), stop, join })
         };
         serve(&plan, start).expect("a clean end");
-        assert!(stopped.load(Ordering::SeqCst));
         assert!(TcpStream::connect(admin).is_err(), "the admin door is closed");
     }
 

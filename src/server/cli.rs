@@ -97,7 +97,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct ServeArgs {
     /// Settings file, TOML ('fanfare default-config' prints one)
-    #[arg(short, long, value_name = "FILE", env = "FANFARE_CONFIG")]
+    #[arg(short, long, value_name = "FILE", env = "FANFARE_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
     /// Where clients come in; may be given several times [default: 127.0.0.1:8800]
     #[arg(long, value_name = "ADDR", value_delimiter = ',')]
@@ -133,7 +133,7 @@ struct PubArgs {
     /// The key to write
     key: Option<String>,
     /// The value, JSON; '-' or nothing: read values from standard input
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_negative_numbers = true)]
     json: Option<String>,
     /// Merge into the document, deep, instead of replacing it
     #[arg(long, requires = "key")]
@@ -145,7 +145,7 @@ struct PubArgs {
     #[arg(long, requires = "key", conflicts_with_all = ["merge", "patch", "json"])]
     del: bool,
     /// The server's feed [default: $XDG_RUNTIME_DIR/fanfare.sock, else /tmp/fanfare-$UID.sock]
-    #[arg(long, value_name = "PATH", env = "FANFARE_FEED")]
+    #[arg(long, value_name = "PATH", env = "FANFARE_FEED", hide_env_values = true)]
     feed: Option<PathBuf>,
 }
 

@@ -43,7 +43,7 @@ pub struct Settings {
     pub feed: FeedSettings,
     /// The ooo dialect.
     pub ooo: OooSettings,
-    /// What is different for the keys of a pattern; the first that matches holds.
+    /// What is different for the keys of a pattern; the first that says it holds.
     pub rule: Vec<RuleSettings>,
 }
 

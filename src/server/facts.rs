@@ -35,7 +35,7 @@ fn sysctl<T: FromStr>(name: &str) -> Option<T> {
 }
 
 /// Makes a ring with the flags that the runtime needs, and drops it.
-pub fn ring() -> Ring {
+fn ring() -> Ring {
     let ring: io::Result<IoUring> = IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(8);
     match ring {
         Ok(_) => Ring::Works,

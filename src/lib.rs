@@ -13,4 +13,6 @@ pub mod shard;
 
 pub mod runtime;
 
+pub mod control;
+
 pub mod server;

@@ -1,2 +1,7 @@
 //! The `fanfare` binary.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fanfare::server::cli::run()
+}

@@ -1,0 +1,232 @@
+//! Settings as meant: checked against each other, in the units that the lower floors count in.
+
+use std::net::SocketAddr;
+
+use bytesize::ByteSize;
+
+use crate::server::config::{RuleSettings, Settings};
+use crate::server::error::ServerError;
+use crate::server::values::Span;
+
+/// Whether changes travel as patches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PatchMode {
+    /// A patch where it is shorter than the snapshot.
+    #[default]
+    Auto,
+    /// Always a snapshot.
+    Never,
+    /// Always a patch, once the subscriber has a value.
+    Always,
+}
+
+/// What a client without a token may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// Nothing.
+    None,
+    /// Subscribe and read.
+    Read,
+    /// Write as well.
+    Write,
+}
+
+/// What holds for the keys, or the list, of one pattern.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The keys meant; the list of exactly this pattern.
+    pub pattern: String,
+    /// Overrides the server's mode.
+    pub patch: Option<PatchMode>,
+    /// At most this many items; the oldest leaves when a new one comes.
+    pub limit: Option<usize>,
+}
+
+/// Everything that is bounded, and the rules. One value for all shards.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes that may wait for one connection.
+    pub queue_bytes: usize,
+    /// Nanoseconds without progress after which a connection with waiting bytes is given up.
+    pub write_timeout: u64,
+    /// Nanoseconds within which a request must be complete.
+    pub handshake_timeout: u64,
+    /// The largest WebSocket message taken from a client, in bytes.
+    pub max_message: usize,
+    /// The longest feed line, in bytes.
+    pub max_line: usize,
+    /// Nanoseconds between WebSocket pings of the ooo dialect.
+    pub ping_interval: u64,
+    /// Nanoseconds without a sign of life after which an ooo connection is given up.
+    pub pong_timeout: u64,
+    /// The largest request body, in bytes.
+    pub max_body: usize,
+    /// Whether changes travel as patches, where no rule says otherwise.
+    pub patch: PatchMode,
+    /// In the order of the file; the first that matches counts.
+    pub rules: Vec<Rule>,
+    /// For each clients' listener, what its anonymous clients may do.
+    pub anonymous: Vec<Access>,
+    /// Origins that browsers may come from; empty = any.
+    pub origins: Vec<String>,
+}
+
+/// A size beyond this is a slip of the pen, and would not fit the frames' 32-bit arithmetic.
+const MAX_SIZE: u64 = 1 << 30;
+
+/// What `settings` mean for the shards.
+///
+/// # Errors
+/// A setting makes no sense by itself or beside the others; the message names it.
+pub fn limits(settings: &Settings) -> Result<Limits, ServerError> {
+    let Settings { conn, feed, ooo, .. } = settings;
+    check_addresses(settings)?;
+    let limits = Limits {
+        queue_bytes: size("[conn] queue_bytes", conn.queue_bytes)?,
+        write_timeout: span("[conn] write_timeout", conn.write_timeout)?,
+        handshake_timeout: span("[conn] handshake_timeout", conn.handshake_timeout)?,
+        max_message: size("[conn] max_message", conn.max_message)?,
+        max_line: size("[feed] max_line", feed.max_line)?,
+        ping_interval: span("[ooo] ping_interval", ooo.ping_interval)?,
+        pong_timeout: span("[ooo] pong_timeout", ooo.pong_timeout)?,
+        max_body: size("[ooo] max_body", ooo.max_body)?,
+        patch: settings.patch,
+        rules: settings.rule.iter().map(rule).collect::<Result<_, _>>()?,
+        anonymous: settings.listen.iter().map(|at| access(at.0, settings.anonymous)).collect(),
+        origins: origins(&settings.origins)?,
+    };
+    if limits.pong_timeout <= limits.ping_interval {
+        let reason = "must be longer than ping_interval, or every client is closed before it is asked";
+        return Err(ServerError::wrong("[ooo] pong_timeout", reason));
+    }
+    Ok(limits)
+}
+
+fn size(place: &str, written: ByteSize) -> Result<usize, ServerError> {
+    match written.as_u64() {
+        0 => Err(ServerError::wrong(place, "must be more than 0")),
+        bytes @ 1..=MAX_SIZE => Ok(bytes as usize),
+        _ => Err(ServerError::wrong(place, format!("{written} is too much; give at most 1GiB"))),
+    }
+}
+
+fn span(place: &str, written: Span) -> Result<u64, ServerError> {
+    // Half the range of the clock, so that now + span never wraps.
+    match u64::try_from(written.0.as_nanos()) {
+        Ok(0) => Err(ServerError::wrong(place, "must be more than 0s")),
+        Ok(ns) if ns <= u64::MAX / 2 => Ok(ns),
+        _ => Err(ServerError::wrong(place, "is too long; give at most 290 years")),
+    }
+}
+
+fn rule(written: &RuleSettings) -> Result<Rule, ServerError> {
+    let RuleSettings { pattern, patch, limit } = written;
+    let wrong = |reason: &str| Err(ServerError::wrong(format!("[[rule]] with pattern '{pattern}'"), reason));
+    if pattern.split('/').any(str::is_empty) {
+        return wrong("a pattern is 'a/b' with '*' for a whole segment, without empty segments");
+    }
+    match (patch, limit) {
+        (None, None) => wrong("says nothing; give it patch or limit"),
+        (_, Some(0)) => wrong("limit must be more than 0"),
+        (_, Some(_)) if !pattern.contains('*') => wrong("limit is for lists; the pattern needs a '*'"),
+        _ => Ok(Rule { pattern: pattern.clone(), patch: *patch, limit: *limit }),
+    }
+}
+
+fn check_addresses(settings: &Settings) -> Result<(), ServerError> {
+    // `Door::Clients` counts listeners in a byte.
+    if settings.listen.is_empty() || settings.listen.len() > 256 {
+        return Err(ServerError::wrong("listen", "give 1 to 256 addresses"));
+    }
+    let mut seen: Vec<SocketAddr> = Vec::new();
+    for address in settings.listen.iter().chain([&settings.admin]).filter(|address| address.0.port() != 0) {
+        if seen.contains(&address.0) {
+            return Err(ServerError::wrong(
+                "listen",
+                format!("{} is named twice (listen and admin)", address.0),
+            ));
+        }
+        seen.push(address.0);
+    }
+    Ok(())
+}
+
+fn access(listener: SocketAddr, anonymous: Option<Access>) -> Access {
+    let unset = if listener.ip().is_loopback() { Access::Write } else { Access::None };
+    anonymous.unwrap_or(unset)
+}
+
+fn origins(written: &[String]) -> Result<Vec<String>, ServerError> {
+    if written.iter().any(|origin| origin == "*") {
+        return Ok(Vec::new());
+    }
+    let one = |origin: &String| match origin.split_once("://") {
+        Some((scheme, host)) if !scheme.is_empty() && !host.is_empty() && !host.contains('/') => {
+            Ok(origin.to_ascii_lowercase())
+        }
+        _ => {
+            let advice = "give scheme://host or scheme://host:port without a path, or '*' for all";
+            Err(ServerError::wrong("origins", format!("'{origin}' is no origin: {advice}")))
+        }
+    };
+    written.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meant(text: &str) -> Result<Limits, String> {
+        let settings: Settings = toml::from_str(text).expect("the test's TOML");
+        limits(&settings).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_mean_what_the_manual_says() {
+        let limits = meant("").expect("the defaults");
+        assert_eq!(limits.queue_bytes, 65_536);
+        assert_eq!(limits.max_line, 16 << 20);
+        assert_eq!(limits.pong_timeout, 150_000_000_000);
+        assert_eq!(limits.anonymous, [Access::Write]);
+    }
+
+    #[test]
+    fn anonymous_writing_is_for_loopback_unless_set() {
+        let access = |text: &str| meant(text).expect("right").anonymous;
+        let listen = "listen = ['127.0.0.2:1', '[::1]:1', '0.0.0.0:1', '[::]:2', '192.0.2.1:1']\n";
+        use Access::{None, Read, Write};
+        assert_eq!(access(listen), [Write, Write, None, None, None]);
+        assert_eq!(access(&format!("{listen}anonymous = 'read'")), [Read; 5]);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_by_name() {
+        for (name, text) in [
+            ("[conn] queue_bytes", "[conn]\nqueue_bytes = 0"),
+            ("[feed] max_line", "[feed]\nmax_line = '2GiB'"),
+            ("[ooo] pong_timeout", "[ooo]\npong_timeout = '60s'"),
+            ("[ooo] ping_interval", "[ooo]\nping_interval = '0s'"),
+            ("[conn] write_timeout", "[conn]\nwrite_timeout = '300years'"),
+            ("listen", "listen = []"),
+            ("listen", "listen = ['127.0.0.1:9']\nadmin = '127.0.0.1:9'"),
+            ("origins", "origins = ['app.example']"),
+            ("origins", "origins = ['https://app.example/']"),
+            ("[[rule]] with pattern 'a'", "[[rule]]\npattern = 'a'"),
+            ("[[rule]] with pattern 'a'", "[[rule]]\npattern = 'a'\nlimit = 3"),
+            ("[[rule]] with pattern 'a/*'", "[[rule]]\npattern = 'a/*'\nlimit = 0"),
+            ("[[rule]] with pattern '/a'", "[[rule]]\npattern = '/a'\npatch = 'never'"),
+        ] {
+            let error = meant(text).expect_err(text);
+            assert!(error.starts_with(&format!("{name}: ")), "{text:?} gave {error}");
+        }
+    }
+
+    #[test]
+    fn origins_are_compared_in_lower_case_and_a_star_is_all() {
+        assert_eq!(
+            meant("origins = 'https://App.example:1'").expect("right").origins,
+            ["https://app.example:1"]
+        );
+        assert!(meant("origins = ['https://a.example', '*']").expect("right").origins.is_empty());
+    }
+}

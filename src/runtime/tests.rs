@@ -115,7 +115,7 @@ fn one(conn: ConnId, bytes: &[u8]) -> Due<'_> {
     Due { slot: conn.slot, bytes: Parts::One(bytes) }
 }
 
-/// Fills the connection's socket until it takes nothing more.
+/// Fills the connection's socket until a send is refused outright.
 fn stuff(world: &mut World, conn: ConnId) -> usize {
     let bytes = vec![1; 1 << 20];
     let mut taken = 0;
@@ -241,10 +241,12 @@ fn every_send_is_answered_at_once_and_in_order_be_it_short_refused_or_broken() {
     world.ring.apply(Action::Close(conns[5]));
     let long = vec![7; 64 << 20];
     let mut batch: Vec<Due<'_>> = conns.iter().map(|&conn| one(conn, b"frame")).collect();
+    // Long here too: the kernel may find room for a few bytes between two sends.
+    batch[2] = one(conns[2], &long);
     batch[6] = one(conns[6], &long);
     let short = world.send(&batch);
     assert_eq!(short.len(), 3, "{short:?}");
-    assert_eq!(short[0], Short { index: 2, came: Came::Part(0) });
+    assert!(matches!(short[0], Short { index: 2, came: Came::Part(n) } if n < long.len()));
     assert_eq!(short[1], Short { index: 5, came: Came::Broken });
     assert!(matches!(short[2], Short { index: 6, came: Came::Part(n) } if n > 0 && n < long.len()));
     for place in [0, 1, 3, 4, 7] {

@@ -120,6 +120,15 @@ pub struct Stopper {
     wakes: Vec<Arc<Wake>>,
 }
 
+/// Held by each shard's thread: when one leaves, for whatever reason, all do, so that `join` gets to tell why.
+struct LeaveTogether(Stopper);
+
+impl Drop for LeaveTogether {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 impl Stopper {
     /// Asks all shards to leave; each closes its listeners and takes one last turn.
     pub fn stop(&self) {
@@ -161,8 +170,7 @@ impl Running {
 struct Seat<F> {
     make: F,
     post: Post<Mail>,
-    wake: Arc<Wake>,
-    stop: Arc<AtomicBool>,
+    stopper: Stopper,
     listeners: Vec<(Socket, Door)>,
     connections: u32,
 }
@@ -201,29 +209,23 @@ where
     let mut running = Running { threads: Vec::new(), stopper, cpus: plan.cpus, clients, feed };
     let posts = mesh(&running.stopper.wakes);
     for (shard, ((make, post), listeners)) in makes.into_iter().zip(posts).zip(listeners).enumerate() {
-        let wake = running.stopper.wakes[shard].clone();
-        let stop = running.stopper.stop.clone();
-        let seat = Seat { make, post, wake, stop, listeners, connections: plan.connections };
+        let seat = Seat { make, post, stopper: running.stopper(), listeners, connections: plan.connections };
         match seat.start(ShardId(shard as u16), running.cpus[shard], ready.clone()) {
             Ok(thread) => running.threads.push(thread),
-            Err(error) => return abandon(running, error),
+            Err(error) => {
+                running.stop();
+                // The others leave because we ask; this failure is the one to tell.
+                let _ = running.join();
+                return Err(error);
+            }
         }
     }
     // A thread that fails before it is ready drops its sender unused.
     drop(ready);
-    if is_ready.iter().count() < shards {
-        running.stop();
-        running.join()?;
-        unreachable!("a shard that was never ready has failed");
+    if is_ready.iter().count() == shards {
+        return Ok(running);
     }
-    Ok(running)
-}
-
-fn abandon(running: Running, error: Error) -> Result<Running, Error> {
-    running.stop();
-    // The first failure is the one to tell; the others stopped because we asked.
-    let _ = running.join();
-    Err(error)
+    Err(running.join().expect_err("a shard that was never ready has failed"))
 }
 
 impl<F: FnOnce() -> Shard + Send + 'static> Seat<F> {
@@ -238,7 +240,10 @@ impl<F: FnOnce() -> Shard + Send + 'static> Seat<F> {
             .io_memory(GLOMMIO_MEMORY)
             .ring_depth(GLOMMIO_ENTRIES)
             .spawn(move || async move {
-                let mut ring = Ring::new(self.connections, self.wake.clone()).map_err(ring_error)?;
+                let wake = self.stopper.wakes[shard.index()].clone();
+                let stop = self.stopper.stop.clone();
+                let _together = LeaveTogether(self.stopper);
+                let mut ring = Ring::new(self.connections, wake.clone()).map_err(ring_error)?;
                 let shard = (self.make)();
                 for (socket, door) in self.listeners {
                     ring.listen(socket, door);
@@ -246,7 +251,7 @@ impl<F: FnOnce() -> Shard + Send + 'static> Seat<F> {
                 // Fails only if the start was given up meanwhile, and then the stop flag says so.
                 let _ = ready.send(());
                 drop(ready);
-                Turn { shard, ring, post: self.post, wake: self.wake, stop: self.stop }.run().await;
+                Turn { shard, ring, post: self.post, wake, stop }.run().await;
                 Ok(())
             })
             .map_err(|cause| glommio_error(shard.index(), cpu, &cause))
@@ -319,5 +324,55 @@ mod tests {
         assert!(says(Errno::NOSYS).contains("seccomp"));
         assert!(says(Errno::NOMEM).contains("LimitMEMLOCK"));
         assert!(says(Errno::PERM).contains("seccomp") || says(Errno::PERM).contains("io_uring_disabled"));
+    }
+    /// Shards that nobody talks to.
+    fn blank(n: usize) -> Vec<impl FnOnce() -> Shard + Send + 'static> {
+        (0..n).map(|_| || Shard {}).collect()
+    }
+
+    fn plan(feed: &std::path::Path) -> Plan {
+        Plan {
+            cpus: vec![0, 0],
+            clients: vec!["127.0.0.1:0".parse().unwrap()],
+            feed: Some(feed.to_owned()),
+            connections: 16,
+        }
+    }
+
+    #[test]
+    fn shards_start_sleep_and_leave_when_asked_and_the_feed_goes_with_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let feed = dir.path().join("feed.sock");
+        for _ in 0..3 {
+            let running = run(plan(&feed), blank(2)).unwrap();
+            assert!(feed.exists());
+            let addr = running.clients()[0];
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            running.stop();
+            running.join().unwrap();
+            assert!(!feed.exists());
+            assert!(std::net::TcpStream::connect(addr).is_err());
+        }
+    }
+
+    #[test]
+    fn a_shard_that_dies_takes_the_others_with_it_and_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let feed = dir.path().join("feed.sock");
+        let makes: Vec<Box<dyn FnOnce() -> Shard + Send>> =
+            vec![Box::new(|| Shard {}), Box::new(|| panic!("on purpose"))];
+        let error = run(plan(&feed), makes).err().expect("shard 1 cannot be made");
+        assert!(matches!(error, Error::Shard { shard: 1, .. }), "{error}");
+        assert!(!feed.exists());
+    }
+
+    #[test]
+    fn a_shard_that_cannot_be_placed_fails_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let feed = dir.path().join("feed.sock");
+        let plan = Plan { cpus: vec![0, 100_000], ..plan(&feed) };
+        let error = run(plan, blank(2)).err().expect("there is no such core");
+        assert!(matches!(error, Error::Shard { shard: 1, cpu: 100_000, .. }), "{error}");
+        assert!(!feed.exists());
     }
 }

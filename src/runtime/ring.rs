@@ -292,12 +292,12 @@ impl Ring {
     }
 
     fn accepted(&mut self, answer: Answer, now: u64, events: &mut impl Events) {
-        let fd = (answer.result >= 0).then(|| own(answer.result));
+        let accepted = answer.outcome().map(|_| own(answer.result));
         let Some(listener) = self.listeners.get_mut(answer.tag.conn.slot as usize) else { return };
         listener.accepting = cqueue::more(answer.flags);
         let door = listener.door;
-        match fd {
-            Some(fd) => {
+        match accepted {
+            Ok(fd) => {
                 // With every place taken the socket is dropped, that is, closed.
                 if let Some(slot) = self.slots.vacant() {
                     let conn = events.open(slot, door);
@@ -308,8 +308,23 @@ impl Ring {
                     self.accept_all();
                 }
             }
-            // Trying again at once would spin for as long as descriptors are short.
-            None => self.accept_at = Some(now + ACCEPT_REST),
+            // Troubles of the one connection that was to be accepted (accept(2) lists them).
+            Err(
+                Errno::AGAIN
+                | Errno::INTR
+                | Errno::CONNABORTED
+                | Errno::PERM
+                | Errno::PROTO
+                | Errno::TIMEDOUT,
+            )
+            | Err(Errno::NETDOWN | Errno::NETUNREACH | Errno::HOSTDOWN | Errno::HOSTUNREACH) => {
+                self.accept_all()
+            }
+            // Trying again at once would spin for as long as descriptors or memory are short.
+            Err(error) => {
+                log::warn!("accepting rests for {} ms: {error}", ACCEPT_REST / MS);
+                self.accept_at = Some(now + ACCEPT_REST);
+            }
         }
     }
 

@@ -4,8 +4,8 @@
 //! (`tests/floors.rs` holds the code to it). `docs/src/ARCHITECTURE.md` is the map.
 
 pub mod base;
+pub mod wire;
 pub mod flow;
+pub mod shard;
 pub mod runtime;
 pub mod server;
-pub mod shard;
-pub mod wire;

@@ -1,1 +1,16 @@
 //! Floor 4: what touches the machine: executors, the ring, mailboxes, listeners, the turn.
+
+pub mod boot;
+
+mod buffers;
+mod listen;
+mod mailbox;
+mod ring;
+mod send;
+mod slots;
+mod tags;
+mod turn;
+mod wake;
+
+#[cfg(test)]
+mod tests;

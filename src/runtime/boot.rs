@@ -1,0 +1,378 @@
+//! Start and end of the shards' threads.
+
+use crate::base::id::ShardId;
+use crate::runtime::listen::{self, FeedPath};
+use crate::runtime::mailbox::{Post, mesh};
+use crate::runtime::ring::{Ring, setup};
+use crate::runtime::turn::Turn;
+use crate::runtime::wake::Wake;
+use crate::shard::Shard;
+use crate::shard::io::Door;
+use crate::shard::mail::Mail;
+use crossbeam_channel::{Sender, bounded};
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::Socket;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Memory that glommio sets aside for its own disk I/O, of which we do none.
+const GLOMMIO_MEMORY: usize = 64 << 10;
+/// Entries of glommio's own rings.
+const GLOMMIO_ENTRIES: usize = 16;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The core of each shard, in the order of the shards.
+    pub cpus: Vec<usize>,
+    /// The clients' addresses; their places are the numbers of [`Door::Clients`].
+    pub clients: Vec<SocketAddr>,
+    /// The feed's Unix socket.
+    pub feed: Option<PathBuf>,
+    /// Connections that one shard may have; further ones are closed at once.
+    pub connections: u32,
+}
+
+/// Why the runtime did not start, or did not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel lacks what the ring needs.
+    #[error("Linux {found} is too old: fanfare needs kernel 6.1 or newer")]
+    Kernel {
+        /// The release that runs.
+        found: String,
+    },
+    /// The administrator switched io_uring off.
+    #[error("io_uring is switched off on this machine: set `sysctl kernel.io_uring_disabled=0`")]
+    Disabled,
+    /// Something around the process forbids the system call.
+    #[error(
+        "io_uring is forbidden ({cause}), as containers do by default: allow io_uring_setup, io_uring_enter and \
+         io_uring_register in the seccomp profile (docker: --security-opt seccomp=PROFILE)"
+    )]
+    Forbidden {
+        /// What the kernel said.
+        cause: io::Error,
+    },
+    /// Not enough lockable memory.
+    #[error(
+        "too little lockable memory for io_uring: raise `ulimit -l` (systemd: LimitMEMLOCK=) to 8 MiB or more"
+    )]
+    Memlock,
+    /// Any other failure of the ring.
+    #[error("io_uring does not start: {cause}")]
+    Ring {
+        /// What the kernel said.
+        cause: io::Error,
+    },
+    /// A TCP address cannot be listened on.
+    #[error("cannot listen on {addr}: {cause}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// What the kernel said.
+        cause: io::Error,
+    },
+    /// Somebody else serves the feed's socket.
+    #[error("another process serves the feed at {}: stop it, or choose another path with --feed", path.display())]
+    FeedTaken {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The feed's socket cannot be made.
+    #[error("cannot listen on the feed {}: {cause}", path.display())]
+    Feed {
+        /// The path.
+        path: PathBuf,
+        /// What the kernel said.
+        cause: io::Error,
+    },
+    /// A shard's thread cannot start, or ended before its time.
+    #[error("shard {shard} on core {cpu}: {cause}")]
+    Shard {
+        /// Which.
+        shard: u16,
+        /// Its core.
+        cpu: usize,
+        /// What glommio said.
+        cause: String,
+    },
+}
+
+/// The running shards.
+pub struct Running {
+    threads: Vec<ExecutorJoinHandle<Result<(), Error>>>,
+    stopper: Stopper,
+    cpus: Vec<usize>,
+    clients: Vec<SocketAddr>,
+    feed: Option<FeedPath>,
+}
+
+/// Stops the shards, from any thread.
+#[derive(Clone)]
+pub struct Stopper {
+    stop: Arc<AtomicBool>,
+    wakes: Vec<Arc<Wake>>,
+}
+
+/// Held by each shard's thread: when one leaves, for whatever reason, all do, so that `join` gets to tell why.
+struct LeaveTogether(Stopper);
+
+impl Drop for LeaveTogether {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+impl Stopper {
+    /// Asks all shards to leave; each closes its listeners and takes one last turn.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.wakes.iter().for_each(|wake| wake.ring());
+    }
+}
+
+impl Running {
+    /// The clients' addresses as bound: with the ports that were found for port 0.
+    pub fn clients(&self) -> &[SocketAddr] {
+        &self.clients
+    }
+
+    /// Something that can stop the shards while this thread joins them.
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// Asks all shards to leave.
+    pub fn stop(&self) {
+        self.stopper.stop();
+    }
+
+    /// Waits until all shards have left and tells the first failure. The feed's socket is removed.
+    pub fn join(self) -> Result<(), Error> {
+        let mut outcome = Ok(());
+        for (shard, thread) in self.threads.into_iter().enumerate() {
+            let ended =
+                thread.join().unwrap_or_else(|cause| Err(glommio_error(shard, self.cpus[shard], &cause)));
+            outcome = outcome.and(ended);
+        }
+        drop(self.feed);
+        outcome
+    }
+}
+
+/// What one thread starts with.
+struct Seat<F> {
+    make: F,
+    post: Post<Mail>,
+    stopper: Stopper,
+    listeners: Vec<(Socket, Door)>,
+    connections: u32,
+}
+
+/// Starts one pinned thread per element of `makes`, in the order of the shards; each makes its shard there. When this
+/// returns, every door is open and served.
+pub fn run<F>(plan: Plan, makes: Vec<F>) -> Result<Running, Error>
+where
+    F: FnOnce() -> Shard + Send + 'static,
+{
+    assert_eq!(plan.cpus.len(), makes.len(), "one core per shard");
+    check_ring()?;
+    raise_descriptor_limit();
+    let shards = makes.len();
+    let wakes = (0..shards).map(|_| Wake::new().map(Arc::new)).collect::<io::Result<Vec<_>>>();
+    let wakes = wakes.map_err(|cause| Error::Ring { cause })?;
+    let stopper = Stopper { stop: Arc::new(AtomicBool::new(false)), wakes };
+
+    let mut listeners: Vec<Vec<(Socket, Door)>> = (0..shards).map(|_| Vec::new()).collect();
+    let mut clients = Vec::new();
+    for (place, &addr) in plan.clients.iter().enumerate() {
+        let (sockets, bound) = listen::tcp(addr, shards)?;
+        clients.push(bound);
+        for (shard, socket) in sockets.into_iter().enumerate() {
+            listeners[shard].push((socket, Door::Clients(place as u8)));
+        }
+    }
+    // One shard accepts the feed's few connections: of several waiting in one accept queue the kernel always wakes the
+    // same one anyway.
+    let feed = plan.feed.as_deref().map(listen::feed).transpose()?.map(|(socket, path)| {
+        listeners[0].push((socket, Door::Feed));
+        path
+    });
+
+    let (ready, is_ready) = bounded(shards);
+    let mut running = Running { threads: Vec::new(), stopper, cpus: plan.cpus, clients, feed };
+    let posts = mesh(&running.stopper.wakes);
+    for (shard, ((make, post), listeners)) in makes.into_iter().zip(posts).zip(listeners).enumerate() {
+        let seat = Seat { make, post, stopper: running.stopper(), listeners, connections: plan.connections };
+        match seat.start(ShardId(shard as u16), running.cpus[shard], ready.clone()) {
+            Ok(thread) => running.threads.push(thread),
+            Err(error) => {
+                running.stop();
+                // The others leave because we ask; this failure is the one to tell.
+                let _ = running.join();
+                return Err(error);
+            }
+        }
+    }
+    // A thread that fails before it is ready drops its sender unused.
+    drop(ready);
+    if is_ready.iter().count() == shards {
+        return Ok(running);
+    }
+    Err(running.join().expect_err("a shard that was never ready has failed"))
+}
+
+impl<F: FnOnce() -> Shard + Send + 'static> Seat<F> {
+    fn start(
+        self,
+        shard: ShardId,
+        cpu: usize,
+        ready: Sender<()>,
+    ) -> Result<ExecutorJoinHandle<Result<(), Error>>, Error> {
+        LocalExecutorBuilder::new(Placement::Fixed(cpu))
+            .name(&format!("shard-{}", shard.0))
+            .io_memory(GLOMMIO_MEMORY)
+            .ring_depth(GLOMMIO_ENTRIES)
+            .spawn(move || async move {
+                let wake = self.stopper.wakes[shard.index()].clone();
+                let stop = self.stopper.stop.clone();
+                let _together = LeaveTogether(self.stopper);
+                let mut ring = Ring::new(self.connections, wake.clone()).map_err(ring_error)?;
+                let shard = (self.make)();
+                for (socket, door) in self.listeners {
+                    ring.listen(socket, door);
+                }
+                // Fails only if the start was given up meanwhile, and then the stop flag says so.
+                let _ = ready.send(());
+                drop(ready);
+                Turn { shard, ring, post: self.post, wake, stop }.run().await;
+                Ok(())
+            })
+            .map_err(|cause| glommio_error(shard.index(), cpu, &cause))
+    }
+}
+
+fn glommio_error<T>(shard: usize, cpu: usize, cause: &glommio::GlommioError<T>) -> Error {
+    Error::Shard { shard: shard as u16, cpu, cause: cause.to_string() }
+}
+
+/// Finds out whether the kernel gives us a ring, before anything else is touched.
+fn check_ring() -> Result<(), Error> {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    if !new_enough(&release) {
+        return Err(Error::Kernel { found: release.into_owned() });
+    }
+    setup(1, 2).map(drop).map_err(ring_error)
+}
+
+/// Whether a kernel release is 6.1 or newer. One that cannot be read is given the benefit of the doubt.
+fn new_enough(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (6, 1),
+        _ => true,
+    }
+}
+
+fn ring_error(cause: io::Error) -> Error {
+    match Errno::from_io_error(&cause) {
+        Some(Errno::PERM) if ring_disabled() => Error::Disabled,
+        Some(Errno::PERM | Errno::ACCESS | Errno::NOSYS) => Error::Forbidden { cause },
+        Some(Errno::NOMEM) => Error::Memlock,
+        _ => Error::Ring { cause },
+    }
+}
+
+fn ring_disabled() -> bool {
+    std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").is_ok_and(|value| value.trim() != "0")
+}
+
+/// Takes all the descriptors that the system lets us have: connections are what they are for.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // A refusal leaves the limit as it was, and the accept then rests when it is reached.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_before_6_1_are_told_apart() {
+        for (release, good) in [
+            ("5.15.0-91-generic", false),
+            ("6.0.19", false),
+            ("6.1", true),
+            ("6.18.44-fc", true),
+            ("10.0", true),
+        ] {
+            assert_eq!(new_enough(release), good, "{release}");
+        }
+    }
+
+    #[test]
+    fn each_refusal_of_the_ring_says_what_to_change() {
+        let says = |errno: Errno| ring_error(errno.into()).to_string();
+        assert!(says(Errno::NOSYS).contains("seccomp"));
+        assert!(says(Errno::NOMEM).contains("LimitMEMLOCK"));
+        assert!(says(Errno::PERM).contains("seccomp") || says(Errno::PERM).contains("io_uring_disabled"));
+    }
+    /// Shards that nobody talks to.
+    fn blank(n: usize) -> Vec<impl FnOnce() -> Shard + Send + 'static> {
+        (0..n).map(|_| || Shard {}).collect()
+    }
+
+    fn plan(feed: &std::path::Path) -> Plan {
+        Plan {
+            cpus: vec![0, 0],
+            clients: vec!["127.0.0.1:0".parse().unwrap()],
+            feed: Some(feed.to_owned()),
+            connections: 16,
+        }
+    }
+
+    #[test]
+    fn shards_start_sleep_and_leave_when_asked_and_the_feed_goes_with_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let feed = dir.path().join("feed.sock");
+        for _ in 0..3 {
+            let running = run(plan(&feed), blank(2)).unwrap();
+            assert!(feed.exists());
+            let addr = running.clients()[0];
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            running.stop();
+            running.join().unwrap();
+            assert!(!feed.exists());
+            assert!(std::net::TcpStream::connect(addr).is_err());
+        }
+    }
+
+    #[test]
+    fn a_shard_that_dies_takes_the_others_with_it_and_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let feed = dir.path().join("feed.sock");
+        let makes: Vec<Box<dyn FnOnce() -> Shard + Send>> =
+            vec![Box::new(|| Shard {}), Box::new(|| panic!("on purpose"))];
+        let error = run(plan(&feed), makes).err().expect("shard 1 cannot be made");
+        assert!(matches!(error, Error::Shard { shard: 1, .. }), "{error}");
+        assert!(!feed.exists());
+    }
+
+    #[test]
+    fn a_shard_that_cannot_be_placed_fails_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let feed = dir.path().join("feed.sock");
+        let plan = Plan { cpus: vec![0, 100_000], ..plan(&feed) };
+        let error = run(plan, blank(2)).err().expect("there is no such core");
+        assert!(matches!(error, Error::Shard { shard: 1, cpu: 100_000, .. }), "{error}");
+        assert!(!feed.exists());
+    }
+}

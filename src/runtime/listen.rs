@@ -1,0 +1,157 @@
+//! Listening sockets: TCP, one per shard and address, and the Unix socket of the feed.
+
+use crate::runtime::boot::Error;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// Connections that may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
+const BACKLOG: i32 = 16384;
+
+/// One listener per shard on `addr`; the kernel spreads new connections over them by their hash. With port 0 the first
+/// one picks the port for all. Also returns the address as bound.
+pub(super) fn tcp(addr: SocketAddr, shards: usize) -> Result<(Vec<Socket>, SocketAddr), Error> {
+    let fail = |cause| Error::Listen { addr, cause };
+    // Sharing a port among our shards would also share it with another server of ours, and split its clients: so first
+    // see whether the port can be had alone.
+    tcp_one(addr, false).map_err(fail)?;
+    let mut bound = addr;
+    let mut sockets = Vec::new();
+    for _ in 0..shards {
+        let socket = tcp_one(bound, true).map_err(fail)?;
+        let local = socket.local_addr().map_err(fail)?;
+        bound = local.as_socket().expect("a TCP socket has an IP address");
+        sockets.push(socket);
+    }
+    // Only now: a shard's share of connections would be lost to a listener that comes later.
+    for socket in &sockets {
+        socket.listen(BACKLOG).map_err(fail)?;
+    }
+    Ok((sockets, bound))
+}
+
+fn tcp_one(addr: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    // Inherited by what it accepts, which saves a call per connection.
+    socket.set_tcp_nodelay(true)?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&addr.into())?;
+    Ok(socket)
+}
+
+/// The name of the feed's socket in the file system; removed when dropped.
+#[derive(Debug)]
+pub(super) struct FeedPath(PathBuf);
+
+impl Drop for FeedPath {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Listens on `path`, for this user only (mode 0600). A socket that nobody listens on any more is replaced, a live one
+/// is an error, and so is anything there that is not a socket.
+pub(super) fn feed(path: &Path) -> Result<(Socket, FeedPath), Error> {
+    let fail = |cause| Error::Feed { path: path.to_owned(), cause };
+    match UnixStream::connect(path) {
+        Ok(_) => return Err(Error::FeedTaken { path: path.to_owned() }),
+        // Nobody there, or nobody behind it: the rename below replaces what is left.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {}
+        Err(error) => return Err(fail(error)),
+    }
+    if path.symlink_metadata().is_ok_and(|there| !is_socket(&there)) {
+        return Err(fail(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "a file that is not a socket is in the way",
+        )));
+    }
+    // Bound under another name first, so that nobody can connect before the mode is right.
+    let mut hidden = path.as_os_str().to_owned();
+    hidden.push(format!(".{}", std::process::id()));
+    let hidden = PathBuf::from(hidden);
+    let _ = std::fs::remove_file(&hidden);
+    let listener = UnixListener::bind(&hidden).map_err(fail)?;
+    let shown = std::fs::set_permissions(&hidden, PermissionsExt::from_mode(0o600))
+        .and_then(|()| std::fs::rename(&hidden, path));
+    if let Err(error) = shown {
+        let _ = std::fs::remove_file(&hidden);
+        return Err(fail(error));
+    }
+    Ok((listener.into(), FeedPath(path.to_owned())))
+}
+
+fn is_socket(there: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    there.file_type().is_socket()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        path.symlink_metadata().unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn the_feed_socket_is_for_its_user_only_and_goes_when_we_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("feed.sock");
+        let (_socket, name) = feed(&path).unwrap();
+        assert_eq!(mode(&path), 0o600);
+        UnixStream::connect(&path).unwrap();
+        drop(name);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left behind");
+    }
+
+    #[test]
+    fn a_stale_feed_socket_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("feed.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let _feed = feed(&path).unwrap();
+        UnixStream::connect(&path).unwrap();
+    }
+
+    #[test]
+    fn a_live_feed_socket_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("feed.sock");
+        let _live = feed(&path).unwrap();
+        let error = feed(&path).unwrap_err();
+        assert!(error.to_string().contains("another process"), "{error}");
+        UnixStream::connect(&path).unwrap();
+    }
+
+    #[test]
+    fn a_plain_file_in_the_way_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("feed.sock");
+        std::fs::write(&path, "precious").unwrap();
+        assert!(feed(&path).is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_port_that_another_server_listens_on_is_refused() {
+        let (_sockets, bound) = tcp("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        assert!(matches!(tcp(bound, 2), Err(Error::Listen { .. })));
+    }
+
+    #[test]
+    fn all_shards_share_the_port_that_the_first_one_got() {
+        let (sockets, bound) = tcp("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+        assert_ne!(bound.port(), 0);
+        for socket in sockets {
+            assert_eq!(socket.local_addr().unwrap().as_socket(), Some(bound));
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Settings as meant: checked, in the units that the core works in. `server` makes them from settings as written.
 
 use crate::wire::http::Origins;
-use crate::wire::key::Pattern;
+use crate::wire::key::{Name, Pattern};
 
 /// Whether changes travel as patches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,11 +26,11 @@ pub enum Access {
     Write,
 }
 
-/// What holds for the keys, or the list, of one pattern.
+/// What holds for a key, or for the keys of one pattern and their list.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// The keys meant; the list of exactly this pattern.
-    pub pattern: Pattern,
+    /// The key or the keys meant; the list of exactly this pattern.
+    pub name: Name,
     /// Overrides the server's mode.
     pub patch: Option<PatchMode>,
     /// At most this many items; the oldest leaves when a new one comes.
@@ -92,12 +92,24 @@ impl Default for Limits {
 impl Limits {
     /// The mode in which changes of `name` (a key, or a list's pattern) travel.
     pub fn patch_mode(&self, name: &str) -> PatchMode {
-        let rule = self.rules.iter().find(|r| r.patch.is_some() && (r.pattern.as_str() == name || r.pattern.matches(name)));
-        rule.and_then(|r| r.patch).unwrap_or(self.patch)
+        let meant = |rule: &&Rule| match &rule.name {
+            Name::Key(key) => key.as_str() == name,
+            Name::Pattern(pattern) => pattern.as_str() == name || pattern.matches(name),
+        };
+        let rule = self.rules.iter().filter(|rule| rule.patch.is_some()).find(meant);
+        rule.and_then(|rule| rule.patch).unwrap_or(self.patch)
     }
 
     /// How many items the list of `pattern` may have.
     pub fn list_limit(&self, pattern: &str) -> Option<usize> {
-        self.rules.iter().find(|r| r.limit.is_some() && r.pattern.as_str() == pattern)?.limit
+        self.limited().find(|(limited, _)| limited.as_str() == pattern).map(|(_, limit)| limit)
+    }
+
+    /// The lists that have a limit.
+    pub fn limited(&self) -> impl Iterator<Item = (&Pattern, usize)> {
+        self.rules.iter().filter_map(|rule| match (&rule.name, rule.limit) {
+            (Name::Pattern(pattern), Some(limit)) => Some((pattern, limit)),
+            _ => None,
+        })
     }
 }

@@ -325,9 +325,14 @@ mod tests {
         assert!(says(Errno::NOMEM).contains("LimitMEMLOCK"));
         assert!(says(Errno::PERM).contains("seccomp") || says(Errno::PERM).contains("io_uring_disabled"));
     }
+
+    fn shard(id: u16, shards: u16) -> Shard {
+        Shard::new(ShardId(id), shards, Arc::default(), crate::runtime::now())
+    }
+
     /// Shards that nobody talks to.
     fn blank(n: usize) -> Vec<impl FnOnce() -> Shard + Send + 'static> {
-        (0..n).map(|_| || Shard {}).collect()
+        (0..n as u16).map(move |id| move || shard(id, n as u16)).collect()
     }
 
     fn plan(feed: &std::path::Path) -> Plan {
@@ -360,7 +365,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let feed = dir.path().join("feed.sock");
         let makes: Vec<Box<dyn FnOnce() -> Shard + Send>> =
-            vec![Box::new(|| Shard {}), Box::new(|| panic!("on purpose"))];
+            vec![Box::new(|| shard(0, 2)), Box::new(|| panic!("on purpose"))];
         let error = run(plan(&feed), makes).err().expect("shard 1 cannot be made");
         assert!(matches!(error, Error::Shard { shard: 1, .. }), "{error}");
         assert!(!feed.exists());

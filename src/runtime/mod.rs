@@ -12,5 +12,7 @@ mod tags;
 mod turn;
 mod wake;
 
+pub use turn::now;
+
 #[cfg(test)]
 mod tests;

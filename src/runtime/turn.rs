@@ -127,6 +127,7 @@ impl Turn {
     /// The last turn: no new connections, and what can still be sent without waiting is sent.
     fn leave(&mut self) {
         self.ring.close_listeners();
+        self.shard.handle_stop(now());
         for _ in 0..LAST_SLICES {
             if !self.turn(now()) {
                 break;
@@ -136,7 +137,8 @@ impl Turn {
     }
 }
 
-fn now() -> Now {
+/// The present moment.
+pub fn now() -> Now {
     Now { mono: nanos(clock_gettime(ClockId::Monotonic)), wall: nanos(clock_gettime(ClockId::Realtime)) }
 }
 

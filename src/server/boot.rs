@@ -7,7 +7,7 @@ use std::env;
 use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
@@ -18,11 +18,13 @@ use signal_hook::iterator::Signals;
 use signal_hook::low_level::signal_name;
 
 use crate::control::admin::{Admin, Metrics, Readiness};
+use crate::flow::limits::Limits;
 use crate::server::bounds::Bounds;
 use crate::server::config::Settings;
 use crate::server::cores;
+use crate::server::demo;
 use crate::server::error::ServerError;
-use crate::server::meant::{self, Limits};
+use crate::server::meant;
 
 /// All that a server needs to know, checked.
 #[derive(Clone, Debug)]
@@ -109,6 +111,8 @@ pub fn serve(
     // Nobody may be reading; that is no reason not to serve.
     let _ = writeln!(io::stdout(), "{}", ready_line(&clients, admin_addr, &plan.feed));
 
+    let stopping = Arc::new(AtomicBool::new(false));
+    let demo = plan.demo.then(|| start_demo(plan.feed.clone(), stopping.clone()));
     thread::spawn(move || {
         let signal = signals.forever().next();
         log::info!("stopping: {}", signal.and_then(signal_name).unwrap_or("signal"));
@@ -116,9 +120,24 @@ pub fn serve(
         tell_systemd(NotifyState::Stopping);
         stop();
     });
-    join()?;
+    let ended = join();
+    stopping.store(true, Ordering::Relaxed);
+    if let Some(demo) = demo {
+        // It looks at the flag several times a second; a panic in it has told its own story.
+        let _ = demo.join();
+    }
+    ended?;
     admin.stop();
     Ok(())
+}
+
+/// Feeds the built-in data set through the feed's own door, as any application would.
+fn start_demo(feed: PathBuf, stop: Arc<AtomicBool>) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        if let Err(error) = demo::replay(&feed, &stop) {
+            log::error!("the demo ends: {error}");
+        }
+    })
 }
 
 fn open_admin(addr: SocketAddr) -> Result<TcpListener, ServerError> {

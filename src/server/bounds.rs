@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytesize::ByteSize;
 
-use crate::server::meant::Limits;
+use crate::flow::limits::Limits;
 
 /// The most memory that connections can hold, by what holds it. Documents and mail come on top: their size is what
 /// the application feeds.

@@ -10,12 +10,12 @@ use clap::{Args, Parser, Subcommand};
 use log::LevelFilter;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use crate::flow::limits::{Access, PatchMode};
 use crate::server::boot::{self, Plan};
 use crate::server::config::{DEFAULT_CONFIG, Settings};
 use crate::server::doctor::{self, State};
 use crate::server::error::ServerError;
 use crate::server::facts;
-use crate::server::meant::{Access, PatchMode};
 use crate::server::publish::{self, Input, Verb};
 use crate::server::serve;
 use crate::server::subscribe::{self, Subscription};

@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::Deserialize;
 
+use crate::flow::limits::{Access, PatchMode};
 use crate::server::error::ServerError;
-use crate::server::meant::{Access, PatchMode};
 use crate::server::values::{Address, Cores, Span, feed_or_path, one_or_many};
 
 /// A settings file with every setting, its default and its meaning.

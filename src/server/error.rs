@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::runtime::boot;
+
 /// Why a command ended without success.
 #[derive(Debug, Error)]
 pub enum ServerError {
@@ -46,9 +48,9 @@ pub enum ServerError {
         /// What the system said.
         source: io::Error,
     },
-    /// Something at run time that no setting explains.
-    #[error("{0}")]
-    Runtime(String),
+    /// The cores did not start, or one ended before its time.
+    #[error(transparent)]
+    Start(boot::Error),
     /// No server answers on the feed's socket.
     #[error("no server answers on the feed {}: {source}. Start one with 'fanfare serve', or name its socket with --feed.", path.display())]
     FeedSilent {
@@ -105,9 +107,12 @@ impl ServerError {
         match self {
             Self::Usage(_) => 2,
             Self::AddressBusy { .. } => 75,
+            Self::Start(
+                boot::Error::FeedTaken { .. } | boot::Error::Disabled | boot::Error::Forbidden { .. },
+            ) => 75,
+            Self::Start(_) => 1,
             Self::ConfigUnreadable { .. } | Self::ConfigWrong { .. } => 78,
             Self::AddressRefused { .. }
-            | Self::Runtime(_)
             | Self::FeedSilent { .. }
             | Self::FeedLost { .. }
             | Self::FeedRefused { .. }
@@ -121,5 +126,18 @@ impl ServerError {
     /// A setting that is wrong: where it stands, and what would be right.
     pub fn wrong(place: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::ConfigWrong { place: place.into(), reason: reason.into() }
+    }
+}
+
+impl From<boot::Error> for ServerError {
+    fn from(error: boot::Error) -> Self {
+        let flag = "--listen";
+        match error {
+            boot::Error::Listen { addr, cause } if cause.kind() == io::ErrorKind::AddrInUse => {
+                Self::AddressBusy { addr, flag }
+            }
+            boot::Error::Listen { addr, cause } => Self::AddressRefused { addr, flag, source: cause },
+            error => Self::Start(error),
+        }
     }
 }

@@ -4,72 +4,12 @@ use std::net::SocketAddr;
 
 use bytesize::ByteSize;
 
+use crate::flow::limits::{Access, Limits, Rule};
 use crate::server::config::{RuleSettings, Settings};
 use crate::server::error::ServerError;
 use crate::server::values::Span;
-
-/// Whether changes travel as patches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PatchMode {
-    /// A patch where it is shorter than the snapshot.
-    #[default]
-    Auto,
-    /// Always a snapshot.
-    Never,
-    /// Always a patch, once the subscriber has a value.
-    Always,
-}
-
-/// What a client without a token may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Access {
-    /// Nothing.
-    None,
-    /// Subscribe and read.
-    Read,
-    /// Write as well.
-    Write,
-}
-
-/// What holds for the keys, or the list, of one pattern.
-#[derive(Clone, Debug)]
-pub struct Rule {
-    /// The keys meant; the list of exactly this pattern.
-    pub pattern: String,
-    /// Overrides the server's mode.
-    pub patch: Option<PatchMode>,
-    /// At most this many items; the oldest leaves when a new one comes.
-    pub limit: Option<usize>,
-}
-
-/// Everything that is bounded, and the rules. One value for all shards.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Bytes that may wait for one connection.
-    pub queue_bytes: usize,
-    /// Nanoseconds without progress after which a connection with waiting bytes is given up.
-    pub write_timeout: u64,
-    /// Nanoseconds within which a request must be complete.
-    pub handshake_timeout: u64,
-    /// The largest WebSocket message taken from a client, in bytes.
-    pub max_message: usize,
-    /// The longest feed line, in bytes.
-    pub max_line: usize,
-    /// Nanoseconds between WebSocket pings of the ooo dialect.
-    pub ping_interval: u64,
-    /// Nanoseconds without a sign of life after which an ooo connection is given up.
-    pub pong_timeout: u64,
-    /// The largest request body, in bytes.
-    pub max_body: usize,
-    /// Whether changes travel as patches, where no rule says otherwise.
-    pub patch: PatchMode,
-    /// In the order of the file; the first that matches counts.
-    pub rules: Vec<Rule>,
-    /// For each clients' listener, what its anonymous clients may do.
-    pub anonymous: Vec<Access>,
-    /// Origins that browsers may come from; empty = any.
-    pub origins: Vec<String>,
-}
+use crate::wire::http::Origins;
+use crate::wire::key::Name;
 
 /// A size beyond this is a slip of the pen, and would not fit the frames' 32-bit arithmetic.
 const MAX_SIZE: u64 = 1 << 30;
@@ -94,6 +34,7 @@ pub fn limits(settings: &Settings) -> Result<Limits, ServerError> {
         rules: settings.rule.iter().map(rule).collect::<Result<_, _>>()?,
         anonymous: settings.listen.iter().map(|at| access(at.0, settings.anonymous)).collect(),
         origins: origins(&settings.origins)?,
+        page: include_str!("page/index.html"),
     };
     if limits.pong_timeout <= limits.ping_interval {
         let reason = "must be longer than ping_interval, or every client is closed before it is asked";
@@ -122,14 +63,12 @@ fn span(place: &str, written: Span) -> Result<u64, ServerError> {
 fn rule(written: &RuleSettings) -> Result<Rule, ServerError> {
     let RuleSettings { pattern, patch, limit } = written;
     let wrong = |reason: &str| Err(ServerError::wrong(format!("[[rule]] with pattern '{pattern}'"), reason));
-    if pattern.split('/').any(str::is_empty) {
-        return wrong("a pattern is 'a/b' with '*' for a whole segment, without empty segments");
-    }
-    match (patch, limit) {
-        (None, None) => wrong("says nothing; give it patch or limit"),
-        (_, Some(0)) => wrong("limit must be more than 0"),
-        (_, Some(_)) if !pattern.contains('*') => wrong("limit is for lists; the pattern needs a '*'"),
-        _ => Ok(Rule { pattern: pattern.clone(), patch: *patch, limit: *limit }),
+    match (Name::parse(pattern), patch, limit) {
+        (Err(why), ..) => wrong(&why.to_string()),
+        (_, None, None) => wrong("says nothing; give it patch or limit"),
+        (_, _, Some(0)) => wrong("limit must be more than 0"),
+        (Ok(Name::Key(_)), _, Some(_)) => wrong("limit is for lists; the pattern needs a '*'"),
+        (Ok(name), ..) => Ok(Rule { name, patch: *patch, limit: *limit }),
     }
 }
 
@@ -156,9 +95,9 @@ fn access(listener: SocketAddr, anonymous: Option<Access>) -> Access {
     anonymous.unwrap_or(unset)
 }
 
-fn origins(written: &[String]) -> Result<Vec<String>, ServerError> {
+fn origins(written: &[String]) -> Result<Origins, ServerError> {
     if written.iter().any(|origin| origin == "*") {
-        return Ok(Vec::new());
+        return Ok(Origins::Any);
     }
     let one = |origin: &String| match origin.split_once("://") {
         Some((scheme, host)) if !scheme.is_empty() && !host.is_empty() && !host.contains('/') => {
@@ -169,7 +108,7 @@ fn origins(written: &[String]) -> Result<Vec<String>, ServerError> {
             Err(ServerError::wrong("origins", format!("'{origin}' is no origin: {advice}")))
         }
     };
-    written.iter().map(one).collect()
+    Ok(Origins::new(written.iter().map(one).collect::<Result<_, _>>()?))
 }
 
 #[cfg(test)]
@@ -225,8 +164,8 @@ mod tests {
     fn origins_are_compared_in_lower_case_and_a_star_is_all() {
         assert_eq!(
             meant("origins = 'https://App.example:1'").expect("right").origins,
-            ["https://app.example:1"]
+            Origins::List(vec!["https://app.example:1".into()])
         );
-        assert!(meant("origins = ['https://a.example', '*']").expect("right").origins.is_empty());
+        assert_eq!(meant("origins = ['https://a.example', '*']").expect("right").origins, Origins::Any);
     }
 }

@@ -1,11 +1,11 @@
 //! Floor 5: the command line, settings as written and as meant, boot and shutdown.
 
-pub mod demo;
 pub mod boot;
 pub mod bounds;
 pub mod cli;
 pub mod config;
 pub mod cores;
+pub mod demo;
 pub mod doctor;
 pub mod error;
 pub mod facts;

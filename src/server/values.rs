@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer, StrDeserializer};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use crate::flow::limits::{Access, PatchMode};
 use crate::server::config::FeedSettings;
-use crate::server::meant::{Access, PatchMode};
 
 /// An address to listen on: `127.0.0.1:8800`, `[::1]:8800`, `localhost:8800`; port 0 lets the kernel choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

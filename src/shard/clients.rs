@@ -170,14 +170,17 @@ impl Clients {
         };
         let ticket = || Ticket { conn: id, tag: Tag::Request };
         match call {
-            Call::Respond(response) => return self.respond(desk, id, &rest::dress(response, &head, &desk.limits)),
+            Call::Respond(response) => {
+                return self.respond(desk, id, &rest::dress(response, &head, &desk.limits));
+            }
             Call::Follow(subject, hello, has) => {
                 self.upgrade(desk, id, hello, Dialect::Ooo);
                 return self.subscribe(desk, id, subject, Variant::Ooo, has);
             }
             Call::Hub(hello) => return self.upgrade(desk, id, hello, Dialect::Hub),
             Call::Push(pattern, value) => {
-                let key = pattern.push(&format!("{:x}", desk.stamp())).expect("only such patterns are pushed to");
+                let key =
+                    pattern.push(&format!("{:x}", desk.stamp())).expect("only such patterns are pushed to");
                 self.set_pending(id, Pending::new(head, Want::Index(key.index().to_owned()), 1));
                 let name = key.as_str().to_owned();
                 return desk.post_to_owner(&name, Mail::Ask(ticket(), Ask::Write(Write::Set(key, value))));
@@ -209,7 +212,10 @@ impl Clients {
 
     /// An owner's answer to a request.
     pub fn answer(&mut self, desk: &mut Desk, id: ConnId, answer: Answer) {
-        let Some(Conn { phase: Phase::Http(http), due, .. }) = self.conns.get_mut(id.slot, id.generation) else { return };
+        let Some(Conn { phase: Phase::Http(http), due, .. }) = self.conns.get_mut(id.slot, id.generation)
+        else {
+            return;
+        };
         let Some(pending) = &mut http.pending else { return };
         let Some(response) = pending.answer(answer, &desk.limits) else { return };
         let response = rest::dress(response, &pending.head, &desk.limits);
@@ -248,7 +254,9 @@ impl Clients {
             let dialect = *dialect;
             match decoder.poll(&mut input, &mut scratch) {
                 Ok(None) => break,
-                Ok(Some(Event::Ping(payload))) => self.send(id.slot, ws::encode(ws::Op::Pong, payload).into()),
+                Ok(Some(Event::Ping(payload))) => {
+                    self.send(id.slot, ws::encode(ws::Op::Pong, payload).into())
+                }
                 Ok(Some(Event::Pong(_))) => {}
                 Ok(Some(Event::Message { data, .. })) => {
                     if dialect == Dialect::Hub {
@@ -281,7 +289,14 @@ impl Clients {
     }
 
     /// Starts a subscription: the pool is registered with the owner, whose answer brings the state.
-    pub fn subscribe(&mut self, desk: &mut Desk, id: ConnId, subject: Subject, variant: Variant, has: Option<u64>) {
+    pub fn subscribe(
+        &mut self,
+        desk: &mut Desk,
+        id: ConnId,
+        subject: Subject,
+        variant: Variant,
+        has: Option<u64>,
+    ) {
         let (pool, _) = self.fanout.pools.enter(&subject, variant);
         let Some(conn) = self.get(id) else { return };
         if conn.subs.iter().any(|sub| sub.pool == pool) {
@@ -316,7 +331,10 @@ impl Clients {
     /// The state of a subscription has come: from here on the connection follows.
     pub fn joined(&mut self, pool: PoolId, id: ConnId, ticket: u32, state: Option<Frame>) {
         let Some(conn) = self.conns.get_mut(id.slot, id.generation) else { return };
-        let Some(at) = conn.subs.iter().position(|s| s.pool == pool && s.stage == Stage::Waiting(ticket)) else { return };
+        let Some(at) = conn.subs.iter().position(|s| s.pool == pool && s.stage == Stage::Waiting(ticket))
+        else {
+            return;
+        };
         if let Some(state) = state
             && !self.fanout.direct(id.slot, state)
         {
@@ -325,7 +343,8 @@ impl Clients {
         }
         let place = self.fanout.join(pool, Member { slot: id.slot, sub: at as u32 });
         self.fanout.pools.get_mut(pool).expect("joined").waiting -= 1;
-        self.conns.get_mut(id.slot, id.generation).expect("still there").subs[at].stage = Stage::Member(place);
+        self.conns.get_mut(id.slot, id.generation).expect("still there").subs[at].stage =
+            Stage::Member(place);
     }
 
     /// Ends a subscription.
@@ -394,7 +413,9 @@ impl Clients {
         if matches!(self.fanout.pools.get(pool).map(|p| &p.subject), Some(Subject::Channel(_))) {
             return self.drop_conn(desk, id, Reason::Slow);
         }
-        let Some(sub) = self.get(id).and_then(|c| c.subs.iter_mut().find(|sub| sub.pool == pool)) else { return };
+        let Some(sub) = self.get(id).and_then(|c| c.subs.iter_mut().find(|sub| sub.pool == pool)) else {
+            return;
+        };
         let Stage::Member(place) = std::mem::replace(&mut sub.stage, Stage::Behind) else { return };
         self.fanout.pools.get_mut(pool).expect("a member's pool").waiting += 1;
         self.take_out(pool, place);

@@ -132,7 +132,9 @@ impl Shard {
     /// Sends a batch of several owners on its way once nothing before it is in flight.
     fn pass_barrier(&mut self, id: ConnId) {
         let Some(feed) = self.feed(id).filter(|feed| feed.in_flight == 0) else { return };
-        let Some(barrier) = feed.barrier.as_mut().filter(|barrier| !barrier.writes.is_empty()) else { return };
+        let Some(barrier) = feed.barrier.as_mut().filter(|barrier| !barrier.writes.is_empty()) else {
+            return;
+        };
         let writes = std::mem::take(&mut barrier.writes);
         let (line, reply_id, one) = (barrier.line, barrier.id.take(), barrier.one);
         feed.in_flight = 1;

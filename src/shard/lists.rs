@@ -60,7 +60,8 @@ impl Lists {
         }
         let list = List::new(pattern.clone(), desk.stamp(), desk.limits.list_limit(pattern.as_str()));
         let (watch, waiting) = (Watch::default(), Vec::new());
-        let followed = Followed { list, watch, missing: desk.shards, waiting, permanent: false, idle_since: None };
+        let followed =
+            Followed { list, watch, missing: desk.shards, waiting, permanent: false, idle_since: None };
         let id = self.slab.insert(followed);
         self.index.insert(pattern.clone(), id);
         desk.post_to_all(|| Mail::Follow(id, pattern.clone()));
@@ -92,7 +93,8 @@ impl Lists {
     pub fn followed(&mut self, desk: &mut Desk, id: Id, items: Vec<Arc<Item>>) {
         let Some(followed) = self.slab.get_mut(id) else { return };
         for item in items {
-            let change = Change { key: item.key.clone(), version: item.version(), item: Some(item), patch: None };
+            let change =
+                Change { key: item.key.clone(), version: item.version(), item: Some(item), patch: None };
             followed.apply(desk, vec![change]);
         }
         followed.missing -= 1;
@@ -123,7 +125,12 @@ impl Lists {
         for id in ids {
             let Some(followed) = self.slab.get_mut(id) else { continue };
             let mine = gone.iter().filter(|(key, _)| followed.list.pattern.matches(key.as_str()));
-            let change = |(key, version): &(Key, u64)| Change { key: key.clone(), version: *version, item: None, patch: None };
+            let change = |(key, version): &(Key, u64)| Change {
+                key: key.clone(),
+                version: *version,
+                item: None,
+                patch: None,
+            };
             let changes = mine.map(change).collect();
             followed.apply(desk, changes);
         }
@@ -131,7 +138,8 @@ impl Lists {
 
     /// Lets lists go that nobody has watched for a while.
     pub fn tidy(&mut self, desk: &mut Desk) {
-        let old = |f: &Followed| !f.permanent && f.idle_since.is_some_and(|since| since + LINGER <= desk.now.mono);
+        let old =
+            |f: &Followed| !f.permanent && f.idle_since.is_some_and(|since| since + LINGER <= desk.now.mono);
         let ids: Vec<Id> = self.slab.iter().filter(|(_, f)| old(f)).map(|(id, _)| id).collect();
         for id in ids {
             let Some(followed) = self.slab.remove(id) else { continue };
@@ -145,7 +153,8 @@ impl Followed {
     fn admit(&mut self, desk: &mut Desk, from: ShardId, join: Join) {
         self.watch.add(Watcher { shard: from, pool: join.pool, variant: join.variant });
         let make = || Some(ooo::list(&mut desk.encoder, &self.list));
-        let state = (join.has != Some(self.list.version)).then(|| self.watch.state(join.variant, make)).flatten();
+        let state =
+            (join.has != Some(self.list.version)).then(|| self.watch.state(join.variant, make)).flatten();
         desk.post(from, Mail::Joined(join.pool, join.conn, join.ticket, state));
     }
 

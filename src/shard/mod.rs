@@ -22,6 +22,7 @@ use crate::flow::fanout::plan::Outcome;
 use crate::flow::fanout::pool::Subject;
 use crate::flow::feed::Write;
 use crate::flow::limits::Limits;
+use crate::flow::route::owner::owner as owner_of;
 use batches::{Batches, Held};
 use care::Chore;
 use clients::{Clients, Reason};
@@ -55,10 +56,8 @@ impl Shard {
         let owner = Owner::new(desk.stamp());
         let (lists, batches, held, chores) = Default::default();
         let mut shard = Shard { desk, clients, owner, lists, batches, held, chores, outcomes: Vec::new() };
-        for rule in limits.rules.iter().filter(|rule| rule.limit.is_some()) {
-            if crate::flow::route::owner::owner(rule.pattern.as_str(), shards) == id {
-                shard.lists.keep(&mut shard.desk, &rule.pattern);
-            }
+        for (pattern, _) in limits.limited().filter(|(pattern, _)| owner_of(pattern.as_str(), shards) == id) {
+            shard.lists.keep(&mut shard.desk, pattern);
         }
         shard.chores.push(now.mono, Chore::Tick);
         shard.chores.push(now.mono, Chore::Rounds);
@@ -124,6 +123,25 @@ impl Shard {
         self.desk.now = now;
         while let Some(chore) = self.chores.pop(now.mono) {
             self.chore(chore);
+        }
+        self.deliver_local();
+    }
+
+    /// The server stops: every WebSocket is told so, and every connection ends when it has got what is queued.
+    pub fn handle_stop(&mut self, now: Now) {
+        self.desk.now = now;
+        for slot in 0..self.clients.conns.bound() {
+            let id = self.clients.id(slot);
+            match self.clients.conns.at(slot).map(|conn| &conn.phase) {
+                Some(Phase::Socket(..)) => {
+                    let why = "the server stops";
+                    self.clients.close(&mut self.desk, id, Some(1001), why, Reason::Stopping);
+                }
+                Some(Phase::Http(_) | Phase::Feed(_)) => {
+                    self.clients.finish(&mut self.desk, id, Reason::Stopping)
+                }
+                Some(Phase::Closing) | None => {}
+            }
         }
         self.deliver_local();
     }

@@ -154,7 +154,8 @@ impl Owner {
                 Write::Sweep(pattern, _) => {
                     draft.values_mut().for_each(|_| {});
                     let gone = self.store.matching(pattern).map(|item| item.key.clone());
-                    let gone: Vec<Key> = gone.chain(draft.keys().filter(|k| pattern.matches(k.as_str())).cloned()).collect();
+                    let gone: Vec<Key> =
+                        gone.chain(draft.keys().filter(|k| pattern.matches(k.as_str())).cloned()).collect();
                     draft.extend(gone.into_iter().map(|key| (key, None)));
                 }
                 Write::Del(key) => {
@@ -162,7 +163,8 @@ impl Owner {
                     draft.insert(key.clone(), None);
                 }
                 write => {
-                    let (key, value) = next_value(|key| current(&draft, key), write.clone()).map_err(refused)?;
+                    let (key, value) =
+                        next_value(|key| current(&draft, key), write.clone()).map_err(refused)?;
                     draft.insert(key, Some(value));
                 }
             }
@@ -217,7 +219,15 @@ impl Owner {
     }
 
     /// Tells everyone who wants to know. `lists`: whether lists are told here and now.
-    fn changed(&mut self, desk: &mut Desk, key: &Key, old: Option<Arc<Item>>, new: Option<Arc<Item>>, stamp: u64, lists: bool) {
+    fn changed(
+        &mut self,
+        desk: &mut Desk,
+        key: &Key,
+        old: Option<Arc<Item>>,
+        new: Option<Arc<Item>>,
+        stamp: u64,
+        lists: bool,
+    ) {
         let mut followers: SmallVec<[ListRef; 4]> = SmallVec::new();
         if lists {
             self.followers.matches(key.as_str(), |list| followers.push(*list));
@@ -228,7 +238,9 @@ impl Owner {
         }
         let mode = desk.limits.patch_mode(key.as_str());
         let patch = match (&old, &new) {
-            (Some(old), Some(new)) if mode != PatchMode::Never => Some(Arc::new(diff(&old.value, &new.value))),
+            (Some(old), Some(new)) if mode != PatchMode::Never => {
+                Some(Arc::new(diff(&old.value, &new.value)))
+            }
             _ => None,
         };
         if let Some(watch) = watch {
@@ -264,7 +276,10 @@ impl Owner {
         let state = match &join.subject {
             Subject::Key(key) => {
                 let item = self.store.get(key.as_str());
-                let version = item.map(|item| item.version()).or(self.store.deleted_at(key.as_str())).unwrap_or(self.born);
+                let version = item
+                    .map(|item| item.version())
+                    .or(self.store.deleted_at(key.as_str()))
+                    .unwrap_or(self.born);
                 let make = || Some(ooo::item(&mut desk.encoder, version, item.map(|item| &**item)));
                 (join.has != Some(version)).then(|| watch.state(join.variant, make)).flatten()
             }
@@ -306,6 +321,8 @@ fn next_value(current: impl Fn(&str) -> Option<Json>, write: Write) -> Result<(K
             let value = apply(&old(&key)?, &patch).map_err(|e| Refused::Patch(e.to_string()))?;
             (key, value)
         }
-        Write::Del(_) | Write::Evict(..) | Write::Sweep(..) | Write::Publish(_) => unreachable!("these set no value"),
+        Write::Del(_) | Write::Evict(..) | Write::Sweep(..) | Write::Publish(_) => {
+            unreachable!("these set no value")
+        }
     })
 }

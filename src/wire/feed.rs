@@ -137,7 +137,8 @@ pub fn parse(line: &[u8]) -> (Option<Box<str>>, Result<Op, LineError>) {
 
 fn text<'a>(field: Option<&'a RawValue>, why: &'static str) -> Result<Cow<'a, str>, LineError> {
     let raw = field.ok_or(LineError::Field(why))?.get();
-    if let Some(plain) = raw.strip_prefix('"').and_then(|r| r.strip_suffix('"')).filter(|r| !r.contains('\\')) {
+    if let Some(plain) = raw.strip_prefix('"').and_then(|r| r.strip_suffix('"')).filter(|r| !r.contains('\\'))
+    {
         return Ok(Cow::Borrowed(plain));
     }
     serde_json::from_str::<String>(raw).map(Cow::Owned).map_err(|_| LineError::Field(why))
@@ -146,7 +147,9 @@ fn text<'a>(field: Option<&'a RawValue>, why: &'static str) -> Result<Cow<'a, st
 fn op(fields: &Fields<'_>, outer: bool) -> Result<Op, LineError> {
     let name = text(fields.op, "\"op\" is missing or not a string")?;
     let key = || text(fields.key, "\"key\" is missing or not a string");
-    let json = |field: Option<&RawValue>, why| Ok::<_, LineError>(Json::parse(field.ok_or(LineError::Field(why))?.get().as_bytes())?);
+    let json = |field: Option<&RawValue>, why| {
+        Ok::<_, LineError>(Json::parse(field.ok_or(LineError::Field(why))?.get().as_bytes())?)
+    };
     let data = || json(fields.data, "\"data\" is missing");
     if fields.ack.is_some() && text(fields.ack, "\"ack\" must be a string")? != "accepted" {
         return Err(LineError::Field("\"ack\" can only be \"accepted\" here"));
@@ -178,10 +181,12 @@ fn op(fields: &Fields<'_>, outer: bool) -> Result<Op, LineError> {
 
 fn batch(ops: Option<&RawValue>) -> Result<Op, LineError> {
     let why = LineError::Field("\"ops\" is missing or not an array of objects");
-    let ops: Vec<&RawValue> = ops.and_then(|ops| serde_json::from_str(ops.get()).ok()).ok_or_else(|| why.clone())?;
+    let ops: Vec<&RawValue> =
+        ops.and_then(|ops| serde_json::from_str(ops.get()).ok()).ok_or_else(|| why.clone())?;
     let fields = ops.iter().map(|op| object(op.get().as_bytes()));
     let fields: Vec<Fields<'_>> = fields.collect::<Result<_, _>>().map_err(|_| why)?;
-    let each = fields.iter().enumerate().map(|(i, f)| op(f, false).map_err(|e| LineError::Batch(i, Box::new(e))));
+    let each =
+        fields.iter().enumerate().map(|(i, f)| op(f, false).map_err(|e| LineError::Batch(i, Box::new(e))));
     Ok(Op::Batch(each.collect::<Result<_, _>>()?))
 }
 

@@ -41,8 +41,18 @@ mod tests {
     #[test]
     fn reads_what_the_hook_sends_and_ignores_the_rest() {
         assert_eq!(parse(br#"{"type":"subscribe","channel":"x"}"#), Some((Verb::Subscribe, "x".into())));
-        assert_eq!(parse(br#"{"channel":"\u0078","type":"unsubscribe"}"#), Some((Verb::Unsubscribe, "x".into())));
-        for other in ["", "[]", "{}", r#"{"type":"subscribe"}"#, r#"{"type":1,"channel":"x"}"#, r#"{"type":"subscribe","channel":"$x"}"#] {
+        assert_eq!(
+            parse(br#"{"channel":"\u0078","type":"unsubscribe"}"#),
+            Some((Verb::Unsubscribe, "x".into()))
+        );
+        for other in [
+            "",
+            "[]",
+            "{}",
+            r#"{"type":"subscribe"}"#,
+            r#"{"type":1,"channel":"x"}"#,
+            r#"{"type":"subscribe","channel":"$x"}"#,
+        ] {
             assert_eq!(parse(other.as_bytes()), None, "{other}");
         }
     }

@@ -18,7 +18,9 @@ const RESERVED: [&str; 3] = ["ws", "sse", "_"];
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum KeyError {
     /// Empty, too long, a wrong character, or an empty segment.
-    #[error("a key has letters, digits, '-', '_' and '.' in segments between '/', and begins and ends with a letter or digit; a '*' stands for a whole segment")]
+    #[error(
+        "a key has letters, digits, '-', '_' and '.' in segments between '/', and begins and ends with a letter or digit; a '*' stands for a whole segment"
+    )]
     Malformed,
     /// The first segment is a door's name.
     #[error("'ws', 'sse' and '_' are doors and cannot begin a key")]
@@ -109,7 +111,8 @@ impl Pattern {
     /// Whether `key` is one of those meant.
     pub fn matches(&self, key: &str) -> bool {
         let mut segments = key.split('/');
-        self.0.split('/').all(|p| segments.next().is_some_and(|s| p == "*" || p == s)) && segments.next().is_none()
+        self.0.split('/').all(|p| segments.next().is_some_and(|s| p == "*" || p == s))
+            && segments.next().is_none()
     }
 
     /// Everything before the first `*`: all keys that match begin with it.
@@ -158,7 +161,10 @@ mod tests {
         for good in ["a", "ab", "things/123", "x/_y/z", "a.b-c_d", "*", "a/*", "a/*/b/*", "A1/wss"] {
             assert!(Name::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", "/", "a/", "/a", "a//b", "**", "a/**", "th*", "a/b*", "a b", "ä", "a?b", "_a", "a_", ".", "a~b"] {
+        for bad in [
+            "", "/", "a/", "/a", "a//b", "**", "a/**", "th*", "a/b*", "a b", "ä", "a?b", "_a", "a_", ".",
+            "a~b",
+        ] {
             assert_eq!(Name::parse(bad), Err(KeyError::Malformed), "{bad}");
         }
         assert_eq!(Name::parse(&"a".repeat(1025)), Err(KeyError::Malformed));
@@ -171,7 +177,8 @@ mod tests {
     #[test]
     fn a_star_is_exactly_one_segment() {
         let cases = [("*", "a", true), ("*", "a/b", false), ("a/*", "a", false), ("a/*", "a/b", true)];
-        let more = [("a/*", "a/b/c", false), ("a/*/c", "a/b/c", true), ("*/b", "a/b", true), ("*/b", "a/c", false)];
+        let more =
+            [("a/*", "a/b/c", false), ("a/*/c", "a/b/c", true), ("*/b", "a/b", true), ("*/b", "a/c", false)];
         for (p, key, is) in cases.into_iter().chain(more) {
             assert_eq!(pattern(p).matches(key), is, "{p} {key}");
         }

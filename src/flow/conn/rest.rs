@@ -72,8 +72,10 @@ pub struct Pending {
 
 const NO_PAGE: &str = "404 page not found\n";
 const KEY_INVALID: &str = "ooo: key is not valid";
-const NO_WRITE: &str = "writing is not allowed here without a token; the operator can allow it with --anonymous write";
-const NO_READ: &str = "reading is not allowed here without a token; the operator can allow it with --anonymous read";
+const NO_WRITE: &str =
+    "writing is not allowed here without a token; the operator can allow it with --anonymous write";
+const NO_READ: &str =
+    "reading is not allowed here without a token; the operator can allow it with --anonymous read";
 
 fn refuse(status: u16, text: &'static str) -> Call {
     Call::Respond(Response::text(status, text))
@@ -112,7 +114,9 @@ pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
         Method::Patch => patch(name, body),
         method => match (Name::parse(name), method) {
             (Err(_), _) => refuse(400, KEY_INVALID),
-            (Ok(Name::Key(key)), Method::Delete) => Call::Ask(key.clone(), Ask::Write(Write::Del(key)), Want::Gone),
+            (Ok(Name::Key(key)), Method::Delete) => {
+                Call::Ask(key.clone(), Ask::Write(Write::Del(key)), Want::Gone)
+            }
             (Ok(Name::Key(key)), _) => Call::Ask(key.clone(), Ask::Get(key), Want::Item),
             (Ok(Name::Pattern(pattern)), Method::Delete) => Call::Sweep(pattern),
             (Ok(Name::Pattern(pattern)), _) => Call::Gather(Want::Items(pattern)),
@@ -195,7 +199,8 @@ fn parameter<'a>(head: &'a Head, name: &str) -> Option<Cow<'a, str>> {
 }
 
 fn root(head: &Head, limits: &Limits) -> Call {
-    let number = |name, or: usize| parameter(head, name).and_then(|v| v.parse().ok()).filter(|n| *n > 0).unwrap_or(or);
+    let number =
+        |name, or: usize| parameter(head, name).and_then(|v| v.parse().ok()).filter(|n| *n > 0).unwrap_or(or);
     match parameter(head, "api").as_deref() {
         Some("keys") => Call::Gather(Want::Keys {
             page: number("page", 1),
@@ -305,7 +310,9 @@ fn keys_page(keys: &mut Vec<Key>, page: usize, limit: usize, filter: &str, out: 
     let from = (page - 1).saturating_mul(limit).min(keys.len());
     out.extend_from_slice(br#"{"keys":"#);
     array(&keys[from..(from + limit).min(keys.len())], out, |key, out| write_string(key.as_str(), out));
-    out.extend_from_slice(format!(r#","total":{},"page":{page},"limit":{limit},"filter":"#, keys.len()).as_bytes());
+    out.extend_from_slice(
+        format!(r#","total":{},"page":{page},"limit":{limit},"filter":"#, keys.len()).as_bytes(),
+    );
     write_string(filter, out);
     out.extend_from_slice(b"}\n");
 }

@@ -37,7 +37,13 @@ pub fn item(encoder: &mut Encoder, version: u64, item: Option<&Item>) -> Frame {
 }
 
 /// A change of a key's item. `patch` says how the value changed, if it was there before and after.
-pub fn item_change(encoder: &mut Encoder, mode: PatchMode, version: u64, new: Option<&Item>, patch: Option<&Patch>) -> Frame {
+pub fn item_change(
+    encoder: &mut Encoder,
+    mode: PatchMode,
+    version: u64,
+    new: Option<&Item>,
+    patch: Option<&Patch>,
+) -> Frame {
     let whole = new.map_or(EMPTY_ITEM.len(), Item::text_len);
     let ops = new.zip(patch).map(|(new, patch)| (new.updated, patch)).filter(|(_, patch)| {
         let len = OP_COST + "/updated".len() + 20 + patch.text_len("/data".len());
@@ -49,7 +55,8 @@ pub fn item_change(encoder: &mut Encoder, mode: PatchMode, version: u64, new: Op
             envelope(false, version, out);
             match ops {
                 Some((updated, patch)) => {
-                    write!(out, r#"[{{"op":"replace","path":"/updated","value":{updated}}}"#).expect("a Vec takes all");
+                    write!(out, r#"[{{"op":"replace","path":"/updated","value":{updated}}}"#)
+                        .expect("a Vec takes all");
                     if !patch.is_empty() {
                         out.push(b',');
                         patch.write("/data", out);
@@ -118,14 +125,17 @@ fn fields_len(patch: &Patch) -> usize {
 fn write_step(step: &Step, out: &mut Vec<u8>) {
     let (op, at, item) = match step {
         Step::Change(at, item, Some(patch)) if fields_len(patch) <= OP_COST + POSITION + item.text_len() => {
-            write!(out, r#"{{"op":"replace","path":"/{at}/updated","value":{}}}"#, item.updated).expect("a Vec takes all");
+            write!(out, r#"{{"op":"replace","path":"/{at}/updated","value":{}}}"#, item.updated)
+                .expect("a Vec takes all");
             if !patch.is_empty() {
                 out.push(b',');
                 patch.write(&format!("/{at}/data"), out);
             }
             return;
         }
-        Step::Remove(at) => return write!(out, r#"{{"op":"remove","path":"/{at}"}}"#).expect("a Vec takes all"),
+        Step::Remove(at) => {
+            return write!(out, r#"{{"op":"remove","path":"/{at}"}}"#).expect("a Vec takes all");
+        }
         Step::Add(at, item) => ("add", at, item),
         Step::Change(at, item, _) => ("replace", at, item),
     };

@@ -218,7 +218,10 @@ impl Fanout {
 
     /// Whether something is due at once.
     pub fn has_more(&self) -> bool {
-        !self.ready.is_empty() || !self.plan.is_done() || !self.touched.is_empty() || !self.next.entries.is_empty()
+        !self.ready.is_empty()
+            || !self.plan.is_done()
+            || !self.touched.is_empty()
+            || !self.next.entries.is_empty()
     }
 
     /// Joins what is due to the pool's members as they are now to one run, and plans it.
@@ -322,7 +325,8 @@ impl Fanout {
         let doubles = self.doubles(&plan, slice);
         let mut next_double = doubles.iter();
         for entry in slice {
-            if self.places[entry.slot as usize].generation != entry.generation || !self.due.remove(entry.slot) {
+            if self.places[entry.slot as usize].generation != entry.generation || !self.due.remove(entry.slot)
+            {
                 continue;
             }
             if entry.run == VOID && plan.extras_of(entry.slot).is_empty() {
@@ -418,7 +422,10 @@ impl Fanout {
         self.plan.runs.clear();
         self.plan.next = 0;
         for slot in std::mem::take(&mut self.deferred) {
-            if !self.blocked.contains(slot) && self.places[slot as usize].queue.is_some() && self.listed.insert(slot) {
+            if !self.blocked.contains(slot)
+                && self.places[slot as usize].queue.is_some()
+                && self.listed.insert(slot)
+            {
                 self.ready.push_back(slot);
             }
         }

@@ -82,7 +82,14 @@ impl Pools {
             return (*id, false);
         }
         let (members, newcomers) = (Vec::new(), Vec::new());
-        let pool = Pool { subject: subject.clone(), variant, members, waiting: 0, frames: SmallVec::new(), newcomers };
+        let pool = Pool {
+            subject: subject.clone(),
+            variant,
+            members,
+            waiting: 0,
+            frames: SmallVec::new(),
+            newcomers,
+        };
         let id = self.slab.insert(pool);
         self.index.insert((subject.clone(), variant), id);
         (id, true)

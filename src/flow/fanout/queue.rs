@@ -69,7 +69,12 @@ mod tests {
         let (mut queue, mut want, mut got, mut next) = (Queue::default(), Vec::new(), Vec::new(), 0u8);
         for _ in 0..5000 {
             if rng.bool() {
-                let frame: Vec<u8> = (0..rng.usize(1..9)).map(|_| { next = next.wrapping_add(1); next }).collect();
+                let frame: Vec<u8> = (0..rng.usize(1..9))
+                    .map(|_| {
+                        next = next.wrapping_add(1);
+                        next
+                    })
+                    .collect();
                 want.extend_from_slice(&frame);
                 queue.push(frame.into());
             } else {

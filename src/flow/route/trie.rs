@@ -91,7 +91,8 @@ impl<T: PartialEq> Trie<T> {
     }
 
     fn edge(&self, parent: u32, segment: &str) -> u32 {
-        let is = |&n: &u32| self.nodes[n as usize].parent == parent && *self.nodes[n as usize].segment == *segment;
+        let is =
+            |&n: &u32| self.nodes[n as usize].parent == parent && *self.nodes[n as usize].segment == *segment;
         self.edges.find(hash(parent, segment), is).copied().unwrap_or(NONE)
     }
 
@@ -187,6 +188,10 @@ mod tests {
         for (path, value) in naive {
             assert!(trie.remove(&path, &value));
         }
-        assert_eq!((trie.edges.len(), trie.nodes.len() - trie.free.len()), (0, 1), "an empty trie keeps no node");
+        assert_eq!(
+            (trie.edges.len(), trie.nodes.len() - trie.free.len()),
+            (0, 1),
+            "an empty trie keeps no node"
+        );
     }
 }

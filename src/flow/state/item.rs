@@ -61,6 +61,9 @@ mod tests {
         let mut text = Vec::new();
         item.write(&mut text);
         let want = r#"{"created":5,"updated":7,"index":"1","path":"things/1","data":[1.0]}"#;
-        assert_eq!((String::from_utf8(text).unwrap(), item.text_len(), item.version()), (want.into(), want.len(), 7));
+        assert_eq!(
+            (String::from_utf8(text).unwrap(), item.text_len(), item.version()),
+            (want.into(), want.len(), 7)
+        );
     }
 }

@@ -184,7 +184,8 @@ mod tests {
                     _ => {}
                 }
                 let updated = if created == stamp { 0 } else { stamp };
-                let item = (!delete).then(|| Arc::new(Item::new(key.clone(), created, updated, Json::parse(b"0").unwrap())));
+                let item = (!delete)
+                    .then(|| Arc::new(Item::new(key.clone(), created, updated, Json::parse(b"0").unwrap())));
                 let (mut steps, mut evicted) = (Vec::new(), Vec::new());
                 list.apply(Change { key, version: stamp, item, patch: None }, &mut steps, &mut evicted);
                 play(&mut copy, &steps);
@@ -194,7 +195,10 @@ mod tests {
                 live.retain(|(k, _)| !evicted.iter().any(|e| e.key == *k));
                 let mut keys: Vec<_> = live.clone();
                 keys.sort_by_key(|(_, created)| std::cmp::Reverse(*created));
-                assert_eq!(list.newest_first().map(|i| i.key.clone()).collect::<Vec<_>>(), keys.into_iter().map(|k| k.0).collect::<Vec<_>>());
+                assert_eq!(
+                    list.newest_first().map(|i| i.key.clone()).collect::<Vec<_>>(),
+                    keys.into_iter().map(|k| k.0).collect::<Vec<_>>()
+                );
                 assert!(limit.is_none_or(|l| list.len() <= l));
             }
         }

@@ -28,7 +28,7 @@ struct Socket {
     pending: Vec<u8>,
 }
 
-struct Wires<'a>(&'a mut Vec<Socket>, &'a mut Rng);
+struct Wires<'a>(&'a mut Vec<Socket>);
 
 impl Sockets for Wires<'_> {
     fn send(&mut self, batch: &[Due<'_>], short: &mut Vec<Short>) {
@@ -144,7 +144,7 @@ impl World {
                 busy = true;
             }
         }
-        busy |= self.shards[at].poll_flush(self.now, &mut Wires(&mut self.sockets[at], &mut self.rng));
+        busy |= self.shards[at].poll_flush(self.now, &mut Wires(&mut self.sockets[at]));
         while let Some(action) = self.shards[at].poll_action() {
             self.act(at, action);
             busy = true;

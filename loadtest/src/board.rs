@@ -31,6 +31,8 @@ pub struct Board {
     pub primed: AtomicU64,
     /// First publication that is measured.
     pub measured_from: AtomicU64,
+    /// Connections may be opened.
+    pub go: AtomicBool,
     /// Slow connections do not read now.
     pub hold: AtomicBool,
     /// Connections are being replaced now.
@@ -67,6 +69,7 @@ impl Board {
             completed: AtomicU64::new(0),
             primed: AtomicU64::new(0),
             measured_from: AtomicU64::new(u64::MAX),
+            go: AtomicBool::new(false),
             hold: AtomicBool::new(false),
             churning: AtomicBool::new(false),
             storms: AtomicU32::new(0),

@@ -21,12 +21,17 @@ What the numbers mean:
   duplicates, order     received twice; received after a later one
   server CPU            CPU time of all threads of the server in the measured part, also per delivery, and its share
                         in user space (10 ms clock ticks); the kernel's part includes delivering over the loopback
+  LOSS                  what the server got wrong; INVALID: why the numbers do not describe the server
   server memory         resident bytes with idle connections, and at the highest
   frames per read       above 1: the server merges several messages into one write
   bytes per delivery    bytes on the wire for one delivery
   client busy           share of its time that the busiest client thread worked; above 90 % with more than 32 sockets
                         waiting at each poll the client is the bottleneck and the run is INVALID
   update, snapshot      ooo dialect: mean bytes of an update and of the whole document, and their ratio
+  slow connections      those that stopped reading: how many the server closed, how many publications they received
+                        once they read again, and how many it passed over (a document goes to its latest state)
+  memory for them       growth of the server's memory over that with idle connections
+  connections replaced  dropped by us and opened again (storm, churn)
   right documents       subscribers whose folded copy equals the publisher's document at the end
 
 Exit codes: 0 every run valid and nothing lost; 1 loss, or an invalid run, or no run at all; 2 wrong usage.

@@ -51,7 +51,16 @@ struct Envelope<'a> {
 
 /// A subscriber's copy: snapshots replace it, patches change it.
 #[derive(Debug, Default)]
-pub struct Fold(Option<Value>);
+pub enum Fold {
+    /// No snapshot yet.
+    #[default]
+    Empty,
+    /// A snapshot as it came. Parsed only when something needs it, or a server that sends nothing but snapshots would
+    /// measure our parser.
+    Text(String),
+    /// A copy that patches have changed.
+    Value(Value),
+}
 
 impl Fold {
     /// Applies one message. The error says what is wrong with it.
@@ -59,17 +68,27 @@ impl Fold {
         let envelope: Envelope = serde_json::from_slice(message).map_err(|e| format!("bad envelope: {e}"))?;
         let data = envelope.data.get();
         if envelope.snapshot {
-            self.0 = Some(serde_json::from_str(data).map_err(|e| format!("bad snapshot: {e}"))?);
+            *self = Fold::Text(data.to_owned());
             return Ok(());
         }
-        let copy = self.0.as_mut().ok_or("a patch before the first snapshot")?;
+        let copy = self.value()?;
         let patch: json_patch::Patch = serde_json::from_str(data).map_err(|e| format!("bad patch: {e}"))?;
         json_patch::patch(copy, &patch).map_err(|e| format!("a patch does not apply: {e}"))
     }
 
-    /// The copy holds exactly this value.
-    pub fn is(&self, value: &Value) -> bool {
-        self.0.as_ref().and_then(|item| item.get("data")) == Some(value)
+    fn value(&mut self) -> Result<&mut Value, String> {
+        if let Fold::Text(text) = self {
+            *self = Fold::Value(serde_json::from_str(text).map_err(|e| format!("bad snapshot: {e}"))?);
+        }
+        match self {
+            Fold::Value(value) => Ok(value),
+            _ => Err("a patch before the first snapshot".into()),
+        }
+    }
+
+    /// The copy holds exactly this value, number literals included.
+    pub fn is(&mut self, value: &Value) -> bool {
+        self.value().is_ok_and(|item| item.get("data") == Some(value))
     }
 }
 

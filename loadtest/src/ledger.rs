@@ -161,11 +161,11 @@ impl Ledger {
     }
 
     /// The last entry of a subscription when the run is over.
-    pub fn handle_finish(&mut self, who: &Subscriber) {
-        if !who.slow {
-            self.account.tally.lost += who.track.missing(self.board.published_on(who.topic));
-        }
-        if let (Some(fold), Some(document)) = (&who.fold, self.board.document.get()) {
+    pub fn handle_finish(&mut self, who: &mut Subscriber) {
+        let missing = who.track.missing(self.board.published_on(who.topic));
+        let tally = &mut self.account.tally;
+        *(if who.slow { &mut tally.slow_missed } else { &mut tally.lost }) += missing;
+        if let (Some(fold), Some(document)) = (&mut who.fold, self.board.document.get()) {
             let right = fold.is(document);
             self.account.tally.right += u64::from(right);
             self.account.tally.wrong += u64::from(!right);
@@ -204,7 +204,7 @@ mod tests {
             assert_eq!(board.completed.load(Ordering::Relaxed), u64::from(n == 2));
         }
         assert_eq!((ledger.account.latency.len(), ledger.account.to_last.len()), (3, 1));
-        subscribers.iter().for_each(|who| ledger.handle_finish(who));
+        subscribers.iter_mut().for_each(|who| ledger.handle_finish(who));
         assert_eq!((ledger.account.tally.delivered, ledger.account.tally.lost), (3, 3));
     }
 

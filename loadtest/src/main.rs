@@ -60,6 +60,7 @@ fn run(args: &Args) -> Result<bool, Failure> {
     let places = Places::new(args).map_err(Failure::Usage)?;
     let conns = plans.iter().map(|plan| plan.conns).max().unwrap_or(0);
     raise_open_files(conns).map_err(Failure::Usage)?;
+    target::end_with_us().map_err(|e| Failure::Run(format!("cannot watch for signals: {e}")))?;
     let setup = Setup { threads: args.threads, pins: places.client.clone(), sources: args.addrs.clone() };
     let mut outcomes: Vec<Outcome> = Vec::new();
     for plan in &plans {

@@ -19,6 +19,8 @@ pub struct Tally {
     pub delivered: u64,
     /// The same for connections that stopped reading.
     pub slow_delivered: u64,
+    /// Not received by connections that stopped reading.
+    pub slow_missed: u64,
     /// Not received at all.
     pub lost: u64,
     /// Received again.
@@ -65,7 +67,7 @@ macro_rules! each {
 impl Tally {
     /// The sum.
     pub fn plus(self, b: Tally) -> Tally {
-        each!(self + b: ready gone replaced stated delivered slow_delivered lost duplicates late alien damaged broken wrong
+        each!(self + b: ready gone replaced stated delivered slow_delivered slow_missed lost duplicates late alien damaged broken wrong
             right other snapshots message_bytes state_bytes bytes reads frames polls events spun)
     }
 }

@@ -1,7 +1,7 @@
 //! From what was recorded to what is reported, and the verdict on it.
 
 use crate::measure::{Account, Percentiles, Tally};
-use crate::proc::Cpu;
+use crate::proc::{Cpu, Machine};
 use crate::scenario::{Dialect, Load, Plan, Upset};
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -13,6 +13,8 @@ const BUSY: f64 = 0.9;
 const BEHIND: f64 = 32.0;
 /// A publisher later than this (99th percentile, microseconds) did not offer the load that was asked for.
 const LATE: f64 = 5000.0;
+/// Cores that other processes may use before it is worth a note.
+const OTHERS: f64 = 0.1;
 
 /// The state of the world at one moment of a run.
 #[derive(Clone, Debug, Default)]
@@ -23,8 +25,8 @@ pub struct Mark {
     pub cpu: Cpu,
     /// The server's memory.
     pub rss: u64,
-    /// Seconds stolen by the host so far.
-    pub stolen: f64,
+    /// What the whole machine did.
+    pub machine: Machine,
     /// Publications handed over.
     pub published: u64,
     /// Publications that everyone has.
@@ -135,6 +137,8 @@ pub struct Slow {
     pub closed: BTreeMap<String, u64>,
     /// Publications that they received, in all, once they read again.
     pub received: u64,
+    /// Publications that they did not: documents go to their latest state, channels follow the server's rule.
+    pub missed: u64,
     /// The server's memory at its highest, above what it was with idle connections.
     pub rss_growth: u64,
 }
@@ -244,6 +248,7 @@ impl Outcome {
                 conns: (0..plan.conns).filter(|&index| plan.is_slow(index)).count() as u64,
                 closed: account.slow_closed.clone(),
                 received: total.slow_delivered,
+                missed: total.slow_missed,
                 rss_growth: rss_peak.saturating_sub(record.settled.rss),
             }),
             closed: account.closed.clone(),
@@ -299,12 +304,19 @@ impl Outcome {
             self.notes
                 .push(format!("{} publications waited for the server to take them", record.pushed_back));
         }
-        let stolen = record.drained.stolen - record.started.stolen;
+        let (a, b) = (&record.started, &record.drained);
+        let stolen = b.machine.stolen - a.machine.stolen;
         if stolen > 0.02 * self.span_s {
             self.notes.push(format!("the host took {:.0} ms of CPU time away", stolen * 1e3));
         }
-        if record.started.rss == 0 {
+        if a.rss == 0 {
             self.notes.push("no server process to watch (--server-pid): CPU and memory are missing".into());
+        } else {
+            let ours = b.cpu.run - a.cpu.run + b.busy.iter().sum::<f64>() - a.busy.iter().sum::<f64>();
+            let others = (b.machine.busy - a.machine.busy - ours) / (b.at - a.at).max(1) as f64 * 1e9;
+            if others > OTHERS {
+                self.notes.push(format!("other processes used {:.0} % of a core meanwhile", others * 100.0));
+            }
         }
         if cfg!(debug_assertions) {
             self.notes.push("a debug build of loadtest: use --release for numbers".into());

@@ -73,11 +73,26 @@ pub fn rss(pids: &[u32]) -> u64 {
     pages.sum::<u64>() * rustix::param::page_size() as u64
 }
 
-/// Seconds that the host took away from all our cores (a virtual machine's steal time).
-pub fn stolen() -> f64 {
+/// What all cores of this machine did so far, seconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Machine {
+    /// Neither idle nor waiting.
+    pub busy: f64,
+    /// Taken away by the host of a virtual machine.
+    pub stolen: f64,
+}
+
+/// Reads the first line of `/proc/stat`.
+pub fn machine() -> Machine {
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let ticks = text.lines().next().and_then(|line| line.split_whitespace().nth(8)?.parse::<f64>().ok());
-    ticks.unwrap_or(0.0) / rustix::param::clock_ticks_per_second() as f64
+    let line = text.lines().next().unwrap_or_default();
+    let tick = rustix::param::clock_ticks_per_second() as f64;
+    let seconds: Vec<f64> =
+        line.split_whitespace().skip(1).filter_map(|n| Some(n.parse::<f64>().ok()? / tick)).collect();
+    // user nice system idle iowait irq softirq steal
+    let [user, nice, system, _, _, irq, softirq, stolen] =
+        seconds[..].first_chunk().copied().unwrap_or_default();
+    Machine { busy: user + nice + system + irq + softirq, stolen }
 }
 
 #[cfg(test)]

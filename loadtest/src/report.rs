@@ -66,7 +66,11 @@ fn load_rows(outcome: &Outcome) -> Vec<(&'static str, String)> {
     }
     if let Some(slow) = &outcome.slow {
         let closed: u64 = slow.closed.values().sum();
-        rows.push(("slow connections", format!("{}, of which the server closed {closed}", slow.conns)));
+        let (conns, got, missed) = (slow.conns, slow.received, slow.missed);
+        rows.push((
+            "slow connections",
+            format!("{conns}, {closed} of them closed; {got} received, {missed} passed over"),
+        ));
         rows.extend(slow.closed.iter().map(|(why, n)| ("  closed", format!("{n}: {why}"))));
         rows.push(("memory for them", format!("{} more at the highest", mib(slow.rss_growth))));
     }

@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -76,13 +77,39 @@ impl Drop for Server {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
+        RUNNING.store(0, Ordering::Relaxed);
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
+/// The process of the server that we started, for whoever must end it when we are ended; 0: none.
+static RUNNING: AtomicI32 = AtomicI32::new(0);
+
+/// From now on SIGINT and SIGTERM end a server that we started before they end us.
+pub fn end_with_us() -> std::io::Result<()> {
+    let mut signals =
+        signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM])?;
+    std::thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            if let Some(pid) = Pid::from_raw(RUNNING.load(Ordering::Relaxed)) {
+                // Fails only when it has already ended.
+                let _ = kill_process(pid, Signal::TERM);
+            }
+            let _ = std::fs::remove_dir_all(folder());
+            std::process::exit(128 + signal);
+        }
+    });
+    Ok(())
+}
+
+/// Holds the feed's socket while our server runs.
+fn folder() -> PathBuf {
+    std::env::temp_dir().join(format!("loadtest-{}", std::process::id()))
+}
+
 /// Starts our own server on free ports with `cores` (its affinity; empty: one core, anywhere) and waits until its doors are open.
 pub fn start(binary: &Path, dialect: Dialect, cores: &[usize], extra: &[String]) -> Result<Site, String> {
-    let folder = std::env::temp_dir().join(format!("loadtest-{}", std::process::id()));
+    let folder = folder();
     std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let socket = folder.join("feed.sock");
     let (listen, admin) = free_ports()?;
@@ -92,6 +119,7 @@ pub fn start(binary: &Path, dialect: Dialect, cores: &[usize], extra: &[String])
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let child =
         spawn_on(cores, &mut command).map_err(|e| format!("cannot start {}: {e}", binary.display()))?;
+    RUNNING.store(child.id() as i32, Ordering::Relaxed);
     let mut server = Server { child, folder };
     let stdout = server.child.stdout.take().ok_or("the server has no output")?;
     let (send, lines) = mpsc::channel();

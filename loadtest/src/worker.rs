@@ -129,7 +129,8 @@ impl Worker {
         self.finish()
     }
 
-    /// One round: orders, then whatever is ready, or nothing until `until`. True when the watched guest is ready.
+    /// One round: orders, then whatever is ready, or nothing until (at most a spin before) `until`. True when the watched
+    /// guest is ready.
     pub fn turn(&mut self, until: u64) -> bool {
         self.obey();
         let found = self.poll(until);
@@ -151,6 +152,9 @@ impl Worker {
     }
 
     fn obey(&mut self) {
+        if !self.board.go.load(Ordering::Relaxed) {
+            return;
+        }
         let storms = self.board.storms.load(Ordering::Acquire);
         if storms > self.storms {
             self.storms = storms;
@@ -209,7 +213,11 @@ impl Worker {
     }
 
     fn start(&mut self, index: usize) {
-        self.conns[index].stage = Stage::Connecting;
+        let conn = &mut self.conns[index];
+        conn.stage = Stage::Connecting;
+        if conn.who.since == 0 {
+            conn.who.since = self.board.now();
+        }
         self.opening += 1;
         match self.connect(index) {
             Ok(socket) => {
@@ -352,7 +360,9 @@ impl Worker {
             found = self.poll_for(0);
         }
         self.ledger.account.tally.spun += idle_until - began;
-        if found == 0 && idle_until < until { self.poll_for(until - idle_until) } else { found }
+        // The caller comes back for the rest and spins it away, because a sleep ends late.
+        let sleep_until = until.saturating_sub(SPIN / 2);
+        if found == 0 && idle_until < sleep_until { self.poll_for(sleep_until - idle_until) } else { found }
     }
 
     fn spin_until(&self, until: u64) {
@@ -375,8 +385,8 @@ impl Worker {
 
     /// Closes the books.
     pub fn finish(mut self) -> Account {
-        for conn in &self.conns {
-            self.ledger.handle_finish(&conn.who);
+        for conn in &mut self.conns {
+            self.ledger.handle_finish(&mut conn.who);
         }
         self.ledger.account
     }

@@ -1,0 +1,382 @@
+//! Conducts one run: connect, settle, warm up, measure, drain, account. Its thread is client thread 0 and publishes.
+
+use crate::board::Board;
+use crate::document::Document;
+use crate::feed::Feed;
+use crate::marker::{self, Marker};
+use crate::measure::{Account, Tally, histogram};
+use crate::outcome::{Mark, Outcome, Record, Sample};
+use crate::proc;
+use crate::progress::Progress;
+use crate::scenario::{Content, Load, Plan, Upset};
+use crate::schedule::{SECOND, Schedule};
+use crate::target::Site;
+use crate::worker::Worker;
+use rustix::thread::{CpuSet, gettid, sched_setaffinity, set_current_timer_slack};
+use std::net::IpAddr;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+const CONNECT_TIMEOUT: u64 = 60 * SECOND;
+const DRAIN_TIMEOUT: u64 = 10 * SECOND;
+const SETTLE: u64 = SECOND / 2;
+const WARM_UP: f64 = 0.5;
+const SEED: u64 = 1;
+
+/// The client side, as the command line has it.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// Client threads, at least 1.
+    pub threads: usize,
+    /// Thread `k` runs on core `pins[k % len]`; empty: anywhere.
+    pub pins: Vec<usize>,
+    /// Source addresses.
+    pub sources: Vec<IpAddr>,
+}
+
+/// Binds the calling thread to one core. A core that we may not use leaves it where it is.
+pub fn pin(cores: &[usize]) {
+    let mut set = CpuSet::new();
+    cores.iter().filter(|core| **core < CpuSet::MAX_CPU).for_each(|core| set.set(*core));
+    if let Err(e) = sched_setaffinity(None, &set) {
+        eprintln!("loadtest: cannot pin to core {cores:?}: {e}");
+    }
+}
+
+struct Drive<'a> {
+    board: Arc<Board>,
+    worker: Worker,
+    others: Vec<JoinHandle<Result<Account, String>>>,
+    tids: Vec<i32>,
+    feed: Option<Feed>,
+    document: Document,
+    payload: String,
+    record: Record,
+    progress: Progress<'a>,
+    pids: Vec<u32>,
+    sample_every: u64,
+    /// Completions given up after a stall.
+    forgiven: u64,
+}
+
+/// Runs `plan` against `site`. The error is a sentence: the run did not take place.
+pub fn run(plan: &Plan, site: &Site, setup: &Setup) -> Result<Outcome, String> {
+    let board = Arc::new(Board::new(plan.clone(), site.wire.clone(), setup.sources.clone(), setup.threads));
+    let (send, tids) = mpsc::channel();
+    let mut others = Vec::new();
+    for thread in 1..setup.threads {
+        let (board, send, setup) = (board.clone(), send.clone(), setup.clone());
+        let body = move || {
+            if let Some(core) = setup.pins.get(thread % setup.pins.len().max(1)) {
+                pin(&[*core]);
+            }
+            // The conductor waits for this; it lives as long as we do.
+            let _ = send.send(gettid().as_raw_nonzero().get());
+            Ok(Worker::new(board, thread)?.run())
+        };
+        others.push(
+            std::thread::Builder::new().spawn(body).map_err(|e| format!("cannot start a thread: {e}"))?,
+        );
+    }
+    if let Some(core) = setup.pins.first() {
+        pin(&[*core]);
+    }
+    // Wakes when asked to, not up to 50 us later. Where that is refused the schedule is less exact, and says so itself.
+    let _ = set_current_timer_slack(NonZeroU64::new(1));
+    let mut all_tids = vec![gettid().as_raw_nonzero().get()];
+    all_tids.extend(tids.iter().take(setup.threads - 1));
+    let drive = Drive {
+        worker: Worker::new(board.clone(), 0)?,
+        board: board.clone(),
+        others,
+        tids: all_tids,
+        feed: None,
+        document: Document::new(SEED),
+        payload: String::new(),
+        record: Record { lag: histogram(), ..Record::default() },
+        progress: Progress::new(plan),
+        pids: proc::tree(&site.pids),
+        sample_every: ((plan.seconds / 200.0).max(0.1) * SECOND as f64) as u64,
+        forgiven: 0,
+    };
+    let result = drive.conduct(site);
+    // On the way of an error the other threads still run.
+    board.stop.store(true, Ordering::Release);
+    result
+}
+
+impl Drive<'_> {
+    fn conduct(mut self, site: &Site) -> Result<Outcome, String> {
+        let plan = self.board.plan.clone();
+        if plan.load != Load::Nothing {
+            let feed = Feed::open(&site.feed)?;
+            self.worker.watch(feed.as_fd())?;
+            self.feed = Some(feed);
+            if self.board.wire.opens_with_state() {
+                self.publish_round()?;
+                self.wait(SETTLE)?;
+            }
+        }
+        self.board.primed.store(self.board.published.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.record.before = self.mark();
+        self.connect()?;
+        self.record.connected = self.mark();
+        self.wait(SETTLE)?;
+        self.pids = proc::tree(&site.pids);
+        self.record.settled = self.mark();
+        self.board.hold.store(matches!(plan.upset, Upset::Slow(_)), Ordering::Relaxed);
+        self.publish_for(WARM_UP, false)?;
+        self.board.measured_from.store(self.board.published.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.record.started = self.mark();
+        self.publish_for(plan.seconds, true)?;
+        self.record.stopped = self.mark();
+        self.drain()?;
+        self.record.drained = self.mark();
+        if matches!(plan.upset, Upset::Slow(_)) {
+            self.board.hold.store(false, Ordering::Relaxed);
+            self.wait_for_silence()?;
+        }
+        if !plan.is_steady() && plan.load != Load::Nothing {
+            // Shows what the last joiners lack: until now nothing had to come to them.
+            self.wait(SETTLE)?;
+            self.publish_round()?;
+            self.wait_for_silence()?;
+        }
+        self.finish(site)
+    }
+
+    fn finish(mut self, site: &Site) -> Result<Outcome, String> {
+        self.progress.clear();
+        if let Some(feed) = self.feed {
+            self.record.refused = feed.refused;
+            self.record.refusal = feed.reason;
+        }
+        if let Ok(document) = serde_json::from_str(&self.payload) {
+            self.board.document.set(document).map_err(|_| "a run has one end")?;
+        }
+        self.board.stop.store(true, Ordering::Release);
+        let mut account = self.worker.finish();
+        for thread in self.others {
+            account.absorb(thread.join().map_err(|_| "a client thread panicked")??);
+        }
+        Ok(Outcome::new(&self.board.plan, &site.name, self.record, account))
+    }
+
+    /// One round of everything: send, receive, sample.
+    fn step(&mut self, until: u64) -> Result<(), String> {
+        if let Some(feed) = &mut self.feed {
+            feed.flush()?;
+        }
+        if self.worker.turn(until)
+            && let Some(feed) = &mut self.feed
+        {
+            feed.handle_readable(&mut self.worker.buffer)?;
+        }
+        let now = self.board.now();
+        if self.record.samples.last().is_none_or(|last| now >= last.at + self.sample_every) {
+            let tally = self.board.tally();
+            let delivered = tally.delivered + tally.slow_delivered;
+            self.record.samples.push(Sample { at: now, delivered, rss: proc::rss(&self.pids) });
+            self.progress.show(now, tally);
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, nanoseconds: u64) -> Result<(), String> {
+        let end = self.board.now() + nanoseconds;
+        while self.board.now() < end {
+            self.step(end.min(self.board.now() + self.sample_every))?;
+        }
+        Ok(())
+    }
+
+    /// Until `done`, or for so long at most; true when done.
+    fn wait_until(&mut self, limit: u64, done: impl Fn(&Board, Tally) -> bool) -> Result<bool, String> {
+        let end = self.board.now() + limit;
+        while self.board.now() < end {
+            if done(&self.board, self.board.tally()) {
+                return Ok(true);
+            }
+            self.step(self.board.now() + SECOND / 1000)?;
+        }
+        Ok(false)
+    }
+
+    /// Until nothing has arrived for half a second.
+    fn wait_for_silence(&mut self) -> Result<(), String> {
+        let end = self.board.now() + DRAIN_TIMEOUT;
+        let mut before = u64::MAX;
+        while self.board.now() < end && before != self.board.tally().bytes {
+            before = self.board.tally().bytes;
+            self.wait(SECOND / 2)?;
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self) -> Result<(), String> {
+        let conns = self.board.plan.conns as u64;
+        self.board.go.store(true, Ordering::Relaxed);
+        self.wait_until(CONNECT_TIMEOUT, |_, tally| tally.ready + tally.gone >= conns)?;
+        let tally = self.board.tally();
+        if tally.ready == conns {
+            return Ok(());
+        }
+        Err(format!(
+            "only {} of {conns} connections came up, {} failed{}",
+            tally.ready,
+            tally.gone,
+            self.worker.why()
+        ))
+    }
+
+    fn mark(&self) -> Mark {
+        Mark {
+            at: self.board.now(),
+            cpu: proc::cpu(&self.pids),
+            rss: proc::rss(&self.pids),
+            machine: proc::machine(),
+            published: self.board.published.load(Ordering::Relaxed),
+            completed: self.board.completed.load(Ordering::Relaxed),
+            threads: self.board.tallies(),
+            busy: self.tids.iter().map(|tid| proc::own_thread_cpu(*tid)).collect(),
+        }
+    }
+
+    fn publish(&mut self, sent: u64) {
+        let Some(feed) = &mut self.feed else { return };
+        let seq = self.board.open_publication();
+        let marker = Marker { seq, sent };
+        self.payload = match self.board.plan.content {
+            Content::Bytes(size) => marker::value(marker, size),
+            Content::Document => self.document.advance(marker),
+        };
+        feed.push(seq as usize % self.board.plan.topics, &self.payload);
+    }
+
+    /// One publication to each topic.
+    fn publish_round(&mut self) -> Result<(), String> {
+        for _ in 0..self.board.plan.topics {
+            while !self.feed.as_ref().is_none_or(Feed::has_room) {
+                self.step(self.board.now() + SECOND / 1000)?;
+            }
+            self.publish(self.board.now());
+        }
+        self.step(self.board.now())
+    }
+
+    fn publish_for(&mut self, seconds: f64, measured: bool) -> Result<(), String> {
+        let end = self.board.now() + (seconds * SECOND as f64) as u64;
+        match self.board.plan.load {
+            Load::Nothing => {}
+            Load::Paced(rate) => self.publish_paced(rate, seconds, measured)?,
+            Load::Saturate(window) => self.publish_windowed(window as u64, end)?,
+        }
+        let rest = end.saturating_sub(self.board.now());
+        self.wait(rest)
+    }
+
+    fn publish_paced(&mut self, rate: f64, seconds: f64, measured: bool) -> Result<(), String> {
+        let start = self.board.now();
+        let end = start + (seconds * SECOND as f64) as u64;
+        let mut schedule = Schedule::new(start, rate, seconds);
+        let mut pushed_back = false;
+        while let Some(due) = schedule.due() {
+            let now = self.board.now();
+            if measured {
+                self.upset(start, now, end);
+            }
+            let room = self.feed.as_ref().is_some_and(Feed::has_room);
+            if due <= now && room {
+                if measured && pushed_back {
+                    self.record.pushed_back += 1;
+                } else if measured {
+                    self.record.lag.saturating_record(now - due);
+                }
+                schedule.advance();
+                self.publish(due);
+                continue;
+            }
+            // What comes after a publication that had to wait is late for the same reason, until we have caught up.
+            pushed_back = due <= now && (pushed_back || !room);
+            if now > end + 2 * SECOND {
+                self.record.unsent = true;
+                break;
+            }
+            let next = if due <= now { now + SECOND / 20_000 } else { due };
+            self.step(next.min(now + self.sample_every))?;
+        }
+        self.board.churning.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn publish_windowed(&mut self, window: u64, end: u64) -> Result<(), String> {
+        let (mut moved_at, mut before) = (self.board.now(), 0);
+        loop {
+            let now = self.board.now();
+            if now >= end {
+                return Ok(());
+            }
+            let completed = self.board.completed.load(Ordering::Relaxed);
+            if completed != before {
+                (before, moved_at) = (completed, now);
+            } else if now > moved_at + SECOND {
+                // Lost messages fill the window: the loss is counted, the run goes on.
+                self.forgiven = self.board.published.load(Ordering::Relaxed) - completed;
+                self.record.stalls += 1;
+                moved_at = now;
+            }
+            let done = completed + self.forgiven;
+            while self.board.published.load(Ordering::Relaxed) < done + window
+                && self.feed.as_ref().is_some_and(Feed::has_room)
+            {
+                self.publish(self.board.now());
+            }
+            self.step(end.min(now + SECOND / 200))?;
+        }
+    }
+
+    /// Lets due storms and churn begin; both end before the publisher does.
+    fn upset(&mut self, start: u64, now: u64, end: u64) {
+        match self.board.plan.upset {
+            Upset::Calm | Upset::Slow(_) => {}
+            Upset::Churn(_) => {
+                let on = now < end - (end - start) / 5;
+                self.board.churning.store(on, Ordering::Relaxed);
+            }
+            Upset::Storm(rounds) => {
+                let begun = self.record.storms.len() as u64;
+                let all = self.board.tally().stated >= self.record.stated_due;
+                if let Some(storm) = self.record.storms.last_mut()
+                    && storm.is_nan()
+                    && all
+                {
+                    *storm = (now - self.board.storm_at.load(Ordering::Relaxed)) as f64 / 1e9;
+                }
+                let due = start + (end - start) * begun / u64::from(rounds);
+                if begun < u64::from(rounds)
+                    && now >= due
+                    && self.record.storms.last().is_none_or(|s| !s.is_nan())
+                {
+                    self.record.storms.push(f64::NAN);
+                    self.record.stated_due = self.board.tally().stated + self.board.plan.conns as u64;
+                    self.board.storm_at.store(now, Ordering::Relaxed);
+                    self.board.storms.fetch_add(1, Ordering::Release);
+                }
+            }
+        }
+    }
+
+    /// Until everything published has arrived and every connection is back.
+    fn drain(&mut self) -> Result<(), String> {
+        let steady = self.board.plan.is_steady();
+        let conns = self.board.plan.conns as u64;
+        self.wait_until(DRAIN_TIMEOUT, |board, tally| {
+            let done = board.completed.load(Ordering::Relaxed) >= board.published.load(Ordering::Relaxed);
+            if steady { done } else { tally.ready + tally.gone >= conns }
+        })?;
+        Ok(())
+    }
+}

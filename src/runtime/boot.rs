@@ -361,6 +361,23 @@ mod tests {
     }
 
     #[test]
+    fn glommio_pins_each_thread_to_the_core_it_is_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tell, told) = bounded(2);
+        let makes = vec![tell.clone(), tell].into_iter().map(|tell| {
+            move || {
+                let cores = rustix::thread::sched_getaffinity(None).unwrap();
+                tell.send((cores.count(), cores.is_set(0))).unwrap();
+                Shard {}
+            }
+        });
+        let running = run(plan(&dir.path().join("feed.sock")), makes.collect()).unwrap();
+        running.stop();
+        running.join().unwrap();
+        assert_eq!(told.iter().collect::<Vec<_>>(), [(1, true), (1, true)]);
+    }
+
+    #[test]
     fn a_shard_that_dies_takes_the_others_with_it_and_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let feed = dir.path().join("feed.sock");

@@ -368,7 +368,7 @@ mod tests {
             move || {
                 let cores = rustix::thread::sched_getaffinity(None).unwrap();
                 tell.send((cores.count(), cores.is_set(0))).unwrap();
-                Shard {}
+                shard(0, 2)
             }
         });
         let running = run(plan(&dir.path().join("feed.sock")), makes.collect()).unwrap();

@@ -2,6 +2,7 @@
 
 use super::{Line, World};
 use crate::shard::io::Door;
+use flate2::{Decompress, FlushDecompress};
 use serde_json::Value;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
@@ -19,22 +20,36 @@ pub struct Subscriber {
     pub snapshots: usize,
     buf: Vec<u8>,
     greeted: bool,
+    /// Whether it offers permessage-deflate.
+    offers: bool,
 }
 
 impl Subscriber {
     /// Connects and asks for a path; `has` is the document and version of an earlier connection.
     pub fn open(world: &mut World, path: &str, has: Option<(String, Value)>, room: usize) -> Subscriber {
+        Subscriber::offering(world, path, has, room, false)
+    }
+
+    /// The same, with an offer of permessage-deflate or without.
+    pub fn offering(
+        world: &mut World,
+        path: &str,
+        has: Option<(String, Value)>,
+        room: usize,
+        offers: bool,
+    ) -> Subscriber {
         let line = world.connect(Door::Clients(0), room);
         let query = has.as_ref().map(|(version, _)| format!("?v={version}")).unwrap_or_default();
+        let offer = if offers { "Sec-WebSocket-Extensions: permessage-deflate\r\n" } else { "" };
         let request = format!(
             "GET /{path}{query} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{offer}\r\n"
         );
         world.say(line, request.as_bytes());
         let (version, doc) = has.map_or((None, None), |(version, doc)| (Some(version), Some(doc)));
         let path = path.to_owned();
         let (seen, buf) = (Vec::new(), Vec::new());
-        Subscriber { line, path, doc, version, seen, messages: 0, snapshots: 0, buf, greeted: false }
+        Subscriber { line, path, doc, version, seen, messages: 0, snapshots: 0, buf, greeted: false, offers }
     }
 
     /// Reads what is there and folds it. False once the connection is gone.
@@ -44,10 +59,14 @@ impl Subscriber {
         if !self.greeted {
             let Some(end) = self.buf.windows(4).position(|w| w == b"\r\n\r\n") else { return true };
             assert!(self.buf.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&self.buf));
-            self.buf.drain(..end + 4);
+            let head: Vec<u8> = self.buf.drain(..end + 4).collect();
+            let agreed = String::from_utf8(head).expect("text").contains("permessage-deflate; server_no_");
+            assert_eq!(agreed, self.offers);
             self.greeted = true;
         }
-        while let Some((opcode, payload)) = next_frame(&mut self.buf) {
+        while let Some((opcode, rsv1, payload)) = next_frame(&mut self.buf) {
+            assert!(self.offers || !rsv1, "it cannot inflate");
+            let payload = if rsv1 { inflate(&payload) } else { payload };
             match opcode {
                 OpCode::Data(Data::Binary) => self.fold(&payload),
                 OpCode::Control(Control::Ping) => {}
@@ -75,8 +94,17 @@ impl Subscriber {
     }
 }
 
-/// Cuts the next whole frame off.
-pub fn next_frame(buf: &mut Vec<u8>) -> Option<(OpCode, Vec<u8>)> {
+/// Inflates one message, remembering nothing of earlier ones.
+fn inflate(payload: &[u8]) -> Vec<u8> {
+    let data = [payload, &[0, 0, 0xff, 0xff]].concat();
+    let (mut out, mut state) = (Vec::with_capacity(1 << 20), Decompress::new(false));
+    state.decompress_vec(&data, &mut out, FlushDecompress::Sync).expect("what the server deflates");
+    assert_eq!(state.total_in() as usize, data.len());
+    out
+}
+
+/// Cuts the next whole frame off: its opcode, RSV1 and payload.
+pub fn next_frame(buf: &mut Vec<u8>) -> Option<(OpCode, bool, Vec<u8>)> {
     let mut cursor = std::io::Cursor::new(&buf[..]);
     let (header, len) = FrameHeader::parse(&mut cursor).expect("frames are well-formed")?;
     assert!(header.is_final && header.mask.is_none());
@@ -86,7 +114,7 @@ pub fn next_frame(buf: &mut Vec<u8>) -> Option<(OpCode, Vec<u8>)> {
     }
     let payload = buf[start..start + len].to_vec();
     buf.drain(..start + len);
-    Some((header.opcode, payload))
+    Some((header.opcode, header.rsv1, payload))
 }
 
 /// An application at the feed.

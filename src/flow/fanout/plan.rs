@@ -10,6 +10,7 @@ use crate::flow::encode::frame::Frame;
 use crate::flow::fanout::pool::{Member, PoolId, Pools};
 use crate::flow::fanout::queue::Queue;
 use crate::flow::fanout::sockets::{Came, Due, Parts, Short, Sockets};
+use crate::flow::limits::Overflow;
 use std::collections::VecDeque;
 
 /// How many sends one slice holds: about 2 ms of kernel time.
@@ -28,6 +29,8 @@ pub enum Outcome {
     Drained(u32),
     /// Its queue would grow over the budget: what the pool had for it was left out.
     Behind(u32, PoolId),
+    /// So many runs of a channel made room for newer ones.
+    Dropped(u32),
     /// Its socket is broken.
     Broken(u32),
 }
@@ -187,16 +190,23 @@ impl Fanout {
             if !queue.takes(frame.len(), self.budget) {
                 return false;
             }
-            queue.push(frame);
+            queue.push(frame, None);
             return true;
         }
-        queue.push(frame);
+        queue.push(frame, None);
         if self.due.contains(slot) {
             self.deferred.push(slot);
         } else if self.listed.insert(slot) {
             self.ready.push_back(slot);
         }
         true
+    }
+
+    /// Gives up what waits for a connection and has not begun to go.
+    pub fn cut(&mut self, slot: u32) {
+        if let Some(queue) = &mut self.places[slot as usize].queue {
+            queue.cut();
+        }
     }
 
     /// The socket takes bytes again.
@@ -390,9 +400,16 @@ impl Fanout {
             if behind.contains(pool) {
                 continue; // nothing may follow what was left out
             }
+            let overflow = self.pools.get(*pool).map_or(Overflow::Conflate, |pool| pool.overflow);
+            if overflow == Overflow::DropOldest {
+                let dropped = queue.make_room(run.len(), self.budget, *pool);
+                let fits = queue.takes(run.len(), self.budget);
+                outcomes
+                    .extend((dropped > 0 || !fits).then_some(Outcome::Dropped(dropped + u32::from(!fits))));
+            }
             if queue.takes(run.len(), self.budget) {
-                queue.push(run.clone());
-            } else {
+                queue.push(run.clone(), Some(*pool));
+            } else if overflow != Overflow::DropOldest {
                 behind.push(*pool);
                 outcomes.push(Outcome::Behind(entry.slot, *pool));
             }
@@ -402,9 +419,9 @@ impl Fanout {
     /// The socket took `n` bytes of the connection's runs and is full now.
     fn keep_rest(&mut self, plan: &Plan, entry: &Entry, mut n: usize) {
         let mut rest = Vec::new();
-        for (run, _) in all_runs(plan, entry) {
+        for (run, pool) in all_runs(plan, entry) {
             if n < run.len() {
-                rest.push((run.clone(), n));
+                rest.push(((run.clone(), Some(*pool)), n));
             }
             n = n.saturating_sub(run.len());
         }

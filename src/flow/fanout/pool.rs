@@ -60,6 +60,8 @@ pub struct Pool {
     pub waiting: u32,
     /// What is due to every member; joined to one run when the next plan is made.
     pub frames: SmallVec<[Frame; 1]>,
+    /// Members that came behind the first `.1` of `frames`, by slot.
+    pub newcomers: Vec<(u32, u32)>,
 }
 
 impl Pool {
@@ -82,8 +84,9 @@ impl Pools {
         if let Some(id) = self.find(subject, variant) {
             return id;
         }
-        let (members, frames) = (Vec::new(), SmallVec::new());
-        let pool = Pool { subject: subject.clone(), variant, overflow, members, waiting: 0, frames };
+        let (members, frames, newcomers) = Default::default();
+        let pool =
+            Pool { subject: subject.clone(), variant, overflow, members, waiting: 0, frames, newcomers };
         let id = self.slab.insert(pool);
         self.index.insert((subject.clone(), variant), id);
         id

@@ -4,8 +4,8 @@ use super::{Line, World};
 use crate::shard::io::Door;
 use flate2::{Decompress, FlushDecompress};
 use serde_json::Value;
-use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+use tungstenite::protocol::frame::{Frame, FrameHeader};
 
 /// A subscriber of the ooo dialect.
 #[derive(Debug)]
@@ -40,12 +40,7 @@ impl Subscriber {
     ) -> Subscriber {
         let line = world.connect(Door::Clients(0), room);
         let query = has.as_ref().map(|(version, _)| format!("?v={version}")).unwrap_or_default();
-        let offer = if offers { "Sec-WebSocket-Extensions: permessage-deflate\r\n" } else { "" };
-        let request = format!(
-            "GET /{path}{query} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{offer}\r\n"
-        );
-        world.say(line, request.as_bytes());
+        world.say(line, upgrade(&format!("{path}{query}"), offers).as_bytes());
         let (version, doc) = has.map_or((None, None), |(version, doc)| (Some(version), Some(doc)));
         let path = path.to_owned();
         let (seen, buf) = (Vec::new(), Vec::new());
@@ -56,17 +51,11 @@ impl Subscriber {
     pub fn read(&mut self, world: &mut World) -> bool {
         let Some(bytes) = world.hear(self.line) else { return false };
         self.buf.extend(bytes);
-        if !self.greeted {
-            let Some(end) = self.buf.windows(4).position(|w| w == b"\r\n\r\n") else { return true };
-            assert!(self.buf.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&self.buf));
-            let head: Vec<u8> = self.buf.drain(..end + 4).collect();
-            let agreed = String::from_utf8(head).expect("text").contains("permessage-deflate; server_no_");
-            assert_eq!(agreed, self.offers);
-            self.greeted = true;
+        if !self.greeted && !greeted(&mut self.buf, self.offers) {
+            return true;
         }
-        while let Some((opcode, rsv1, payload)) = next_frame(&mut self.buf) {
-            assert!(self.offers || !rsv1, "it cannot inflate");
-            let payload = if rsv1 { inflate(&payload) } else { payload };
+        self.greeted = true;
+        while let Some((opcode, payload)) = next_frame(&mut self.buf, self.offers) {
             match opcode {
                 OpCode::Data(Data::Binary) => self.fold(&payload),
                 OpCode::Control(Control::Ping) => {}
@@ -103,8 +92,8 @@ fn inflate(payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Cuts the next whole frame off: its opcode, RSV1 and payload.
-pub fn next_frame(buf: &mut Vec<u8>) -> Option<(OpCode, bool, Vec<u8>)> {
+/// Cuts the next whole frame off: its opcode and payload, inflated if need be.
+pub fn next_frame(buf: &mut Vec<u8>, offered: bool) -> Option<(OpCode, Vec<u8>)> {
     let mut cursor = std::io::Cursor::new(&buf[..]);
     let (header, len) = FrameHeader::parse(&mut cursor).expect("frames are well-formed")?;
     assert!(header.is_final && header.mask.is_none());
@@ -112,9 +101,90 @@ pub fn next_frame(buf: &mut Vec<u8>) -> Option<(OpCode, bool, Vec<u8>)> {
     if buf.len() < start + len {
         return None;
     }
-    let payload = buf[start..start + len].to_vec();
+    let mut payload = buf[start..start + len].to_vec();
     buf.drain(..start + len);
-    Some((header.opcode, header.rsv1, payload))
+    if header.rsv1 {
+        assert!(offered, "it cannot inflate");
+        payload = inflate(&payload);
+    }
+    Some((header.opcode, payload))
+}
+
+/// A subscriber of channels on the hub.
+#[derive(Debug)]
+pub struct Listener {
+    pub line: Line,
+    /// The publications, in order.
+    pub got: Vec<Value>,
+    /// The code and reason of a close frame.
+    pub closed: Option<(u16, String)>,
+    buf: Vec<u8>,
+    greeted: bool,
+    offers: bool,
+}
+
+impl Listener {
+    /// Connects with that query, such as `channels=a,b`; some offer permessage-deflate, some do not.
+    pub fn open(world: &mut World, query: &str, room: usize) -> Listener {
+        let line = world.connect(Door::Clients(0), room);
+        let offers = world.rng.bool();
+        world.say(line, upgrade(&format!("ws?{query}"), offers).as_bytes());
+        Listener { line, got: Vec::new(), closed: None, buf: Vec::new(), greeted: false, offers }
+    }
+
+    /// Sends a frame.
+    pub fn send(&mut self, world: &mut World, frame: &Value) {
+        let frame = Frame::message(frame.to_string(), OpCode::Data(Data::Text), true);
+        let mut bytes = Vec::new();
+        let mut header = frame.header().clone();
+        header.mask = Some([1, 2, 3, 4]);
+        header.format(frame.payload().len() as u64, &mut bytes).expect("a Vec takes all");
+        bytes.extend(frame.payload().iter().enumerate().map(|(i, b)| b ^ [1, 2, 3, 4][i % 4]));
+        world.say(self.line, &bytes);
+    }
+
+    /// Reads what is there. False once the connection is gone.
+    pub fn read(&mut self, world: &mut World) -> bool {
+        let Some(bytes) = world.hear(self.line) else { return false };
+        self.buf.extend(bytes);
+        if !self.greeted && !greeted(&mut self.buf, self.offers) {
+            return true;
+        }
+        self.greeted = true;
+        while let Some((opcode, payload)) = next_frame(&mut self.buf, self.offers) {
+            match opcode {
+                OpCode::Data(Data::Text) => {
+                    self.got.push(serde_json::from_slice(&payload).expect("frames are JSON"))
+                }
+                OpCode::Control(Control::Ping) => {}
+                OpCode::Control(Control::Close) => {
+                    let code = u16::from_be_bytes([payload[0], payload[1]]);
+                    self.closed = Some((code, String::from_utf8_lossy(&payload[2..]).into_owned()));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        true
+    }
+}
+
+fn upgrade(target: &str, offers: bool) -> String {
+    let offer = if offers { "Sec-WebSocket-Extensions: permessage-deflate\r\n" } else { "" };
+    format!(
+        "GET /{target} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{offer}\r\n"
+    )
+}
+
+/// Cuts the answer to the handshake off; false while it is incomplete.
+fn greeted(buf: &mut Vec<u8>, offered: bool) -> bool {
+    let Some(end) = buf.windows(4).position(|w| w == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8(buf.drain(..end + 4).collect()).expect("a head is text");
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let agreed = "permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n";
+    assert_eq!(head.contains(agreed), offered, "{head}");
+    assert_eq!(head.contains("Extensions"), offered, "{head}");
+    true
 }
 
 /// An application at the feed.

@@ -42,7 +42,11 @@ impl Shard {
     fn feed_lines(&mut self, id: ConnId) {
         let max = self.desk.limits.max_line;
         let mut starved = false;
-        while !starved && !self.is_behind() {
+        // an application that does not read its replies is not read from either
+        while !starved
+            && !self.is_behind()
+            && self.clients.fanout.queued(id.slot) <= self.desk.limits.queue_bytes
+        {
             let Some(feed) = self.feed(id).filter(|feed| feed.is_open()) else { break };
             match feed.next(max) {
                 Next::Partial => starved = true,
@@ -182,7 +186,8 @@ impl Shard {
 
     fn feed_send(&mut self, id: ConnId, reply: Vec<u8>) {
         if self.clients.get(id).is_some() {
-            self.clients.send(id.slot, reply.into());
+            // bounded by what stops `feed_lines`, and by the lines under way
+            self.clients.fanout.insist(id.slot, reply.into());
         }
     }
 

@@ -12,6 +12,7 @@ use crate::flow::encode::frame::{Frame, Variant};
 use crate::flow::fanout::plan::{Fanout, Outcome};
 use crate::flow::fanout::pool::{Member, PoolId, Subject};
 use crate::flow::feed::{SweepId, Write};
+use crate::flow::limits::Overflow;
 use crate::shard::desk::Desk;
 use crate::shard::io::{Action, Door};
 use crate::shard::mail::{Join, Mail};
@@ -22,6 +23,14 @@ use std::collections::VecDeque;
 
 /// How many bytes of later requests may wait while one is being answered; more are not read.
 const PIPELINE: usize = 64 << 10;
+
+/// The close code for readers that are too slow; its range tells clients to come back.
+const SLOW: u16 = 3008;
+/// The channel whose publications go to every connection of the hub.
+const EVERYONE: &str = "*";
+
+/// How long a peer that has got our last bytes may take to close its side.
+const GRACE: u64 = 2 * SEC;
 
 /// Why a connection was closed by us, or found closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +68,8 @@ pub struct Clients {
     closing: Vec<ConnId>,
     /// Connections whose next request waits until they have read the responses so far.
     unread: Vec<ConnId>,
+    /// How many publications were left out for readers that were behind.
+    pub dropped: u64,
     /// How many connections ended, by reason.
     pub ended: hashbrown::HashMap<Reason, u64>,
     tickets: u32,
@@ -77,6 +88,7 @@ impl Clients {
             doomed: Vec::new(),
             closing: Vec::new(),
             unread: Vec::new(),
+            dropped: 0,
             ended: hashbrown::HashMap::new(),
             tickets: 0,
             sweeps: 0,
@@ -163,7 +175,7 @@ impl Clients {
                     }
                     return;
                 }
-                Ok(Progress::Continue) => self.send(id.slot, CONTINUE.into()),
+                Ok(Progress::Continue) => self.send(id, CONTINUE.into()),
                 Ok(Progress::Whole(head, body)) => {
                     *due = u64::MAX;
                     let call = rest::call(&head, &body, access, &desk.limits);
@@ -182,7 +194,7 @@ impl Clients {
         let shards = desk.shards;
         let pending = |want, left| Some(Pending::new(head.clone(), want, left));
         let wait = match &call {
-            Call::Respond(_) | Call::Follow(..) | Call::Hub(_) => None,
+            Call::Respond(_) | Call::Follow(..) | Call::Hub(..) => None,
             Call::Ask(_, _, want) => pending(want.clone(), 1),
             Call::Push(..) => None,
             Call::Sweep(_) => pending(Want::Gone, shards),
@@ -197,7 +209,13 @@ impl Clients {
                 self.upgrade(desk, id, hello, Dialect::Ooo);
                 return self.subscribe(desk, id, subject, Variant::Ooo, has);
             }
-            Call::Hub(hello) => return self.upgrade(desk, id, hello, Dialect::Hub),
+            Call::Hub(hello, channels) => {
+                self.upgrade(desk, id, hello, Dialect::Hub);
+                for channel in channels.into_iter().chain([EVERYONE.into()]) {
+                    self.subscribe(desk, id, Subject::Channel(channel), Variant::Hub, None);
+                }
+                return;
+            }
             Call::Push(pattern, value) => {
                 let key =
                     pattern.push(&format!("{:x}", desk.stamp())).expect("only such patterns are pushed to");
@@ -246,15 +264,14 @@ impl Clients {
     }
 
     fn respond(&mut self, desk: &mut Desk, id: ConnId, response: &Response<'_>) {
-        // bounded: no request is handled while more than the budget waits
-        self.fanout.insist(id.slot, response.encode().into());
+        self.insist(id, response.encode().into());
         if response.closes() {
             self.finish(desk, id, Reason::Gone);
         }
     }
 
     fn upgrade(&mut self, desk: &mut Desk, id: ConnId, hello: Vec<u8>, dialect: Dialect) {
-        self.send(id.slot, hello.into());
+        self.send(id, hello.into());
         let decoder = Decoder::new(desk.limits.max_message, Compression::Off);
         let now = desk.now.mono;
         let Some(conn) = self.get(id) else { return };
@@ -275,9 +292,7 @@ impl Clients {
             let dialect = *dialect;
             match decoder.poll(&mut input, &mut scratch) {
                 Ok(None) => break,
-                Ok(Some(Event::Ping(payload))) => {
-                    self.send(id.slot, ws::encode(ws::Op::Pong, payload).into())
-                }
+                Ok(Some(Event::Ping(payload))) => self.send(id, ws::encode(ws::Op::Pong, payload).into()),
                 Ok(Some(Event::Pong(_))) => {}
                 Ok(Some(Event::Message { data, .. })) => {
                     if dialect == Dialect::Hub {
@@ -298,6 +313,9 @@ impl Clients {
 
     fn hub_message(&mut self, desk: &mut Desk, id: ConnId, data: &[u8]) {
         let Some((verb, channel)) = crate::wire::hub::parse(data) else { return };
+        if *channel == *EVERYONE {
+            return; // every connection has it, whatever it asks for
+        }
         let subject = Subject::Channel(channel);
         match verb {
             crate::wire::hub::Verb::Subscribe => self.subscribe(desk, id, subject, Variant::Hub, None),
@@ -318,7 +336,11 @@ impl Clients {
         variant: Variant,
         has: Option<u64>,
     ) {
-        let (pool, _) = self.fanout.pools.enter(&subject, variant);
+        let overflow = match &subject {
+            Subject::Channel(name) => desk.limits.overflow(name),
+            Subject::Key(_) | Subject::List(_) | Subject::Clock => Overflow::Conflate,
+        };
+        let pool = self.fanout.pools.enter(&subject, variant, overflow);
         let Some(conn) = self.get(id) else { return };
         if conn.subs.iter().any(|sub| sub.pool == pool) {
             return;
@@ -415,6 +437,7 @@ impl Clients {
                 self.actions.push_back(Action::WatchWritable(id));
             }
             Outcome::Behind(slot, pool) => self.fell_behind(desk, slot, pool),
+            Outcome::Dropped(count) => self.dropped += u64::from(count),
             Outcome::Drained(slot) => {
                 let id = self.id(slot);
                 let Some(conn) = self.get(id) else { return };
@@ -431,8 +454,16 @@ impl Clients {
     /// later publication makes up for a lost one.
     fn fell_behind(&mut self, desk: &mut Desk, slot: u32, pool: PoolId) {
         let id = self.id(slot);
-        if matches!(self.fanout.pools.get(pool).map(|p| &p.subject), Some(Subject::Channel(_))) {
-            return self.drop_conn(desk, id, Reason::Slow);
+        if self.fanout.pools.get(pool).is_some_and(|p| p.overflow == Overflow::Disconnect) {
+            // what waits is given up, so that the reason is the next thing that it reads
+            self.fanout.cut(slot);
+            return self.close(
+                desk,
+                id,
+                Some(SLOW),
+                "slow consumer: what waited was over its budget",
+                Reason::Slow,
+            );
         }
         let Some(sub) = self.get(id).and_then(|c| c.subs.iter_mut().find(|sub| sub.pool == pool)) else {
             return;
@@ -442,17 +473,25 @@ impl Clients {
         self.take_out(pool, place);
     }
 
-    /// Sends bytes to one connection; one that does not read its replies is let go.
-    pub fn send(&mut self, slot: u32, bytes: Frame) {
-        if !self.fanout.direct(slot, bytes) {
+    /// Sends bytes to one connection, if it is still there; one that does not read its replies is let go.
+    pub fn send(&mut self, id: ConnId, bytes: Frame) {
+        if self.get(id).is_some() && !self.fanout.direct(id.slot, bytes) {
             // it cannot be told: its socket is full
-            self.doomed.push(self.id(slot));
+            self.doomed.push(id);
+        }
+    }
+
+    /// Sends an answer, beyond the budget if need be: no further request or line is handled while more than the budget
+    /// waits, so what piles up is bounded by that and the answers under way.
+    pub fn insist(&mut self, id: ConnId, answer: Frame) {
+        if self.get(id).is_some() {
+            self.fanout.insist(id.slot, answer);
         }
     }
 
     /// Closes a WebSocket with a code.
     pub fn close(&mut self, desk: &mut Desk, id: ConnId, code: Option<u16>, why: &str, reason: Reason) {
-        self.send(id.slot, ws::encode_close(code, why).into());
+        self.send(id, ws::encode_close(code, why).into());
         self.finish(desk, id, reason);
     }
 
@@ -478,7 +517,6 @@ impl Clients {
     /// Lets those go that do not read their replies, goes on with those that have read them, and ends the writing to
     /// those that have got their last bytes: these have `GRACE` to say that they have read them.
     pub fn settle(&mut self, desk: &mut Desk) {
-        const GRACE: u64 = 2 * SEC;
         for id in std::mem::take(&mut self.doomed) {
             self.drop_conn(desk, id, Reason::Slow);
         }

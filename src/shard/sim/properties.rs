@@ -187,7 +187,7 @@ fn everyone_agrees(seed: u64, shards: u16, patch: PatchMode) {
 #[test]
 fn every_copy_is_the_servers() {
     for shards in SHARDS {
-        for seed in 0..60 {
+        for seed in 0..18 {
             let mode = [PatchMode::Auto, PatchMode::Never, PatchMode::Always][seed as usize % 3];
             everyone_agrees(seed, shards, mode);
         }
@@ -279,8 +279,13 @@ fn a_broadcast_does_not_keep_others_waiting() {
     const PING: [u8; 6] = [0x89, 0x80, 0, 0, 0, 0];
     world.say(other.line, &PING);
     world.work(1);
-    assert_eq!(world.hear(other.line).expect("it is there"), [0x8a, 0], "a pong, two slices after the broadcast began");
-    let served = all.iter_mut().filter(|sub| world.socket(sub.line).is_some_and(|s| !s.wire.is_empty())).count();
+    assert_eq!(
+        world.hear(other.line).expect("it is there"),
+        [0x8a, 0],
+        "a pong, two slices after the broadcast began"
+    );
+    let served =
+        all.iter_mut().filter(|sub| world.socket(sub.line).is_some_and(|s| !s.wire.is_empty())).count();
     assert!(served > 0);
     all.iter_mut().for_each(|sub| assert!(sub.read(&mut world)));
     let done = |all: &[Subscriber]| all.iter().filter(|sub| sub.messages == 2).count();

@@ -106,6 +106,16 @@ fn check_document(path: &str, doc: &Value, model: &Model) {
     }
 }
 
+/// Every copy is the model's, and those of one path are one.
+fn check_copies(subs: &[Subscriber], model: &Model) {
+    let mut first: HashMap<&str, &Subscriber> = HashMap::new();
+    for sub in subs {
+        check_document(&sub.path, sub.doc.as_ref().expect("a state"), model);
+        let other = first.entry(&sub.path).or_insert(sub);
+        assert_eq!((&sub.version, &sub.doc), (&other.version, &other.doc), "{}", sub.path);
+    }
+}
+
 /// Random writes while subscribers come, stall, go and come back: at rest every copy is the server's, and at no moment
 /// do two subscribers of one path have different documents at one version.
 fn everyone_agrees(seed: u64, shards: u16, patch: PatchMode) {
@@ -173,15 +183,7 @@ fn everyone_agrees(seed: u64, shards: u16, patch: PatchMode) {
             app.replies.iter().find(|r| r["id"] == json!(i)).unwrap_or_else(|| panic!("no reply to {op}"));
         assert_eq!(reply["ok"] == json!(true), op["ok"] == json!(true), "{op} -> {reply}");
     }
-    for sub in &subs {
-        check_document(&sub.path, sub.doc.as_ref().expect("a state"), &model);
-    }
-    for path in paths {
-        let mut docs = subs.iter().filter(|s| s.path == path).map(|s| (&s.version, &s.doc));
-        if let Some(first) = docs.next() {
-            docs.for_each(|other| assert_eq!(first, other, "{path}"));
-        }
-    }
+    check_copies(&subs, &model);
 }
 
 #[test]

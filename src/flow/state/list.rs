@@ -81,7 +81,7 @@ impl List {
         let old = self.place(change.key.as_str());
         let Some(new) = change.item else {
             if let Some(at) = old.filter(|&at| self.items[at].version() <= change.version) {
-                steps.push(Step::Remove(self.from_newest(at)));
+                steps.push(Step::Remove(self.rank(at)));
                 self.take(at);
             }
             return;
@@ -89,13 +89,13 @@ impl List {
         match old {
             Some(at) if self.items[at].version() >= new.version() => {}
             Some(at) if self.items[at].created == new.created => {
-                steps.push(Step::Change(self.from_newest(at), new.clone(), change.patch));
+                steps.push(Step::Change(self.rank(at), new.clone(), change.patch));
                 self.text_len = self.text_len + new.text_len() - self.items[at].text_len();
                 self.items[at] = new;
             }
             Some(at) => {
                 // deleted and made anew before we heard of either
-                steps.push(Step::Remove(self.from_newest(at)));
+                steps.push(Step::Remove(self.rank(at)));
                 self.take(at);
                 self.add(new, steps, evicted);
             }
@@ -120,7 +120,7 @@ impl List {
             evicted.push(oldest);
             steps.push(Step::Add(self.items.len() - at, item));
         } else {
-            steps.push(Step::Add(self.from_newest(at), item));
+            steps.push(Step::Add(self.rank(at), item));
         }
     }
 
@@ -129,7 +129,7 @@ impl List {
         self.items.binary_search_by_key(&created, |i| i.created).ok()
     }
 
-    fn from_newest(&self, at: usize) -> usize {
+    fn rank(&self, at: usize) -> usize {
         self.items.len() - 1 - at
     }
 

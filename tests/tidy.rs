@@ -211,3 +211,20 @@ fn the_summary_lists_every_page() {
     pages.retain(|page| !listed.contains(&page.as_str()));
     assert!(pages.is_empty(), "not in the summary: {pages:?}");
 }
+
+#[test]
+fn every_crate_has_its_reason() {
+    let reasons = fs::read_to_string(root().join("docs/src/dependencies.md")).expect("the page is there");
+    let mut faults = Vec::new();
+    for manifest in files("Cargo.toml") {
+        let sections = manifest
+            .text
+            .split("\n[")
+            .filter(|s| s.split(']').next().is_some_and(|s| s.ends_with("dependencies")));
+        let lines = sections.flat_map(|section| section.lines().skip(1));
+        let names =
+            lines.filter_map(|line| line.split(['=', '.', ' ']).next()).filter(|name| !name.is_empty());
+        faults.extend(names.filter(|name| !reasons.contains(&format!("`{name}`"))).map(str::to_owned));
+    }
+    report(faults);
+}

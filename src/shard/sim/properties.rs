@@ -281,8 +281,13 @@ fn a_broadcast_does_not_keep_others_waiting() {
     const PING: [u8; 6] = [0x89, 0x80, 0, 0, 0, 0];
     world.say(other.line, &PING);
     world.work(1);
-    assert_eq!(world.hear(other.line).expect("it is there"), [0x8a, 0], "a pong, two slices after the broadcast began");
-    let served = all.iter_mut().filter(|sub| world.socket(sub.line).is_some_and(|s| !s.wire.is_empty())).count();
+    assert_eq!(
+        world.hear(other.line).expect("it is there"),
+        [0x8a, 0],
+        "a pong, two slices after the broadcast began"
+    );
+    let served =
+        all.iter_mut().filter(|sub| world.socket(sub.line).is_some_and(|s| !s.wire.is_empty())).count();
     assert!(served > 0);
     all.iter_mut().for_each(|sub| assert!(sub.read(&mut world)));
     let done = |all: &[Subscriber]| all.iter().filter(|sub| sub.messages == 2).count();
@@ -290,4 +295,30 @@ fn a_broadcast_does_not_keep_others_waiting() {
     world.settle(|_| {});
     all.iter_mut().for_each(|sub| assert!(sub.read(&mut world)));
     assert_eq!(done(&all), 3000);
+}
+
+/// A refused batch names its first operation that cannot be done, by its place in the batch, whoever owns the keys.
+#[test]
+fn a_refused_batch_names_the_operation() {
+    for shards in SHARDS {
+        let mut world = World::new(4, shards, Limits::default());
+        let mut app = Application::open(&mut world);
+        for bad in 0..8 {
+            let op = |i: usize| match i {
+                i if i == bad || i == 7 => json!({"op": "del", "key": format!("gone/{i}")}),
+                i => json!({"op": "set", "key": format!("there/{i}"), "data": i}),
+            };
+            app.send(
+                &mut world,
+                &json!({"id": bad, "op": "batch", "ops": (0..8).map(op).collect::<Vec<_>>()}),
+            );
+            world.settle(|world| app.read(world));
+            let reply = app.replies.pop().expect("an answer");
+            let message = reply["error"]["message"].as_str().expect("a refusal");
+            assert!(
+                message.starts_with(&format!("operation {bad} of the batch")),
+                "{shards} shards: {message}"
+            );
+        }
+    }
 }

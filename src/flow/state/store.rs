@@ -2,7 +2,8 @@
 
 use crate::flow::state::item::Item;
 use crate::wire::key::{Key, Pattern};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use hashbrown::HashMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 

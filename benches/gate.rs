@@ -1,5 +1,5 @@
-//! Does one piece a number of times and nothing else, so that callgrind can count it (`tests/instructions.rs`); and
-//! says what only a quiet process of its own can: time ratios, memory per pattern.
+//! Does one piece a number of times, so that callgrind can count it (`tests/budgets.rs`), and prints how many operations
+//! that was; and says what only a process of its own can: time ratios, memory per pattern.
 //!
 //! `gate PIECE SIZE TIMES` · `gate ratios` · `gate memory PATTERNS` · `gate versions DIR COUNT`
 
@@ -17,6 +17,8 @@ use std::path::Path;
 use std::time::Instant;
 use std::{env, fs, hint};
 
+/// How often a piece is done before it is counted.
+const WARM: usize = 4;
 /// A stamp of our days.
 const CREATED: u64 = 1_800_000_000_000_000_000;
 
@@ -28,10 +30,14 @@ fn main() {
         ["memory", patterns] => memory(number(patterns)),
         ["versions", dir, count] => write_versions(Path::new(dir), number(count)),
         [name, size, times] => {
-            let mut work = (piece(name).make)(number(size));
-            for _ in 0..number(times) {
+            let (piece, size, times) = (piece(name), number(size), number(times));
+            let mut work = (piece.make)(size);
+            // buffers find their size, and everything is in use that will be
+            for _ in 0..WARM {
                 hint::black_box(work());
             }
+            counted_by_callgrind(&mut work, times);
+            println!("{}", times * (piece.operations)(size));
         }
         _ => panic!("gate PIECE SIZE TIMES, or ratios, or memory PATTERNS, or versions DIR COUNT"),
     }
@@ -39,6 +45,14 @@ fn main() {
 
 fn piece(name: &str) -> &'static Piece {
     pieces::find(name).unwrap_or_else(|| panic!("there is no piece {name:?}"))
+}
+
+/// `--toggle-collect` knows this function by its name.
+#[inline(never)]
+fn counted_by_callgrind(work: &mut Work, times: usize) {
+    for _ in 0..times {
+        hint::black_box(work());
+    }
 }
 
 /// Nanoseconds for each operation of `work`, the least of a few short runs.

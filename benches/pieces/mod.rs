@@ -67,6 +67,7 @@ pub const PIECES: &[Piece] = &[
     Piece::new("document", &[1, 1_000], server::document),
     // sizes: items of the list
     Piece::new("list_item", &[100, 10_000], server::list_item),
+    Piece::new("list_join", &[100, 10_000], server::list_join),
 ];
 
 /// The piece of that name.

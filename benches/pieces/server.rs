@@ -46,13 +46,17 @@ impl World {
 
     fn socket(&mut self, path: &str) -> ConnId {
         let conn = self.open(Door::Clients(0));
+        self.upgrade(conn, path);
+        conn
+    }
+
+    fn upgrade(&mut self, conn: ConnId, path: &str) {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
         self.shard.handle_bytes(self.now, conn, request.as_bytes());
         self.turn();
-        conn
     }
 
     fn subscribe(&mut self, channel: &str) {
@@ -131,5 +135,24 @@ pub fn list_item(items: usize) -> Work {
         let sent = world.set(|_| rng.usize(1..=items));
         assert_eq!(sent, 1);
         sent
+    })
+}
+
+/// A list that has a subscriber gets another one, who leaves again: the snapshot is there already.
+pub fn list_join(items: usize) -> Work {
+    let mut world = World::new();
+    for _ in 0..items {
+        world.set(|count| count);
+    }
+    world.socket("/things/*");
+    let slot = world.slots;
+    Box::new(move || {
+        let before = world.sockets.bytes;
+        let conn = world.shard.handle_open(world.now, slot, Door::Clients(0));
+        world.upgrade(conn, "/things/*");
+        world.shard.handle_broken(world.now, conn);
+        let got = world.sockets.bytes - before;
+        assert!(got > items * X.len());
+        got
     })
 }

@@ -67,7 +67,8 @@ fn count(gate: &Path, piece: &str, size: usize, times: usize) -> f64 {
     let output = valgrind.arg(gate).args([piece, &size.to_string(), &times.to_string()]).output();
     let output = output.expect("valgrind starts");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    let collected = err.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse::<f64>().ok());
+    let collected =
+        err.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse::<f64>().ok());
     match (collected, out.trim().parse::<f64>()) {
         (Some(count), Ok(operations)) if count > 0.0 => count / operations,
         _ => panic!("callgrind counted nothing for {piece} at {size}:\n{out}{err}"),
@@ -107,8 +108,10 @@ fn cost_does_not_follow_size() {
 #[test]
 fn a_million_patterns_fit() {
     let Trie { patterns, most } = budgets().trie;
-    let output = Command::new(gate()).args(["memory", &patterns.to_string()]).output().expect("the gate starts");
-    let bytes: usize = String::from_utf8_lossy(&output.stdout).trim().parse().expect("the gate prints a number");
+    let output =
+        Command::new(gate()).args(["memory", &patterns.to_string()]).output().expect("the gate starts");
+    let bytes: usize =
+        String::from_utf8_lossy(&output.stdout).trim().parse().expect("the gate prints a number");
     println!("{bytes} bytes for each of {patterns} patterns, at most {most}");
     assert!(bytes <= most, "a pattern takes {bytes} bytes of memory; the budget is {most}");
 }

@@ -5,6 +5,7 @@ use fanfare::flow::encode::frame::{Frame, Variant};
 use fanfare::flow::fanout::plan::Fanout;
 use fanfare::flow::fanout::pool::{Member, Subject};
 use fanfare::flow::fanout::sockets::{Due, Parts, Short, Sockets};
+use fanfare::flow::limits::Overflow;
 
 /// Frames in a busy turn.
 pub const MANY: usize = 32;
@@ -40,7 +41,7 @@ pub fn many_frames(members: usize) -> Work {
 
 fn fan_out(members: usize, frames: usize) -> Work {
     let mut fanout = Fanout::new(64 << 10);
-    let (pool, _) = fanout.pools.enter(&Subject::Channel("news".into()), Variant::Hub);
+    let pool = fanout.pools.enter(&Subject::Channel("news".into()), Variant::Hub, Overflow::Disconnect);
     for slot in 0..members as u32 {
         fanout.open(slot);
         fanout.join(pool, Member { slot, sub: 0 });

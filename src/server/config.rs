@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::Deserialize;
 
-use crate::flow::limits::{Access, PatchMode};
+use crate::flow::limits::{Access, Overflow, PatchMode};
 use crate::server::error::ServerError;
 use crate::server::values::{Address, Cores, Span, feed_or_path, one_or_many};
 
@@ -83,16 +83,20 @@ pub struct OooSettings {
     pub max_body: ByteSize,
 }
 
-/// `[[rule]]`: what is different for the keys of a pattern.
+/// `[[rule]]`: what is different for the keys of a pattern, or for the channels of a name.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RuleSettings {
     /// The keys that it is about.
-    pub pattern: String,
+    pub pattern: Option<String>,
+    /// The channels that it is about; `*` is any run of characters.
+    pub channel: Option<String>,
     /// `patch` for these keys.
     pub patch: Option<PatchMode>,
     /// The longest list; the oldest item leaves as the newest comes.
     pub limit: Option<usize>,
+    /// What happens to what a subscriber of these channels has no room for.
+    pub overflow: Option<Overflow>,
 }
 
 impl Default for Settings {

@@ -64,7 +64,7 @@ impl Shard {
             Phase::Http(http) if http.is_idle() => self.clients.drop_conn(&mut self.desk, id, Reason::Late),
             Phase::Http(_) => {
                 let response = Response::text(408, "the request did not come in time").closing();
-                self.clients.send(slot, response.encode().into());
+                self.clients.send(id, response.encode().into());
                 self.clients.finish(&mut self.desk, id, Reason::Late);
             }
             Phase::Socket(_, Dialect::Ooo | Dialect::Hub) => {
@@ -73,7 +73,7 @@ impl Shard {
                 }
                 conn.due = now + limits.ping_interval;
                 if conn.stuck == 0 {
-                    self.clients.send(slot, ws::encode(ws::Op::Ping, b"").into());
+                    self.clients.send(id, ws::encode(ws::Op::Ping, b"").into());
                 }
             }
         }

@@ -11,6 +11,7 @@ use crate::flow::encode::frame::{Frame, Variant};
 use crate::flow::fanout::plan::{Fanout, Outcome};
 use crate::flow::fanout::pool::{Member, PoolId, Subject};
 use crate::flow::feed::{SweepId, Write};
+use crate::flow::limits::Overflow;
 use crate::shard::desk::Desk;
 use crate::shard::io::{Action, Door};
 use crate::shard::mail::{Join, Mail};
@@ -21,6 +22,14 @@ use std::collections::VecDeque;
 
 /// How many bytes of later requests may wait while one is being answered; more are not read.
 const PIPELINE: usize = 64 << 10;
+
+/// The close code for readers that are too slow; its range tells clients to come back.
+const SLOW: u16 = 3008;
+/// The channel whose publications go to every connection of the hub.
+const EVERYONE: &str = "*";
+
+/// How long a peer that has got our last bytes may take to close its side.
+const GRACE: u64 = 2 * crate::base::time::SEC;
 
 /// Why a connection was closed by us, or found closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,6 +65,8 @@ pub struct Clients {
     doomed: Vec<ConnId>,
     /// Connections whose last bytes are on their way.
     closing: Vec<ConnId>,
+    /// How many publications were left out for readers that were behind.
+    pub dropped: u64,
     /// How many connections ended, by reason.
     pub ended: hashbrown::HashMap<Reason, u64>,
     tickets: u32,
@@ -73,6 +84,7 @@ impl Clients {
             held_feeds: Vec::new(),
             doomed: Vec::new(),
             closing: Vec::new(),
+            dropped: 0,
             ended: hashbrown::HashMap::new(),
             tickets: 0,
             sweeps: 0,
@@ -143,7 +155,7 @@ impl Clients {
                     }
                     return;
                 }
-                Ok(Progress::Continue) => self.send(id.slot, CONTINUE.into()),
+                Ok(Progress::Continue) => self.send(id, CONTINUE.into()),
                 Ok(Progress::Whole(head, body)) => {
                     *due = u64::MAX;
                     let call = rest::call(&head, &body, access, &desk.limits);
@@ -162,7 +174,7 @@ impl Clients {
         let shards = desk.shards;
         let pending = |want, left| Some(Pending::new(head.clone(), want, left));
         let wait = match &call {
-            Call::Respond(_) | Call::Follow(..) | Call::Hub(_) => None,
+            Call::Respond(_) | Call::Follow(..) | Call::Hub(..) => None,
             Call::Ask(_, _, want) => pending(want.clone(), 1),
             Call::Push(..) => None,
             Call::Sweep(_) => pending(Want::Gone, shards),
@@ -177,7 +189,13 @@ impl Clients {
                 self.upgrade(desk, id, hello, Dialect::Ooo);
                 return self.subscribe(desk, id, subject, Variant::Ooo, has);
             }
-            Call::Hub(hello) => return self.upgrade(desk, id, hello, Dialect::Hub),
+            Call::Hub(hello, channels) => {
+                self.upgrade(desk, id, hello, Dialect::Hub);
+                for channel in channels.into_iter().chain([EVERYONE.into()]) {
+                    self.subscribe(desk, id, Subject::Channel(channel), Variant::Hub, None);
+                }
+                return;
+            }
             Call::Push(pattern, value) => {
                 let key =
                     pattern.push(&format!("{:x}", desk.stamp())).expect("only such patterns are pushed to");
@@ -226,14 +244,14 @@ impl Clients {
     }
 
     fn respond(&mut self, desk: &mut Desk, id: ConnId, response: &Response<'_>) {
-        self.send(id.slot, response.encode().into());
+        self.send(id, response.encode().into());
         if response.closes() {
             self.finish(desk, id, Reason::Gone);
         }
     }
 
     fn upgrade(&mut self, desk: &mut Desk, id: ConnId, hello: Vec<u8>, dialect: Dialect) {
-        self.send(id.slot, hello.into());
+        self.send(id, hello.into());
         let decoder = Decoder::new(desk.limits.max_message, Compression::Off);
         let now = desk.now.mono;
         let Some(conn) = self.get(id) else { return };
@@ -254,9 +272,7 @@ impl Clients {
             let dialect = *dialect;
             match decoder.poll(&mut input, &mut scratch) {
                 Ok(None) => break,
-                Ok(Some(Event::Ping(payload))) => {
-                    self.send(id.slot, ws::encode(ws::Op::Pong, payload).into())
-                }
+                Ok(Some(Event::Ping(payload))) => self.send(id, ws::encode(ws::Op::Pong, payload).into()),
                 Ok(Some(Event::Pong(_))) => {}
                 Ok(Some(Event::Message { data, .. })) => {
                     if dialect == Dialect::Hub {
@@ -277,6 +293,9 @@ impl Clients {
 
     fn hub_message(&mut self, desk: &mut Desk, id: ConnId, data: &[u8]) {
         let Some((verb, channel)) = crate::wire::hub::parse(data) else { return };
+        if *channel == *EVERYONE {
+            return; // every connection has it, whatever it asks for
+        }
         let subject = Subject::Channel(channel);
         match verb {
             crate::wire::hub::Verb::Subscribe => self.subscribe(desk, id, subject, Variant::Hub, None),
@@ -297,7 +316,11 @@ impl Clients {
         variant: Variant,
         has: Option<u64>,
     ) {
-        let (pool, _) = self.fanout.pools.enter(&subject, variant);
+        let overflow = match &subject {
+            Subject::Channel(name) => desk.limits.overflow(name),
+            Subject::Key(_) | Subject::List(_) | Subject::Clock => Overflow::Conflate,
+        };
+        let pool = self.fanout.pools.enter(&subject, variant, overflow);
         let Some(conn) = self.get(id) else { return };
         if conn.subs.iter().any(|sub| sub.pool == pool) {
             return;
@@ -394,6 +417,7 @@ impl Clients {
                 self.actions.push_back(Action::WatchWritable(id));
             }
             Outcome::Behind(slot, pool) => self.fell_behind(desk, slot, pool),
+            Outcome::Dropped(count) => self.dropped += u64::from(count),
             Outcome::Drained(slot) => {
                 let id = self.id(slot);
                 let Some(conn) = self.get(id) else { return };
@@ -410,8 +434,16 @@ impl Clients {
     /// later publication makes up for a lost one.
     fn fell_behind(&mut self, desk: &mut Desk, slot: u32, pool: PoolId) {
         let id = self.id(slot);
-        if matches!(self.fanout.pools.get(pool).map(|p| &p.subject), Some(Subject::Channel(_))) {
-            return self.drop_conn(desk, id, Reason::Slow);
+        if self.fanout.pools.get(pool).is_some_and(|p| p.overflow == Overflow::Disconnect) {
+            // what waits is given up, so that the reason is the next thing that it reads
+            self.fanout.cut(slot);
+            return self.close(
+                desk,
+                id,
+                Some(SLOW),
+                "slow consumer: what waited was over its budget",
+                Reason::Slow,
+            );
         }
         let Some(sub) = self.get(id).and_then(|c| c.subs.iter_mut().find(|sub| sub.pool == pool)) else {
             return;
@@ -421,29 +453,28 @@ impl Clients {
         self.take_out(pool, place);
     }
 
-    /// Sends bytes to one connection; one that does not read its replies is let go.
-    pub fn send(&mut self, slot: u32, bytes: Frame) {
-        if !self.fanout.direct(slot, bytes) {
+    /// Sends bytes to one connection, if it is still there; one that does not read its replies is let go.
+    pub fn send(&mut self, id: ConnId, bytes: Frame) {
+        if self.get(id).is_some() && !self.fanout.direct(id.slot, bytes) {
             // it cannot be told: its socket is full
-            self.doomed.push(self.id(slot));
+            self.doomed.push(id);
         }
     }
 
     /// Closes a WebSocket with a code.
     pub fn close(&mut self, desk: &mut Desk, id: ConnId, code: Option<u16>, why: &str, reason: Reason) {
-        self.send(id.slot, ws::encode_close(code, why).into());
+        self.send(id, ws::encode_close(code, why).into());
         self.finish(desk, id, reason);
     }
 
     /// Sends what is queued, then ends the connection: it is given a while to read, then closed.
     pub fn finish(&mut self, desk: &mut Desk, id: ConnId, reason: Reason) {
-        const GRACE: u64 = 2 * crate::base::time::SEC;
         let Some(conn) = self.conns.get_mut(id.slot, id.generation) else { return };
         if matches!(conn.phase, Phase::Closing) {
             return;
         }
         conn.phase = Phase::Closing;
-        conn.due = desk.now.mono + GRACE;
+        conn.due = desk.now.mono + desk.limits.write_timeout;
         for sub in std::mem::take(&mut conn.subs) {
             self.leave(desk, &sub);
         }
@@ -458,9 +489,10 @@ impl Clients {
         }
         let mut closing = std::mem::take(&mut self.closing);
         closing.retain(|id| {
-            let there = self.get(*id).is_some();
-            let queued = there && self.fanout.queued(id.slot) > 0;
-            if there && !queued {
+            let Some(conn) = self.conns.get_mut(id.slot, id.generation) else { return false };
+            let queued = self.fanout.queued(id.slot) > 0;
+            if !queued {
+                conn.due = desk.now.mono + GRACE;
                 self.actions.push_back(Action::Finish(*id));
             }
             queued

@@ -171,19 +171,13 @@ impl Shard {
         };
         let mut out = Vec::with_capacity(96);
         write_ok(reply_id, reply, &mut out);
-        self.feed_send(id, out);
+        self.clients.send(id, out.into());
     }
 
     fn reply_error(&mut self, id: ConnId, line: &Line, code: &str, message: &str) {
         let mut out = Vec::with_capacity(128);
         write_error(line.1.as_deref(), line.0, code, message, &mut out);
-        self.feed_send(id, out);
-    }
-
-    fn feed_send(&mut self, id: ConnId, reply: Vec<u8>) {
-        if self.clients.get(id).is_some() {
-            self.clients.send(id.slot, reply.into());
-        }
+        self.clients.send(id, out.into());
     }
 
     /// Goes on with the feeds that waited, where there is room again.

@@ -12,6 +12,11 @@ use thiserror::Error;
 /// The longest name of a channel, in bytes.
 pub const MAX_CHANNEL: usize = 1024;
 
+/// Whether a text can be the name of a channel.
+pub fn is_channel(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MAX_CHANNEL && !name.starts_with('$')
+}
+
 /// What a line asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
@@ -167,7 +172,7 @@ fn op(fields: &Fields<'_>, outer: bool) -> Result<Op, LineError> {
         "del" => Op::Del(Name::parse(&key()?)?),
         "publish" => {
             let channel = text(fields.channel, "\"channel\" is missing or not a string")?;
-            if channel.is_empty() || channel.len() > MAX_CHANNEL || channel.starts_with('$') {
+            if !is_channel(&channel) {
                 return Err(LineError::Channel);
             }
             let kind = match fields.kind {

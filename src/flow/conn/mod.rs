@@ -19,7 +19,7 @@ pub struct Conn {
     /// What it speaks at the moment.
     pub phase: Phase,
     /// What it is subscribed to.
-    pub subs: SmallVec<[Sub; 1]>,
+    pub subs: SmallVec<[Sub; 2]>,
     /// When it last gave a sign of life (nanoseconds, monotonic).
     pub heard: u64,
     /// When it is next to be looked after: pinged, or given up.

@@ -5,6 +5,7 @@ use crate::flow::fanout::pool::Subject;
 use crate::flow::feed::{Done, Refused, Write};
 use crate::flow::limits::{Access, Limits};
 use crate::flow::state::item::Item;
+use crate::wire::feed::is_channel;
 use crate::wire::http::{BadRequest, Field, Head, Method, Response, upgrade};
 use crate::wire::json::{Fault, Json, JsonError, write_string};
 use crate::wire::key::{Key, Name, Pattern};
@@ -28,8 +29,8 @@ pub enum Call {
     Gather(Want),
     /// A WebSocket on this subject, whose handshake is answered by these bytes; the version that the client has.
     Follow(Subject, Vec<u8>, Option<u64>),
-    /// A WebSocket of the hub, whose handshake is answered by these bytes.
-    Hub(Vec<u8>),
+    /// A WebSocket of the hub, whose handshake is answered by these bytes; the channels that it wants at once.
+    Hub(Vec<u8>, Vec<Arc<str>>),
 }
 
 /// What the answers are for.
@@ -184,13 +185,19 @@ fn follow(head: &Head, name: &str, limits: &Limits) -> Call {
     let hello = handshake.response(bearer, &[]);
     let subject = match Name::parse(name) {
         _ if name.is_empty() => Subject::Clock,
-        _ if name == "ws" || name.starts_with("ws/") => return Call::Hub(hello),
+        _ if name == "ws" || name.starts_with("ws/") => return Call::Hub(hello, channels(head)),
         Err(_) => return refuse(400, KEY_INVALID),
         Ok(Name::Key(key)) => Subject::Key(key),
         Ok(Name::Pattern(pattern)) => Subject::List(pattern),
     };
     let has = parameter(head, "v").and_then(|v| u64::from_str_radix(&v, 16).ok());
     Call::Follow(subject, hello, has)
+}
+
+/// `?channels=a,b`; names that cannot be are passed over, as the hub does with what it does not understand.
+fn channels(head: &Head) -> Vec<Arc<str>> {
+    let list = parameter(head, "channels").unwrap_or_default();
+    list.split(',').filter(|name| is_channel(name)).map(Arc::from).collect()
 }
 
 fn parameter<'a>(head: &'a Head, name: &str) -> Option<Cow<'a, str>> {

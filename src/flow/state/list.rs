@@ -105,13 +105,10 @@ impl List {
 
     fn add(&mut self, item: Arc<Item>, steps: &mut Vec<Step>, evicted: &mut Vec<Arc<Item>>) {
         if self.limit.is_some_and(|limit| self.items.len() >= limit) {
-            let oldest = self.items.iter().next().map_or(u64::MAX, |item| item.created);
-            if item.created < oldest {
-                evicted.push(item);
-                return;
-            }
+            let older = |&at: &Place| self.items.get(at).created < item.created;
+            let Some(oldest) = self.items.oldest().filter(older) else { return evicted.push(item) };
             // the oldest leaves in the same breath; said first, as the copy must never be over the limit
-            evicted.push(self.take(self.items.oldest()));
+            evicted.push(self.take(oldest));
             steps.push(Step::Remove(self.items.len()));
         }
         self.text_len += item.text_len();

@@ -48,8 +48,8 @@ impl Order {
     }
 
     /// The place of the oldest item, if there is one.
-    pub fn oldest(&self) -> Place {
-        Place { run: 0, at: 0 }
+    pub fn oldest(&self) -> Option<Place> {
+        (self.len > 0).then_some(Place { run: 0, at: 0 })
     }
 
     /// How many items are newer than the one at `place`.

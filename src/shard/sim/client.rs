@@ -3,8 +3,8 @@
 use super::{Line, World};
 use crate::shard::io::Door;
 use serde_json::Value;
-use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+use tungstenite::protocol::frame::{Frame, FrameHeader};
 
 /// A subscriber of the ooo dialect.
 #[derive(Debug)]
@@ -26,11 +26,7 @@ impl Subscriber {
     pub fn open(world: &mut World, path: &str, has: Option<(String, Value)>, room: usize) -> Subscriber {
         let line = world.connect(Door::Clients(0), room);
         let query = has.as_ref().map(|(version, _)| format!("?v={version}")).unwrap_or_default();
-        let request = format!(
-            "GET /{path}{query} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
-        world.say(line, request.as_bytes());
+        world.say(line, upgrade(&format!("{path}{query}")).as_bytes());
         let (version, doc) = has.map_or((None, None), |(version, doc)| (Some(version), Some(doc)));
         let path = path.to_owned();
         let (seen, buf) = (Vec::new(), Vec::new());
@@ -41,12 +37,10 @@ impl Subscriber {
     pub fn read(&mut self, world: &mut World) -> bool {
         let Some(bytes) = world.hear(self.line) else { return false };
         self.buf.extend(bytes);
-        if !self.greeted {
-            let Some(end) = self.buf.windows(4).position(|w| w == b"\r\n\r\n") else { return true };
-            assert!(self.buf.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&self.buf));
-            self.buf.drain(..end + 4);
-            self.greeted = true;
+        if !self.greeted && !greeted(&mut self.buf) {
+            return true;
         }
+        self.greeted = true;
         while let Some((opcode, payload)) = next_frame(&mut self.buf) {
             match opcode {
                 OpCode::Data(Data::Binary) => self.fold(&payload),
@@ -87,6 +81,77 @@ pub fn next_frame(buf: &mut Vec<u8>) -> Option<(OpCode, Vec<u8>)> {
     let payload = buf[start..start + len].to_vec();
     buf.drain(..start + len);
     Some((header.opcode, payload))
+}
+
+/// A subscriber of channels on the hub.
+#[derive(Debug)]
+pub struct Listener {
+    pub line: Line,
+    /// The publications, in order.
+    pub got: Vec<Value>,
+    /// The code and reason of a close frame.
+    pub closed: Option<(u16, String)>,
+    buf: Vec<u8>,
+    greeted: bool,
+}
+
+impl Listener {
+    /// Connects with that query, such as `channels=a,b`.
+    pub fn open(world: &mut World, query: &str, room: usize) -> Listener {
+        let line = world.connect(Door::Clients(0), room);
+        world.say(line, upgrade(&format!("ws?{query}")).as_bytes());
+        Listener { line, got: Vec::new(), closed: None, buf: Vec::new(), greeted: false }
+    }
+
+    /// Sends a frame.
+    pub fn send(&mut self, world: &mut World, frame: &Value) {
+        let frame = Frame::message(frame.to_string(), OpCode::Data(Data::Text), true);
+        let mut bytes = Vec::new();
+        let mut header = frame.header().clone();
+        header.mask = Some([1, 2, 3, 4]);
+        header.format(frame.payload().len() as u64, &mut bytes).expect("a Vec takes all");
+        bytes.extend(frame.payload().iter().enumerate().map(|(i, b)| b ^ [1, 2, 3, 4][i % 4]));
+        world.say(self.line, &bytes);
+    }
+
+    /// Reads what is there. False once the connection is gone.
+    pub fn read(&mut self, world: &mut World) -> bool {
+        let Some(bytes) = world.hear(self.line) else { return false };
+        self.buf.extend(bytes);
+        if !self.greeted && !greeted(&mut self.buf) {
+            return true;
+        }
+        self.greeted = true;
+        while let Some((opcode, payload)) = next_frame(&mut self.buf) {
+            match opcode {
+                OpCode::Data(Data::Text) => {
+                    self.got.push(serde_json::from_slice(&payload).expect("frames are JSON"))
+                }
+                OpCode::Control(Control::Ping) => {}
+                OpCode::Control(Control::Close) => {
+                    let code = u16::from_be_bytes([payload[0], payload[1]]);
+                    self.closed = Some((code, String::from_utf8_lossy(&payload[2..]).into_owned()));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        true
+    }
+}
+
+fn upgrade(target: &str) -> String {
+    format!(
+        "GET /{target} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+}
+
+/// Cuts the answer to the handshake off; false while it is incomplete.
+fn greeted(buf: &mut Vec<u8>) -> bool {
+    let Some(end) = buf.windows(4).position(|w| w == b"\r\n\r\n") else { return false };
+    assert!(buf.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(buf));
+    buf.drain(..end + 4);
+    true
 }
 
 /// An application at the feed.

@@ -1,5 +1,6 @@
 //! The simulated world: N shards, lanes with delays, sockets that fill up and stall, virtual time, one seed.
 
+mod channels;
 mod client;
 mod properties;
 

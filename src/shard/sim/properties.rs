@@ -264,3 +264,33 @@ fn a_stalled_reader_costs_its_budget() {
         assert!(slow.messages < 100);
     }
 }
+
+/// A broadcast to thousands is carried out in slices: others are answered in between.
+#[test]
+fn a_broadcast_does_not_keep_others_waiting() {
+    let mut world = World::new(5, 1, Limits::default());
+    let mut app = Application::open(&mut world);
+    let mut all: Vec<Subscriber> =
+        (0..3000).map(|_| Subscriber::open(&mut world, "doc", None, 1 << 20)).collect();
+    let mut other = Subscriber::open(&mut world, "other", None, 1 << 20);
+    world.settle(|world| assert!(other.read(world)));
+    app.send(&mut world, &json!({"op": "set", "key": "doc", "data": 1}));
+    world.work(1);
+    const PING: [u8; 6] = [0x89, 0x80, 0, 0, 0, 0];
+    world.say(other.line, &PING);
+    world.work(1);
+    assert_eq!(
+        world.hear(other.line).expect("it is there"),
+        [0x8a, 0],
+        "a pong, two slices after the broadcast began"
+    );
+    let served =
+        all.iter_mut().filter(|sub| world.socket(sub.line).is_some_and(|s| !s.wire.is_empty())).count();
+    assert!(served > 0);
+    all.iter_mut().for_each(|sub| assert!(sub.read(&mut world)));
+    let done = |all: &[Subscriber]| all.iter().filter(|sub| sub.messages == 2).count();
+    assert!(done(&all) < 3000, "the broadcast is still under way");
+    world.settle(|_| {});
+    all.iter_mut().for_each(|sub| assert!(sub.read(&mut world)));
+    assert_eq!(done(&all), 3000);
+}

@@ -6,9 +6,9 @@ use crate::base::time::SEC;
 use crate::flow::conn::ask::{Answer, Ask, Tag, Ticket};
 use crate::flow::conn::feed::Feed;
 use crate::flow::conn::http::Progress;
-use crate::flow::conn::rest::{self, Call, Pending, Want};
-use crate::flow::conn::{Conn, Dialect, Phase, Stage, Sub};
-use crate::flow::encode::frame::{Frame, Variant};
+use crate::flow::conn::rest::{self, Call, Hello, Pending, Want};
+use crate::flow::conn::{Conn, Phase, Stage, Sub};
+use crate::flow::encode::frame::{Dialect, Frame, Variant};
 use crate::flow::fanout::plan::{Fanout, Outcome};
 use crate::flow::fanout::pool::{Member, PoolId, Subject};
 use crate::flow::feed::{SweepId, Write};
@@ -17,7 +17,7 @@ use crate::shard::desk::Desk;
 use crate::shard::io::{Action, Door};
 use crate::shard::mail::{Join, Mail};
 use crate::wire::http::{BadRequest, CONTINUE, Response};
-use crate::wire::ws::{self, Compression, Decoder, Event};
+use crate::wire::ws::{self, Compression, Decoder, Event, Inflater, Violation};
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 
@@ -75,6 +75,7 @@ pub struct Clients {
     tickets: u32,
     sweeps: u64,
     scratch: Vec<u8>,
+    inflater: Inflater,
 }
 
 impl Clients {
@@ -93,6 +94,7 @@ impl Clients {
             tickets: 0,
             sweeps: 0,
             scratch: Vec::new(),
+            inflater: Inflater::default(),
         }
     }
 
@@ -207,12 +209,12 @@ impl Clients {
             }
             Call::Follow(subject, hello, has) => {
                 self.upgrade(desk, id, hello, Dialect::Ooo);
-                return self.subscribe(desk, id, subject, Variant::Ooo, has);
+                return self.subscribe(desk, id, subject, has);
             }
             Call::Hub(hello, channels) => {
                 self.upgrade(desk, id, hello, Dialect::Hub);
                 for channel in channels.into_iter().chain([EVERYONE.into()]) {
-                    self.subscribe(desk, id, Subject::Channel(channel), Variant::Hub, None);
+                    self.subscribe(desk, id, Subject::Channel(channel), None);
                 }
                 return;
             }
@@ -270,9 +272,9 @@ impl Clients {
         }
     }
 
-    fn upgrade(&mut self, desk: &mut Desk, id: ConnId, hello: Vec<u8>, dialect: Dialect) {
-        self.send(id, hello.into());
-        let decoder = Decoder::new(desk.limits.max_message, Compression::Off);
+    fn upgrade(&mut self, desk: &mut Desk, id: ConnId, hello: Hello, dialect: Dialect) {
+        self.send(id, hello.bytes.into());
+        let decoder = Decoder::new(desk.limits.max_message, hello.compression);
         let now = desk.now.mono;
         let Some(conn) = self.get(id) else { return };
         conn.due = now + desk.limits.ping_interval;
@@ -294,21 +296,34 @@ impl Clients {
                 Ok(None) => break,
                 Ok(Some(Event::Ping(payload))) => self.send(id, ws::encode(ws::Op::Pong, payload).into()),
                 Ok(Some(Event::Pong(_))) => {}
-                Ok(Some(Event::Message { data, .. })) => {
-                    if dialect == Dialect::Hub {
-                        self.hub_message(desk, id, data);
+                Ok(Some(Event::Message { kind, data, compressed: true })) => {
+                    let mut inflater = std::mem::take(&mut self.inflater);
+                    match inflater.message(kind, data, desk.limits.max_message) {
+                        Ok(data) => self.message(desk, id, dialect, data),
+                        Err(violation) => self.violated(desk, id, violation),
                     }
+                    self.inflater = inflater;
                 }
+                Ok(Some(Event::Message { data, .. })) => self.message(desk, id, dialect, data),
                 Ok(Some(Event::Close { code, .. })) => self.close(desk, id, code, "", Reason::Gone),
-                Err(violation) => {
-                    self.close(desk, id, Some(violation.code()), &violation.to_string(), Reason::Violation);
-                }
+                Err(violation) => self.violated(desk, id, violation),
             }
         }
         if scratch.capacity() > PIPELINE {
             scratch = Vec::new();
         }
         self.scratch = scratch;
+    }
+
+    fn violated(&mut self, desk: &mut Desk, id: ConnId, violation: Violation) {
+        self.close(desk, id, Some(violation.code()), &violation.to_string(), Reason::Violation);
+    }
+
+    fn message(&mut self, desk: &mut Desk, id: ConnId, dialect: Dialect, data: &[u8]) {
+        match dialect {
+            Dialect::Ooo => {}
+            Dialect::Hub => self.hub_message(desk, id, data),
+        }
     }
 
     fn hub_message(&mut self, desk: &mut Desk, id: ConnId, data: &[u8]) {
@@ -318,24 +333,30 @@ impl Clients {
         }
         let subject = Subject::Channel(channel);
         match verb {
-            crate::wire::hub::Verb::Subscribe => self.subscribe(desk, id, subject, Variant::Hub, None),
+            crate::wire::hub::Verb::Subscribe => self.subscribe(desk, id, subject, None),
             crate::wire::hub::Verb::Unsubscribe => {
-                if let Some(pool) = self.fanout.pools.find(&subject, Variant::Hub) {
+                let Some(variant) = self.variant(id, &subject) else { return };
+                if let Some(pool) = self.fanout.pools.find(&subject, variant) {
                     self.unsubscribe(desk, id, pool);
                 }
             }
         }
     }
 
+    /// In which variant a connection gets a subject. The clock's ticks are too short for compression.
+    fn variant(&mut self, id: ConnId, subject: &Subject) -> Option<Variant> {
+        match &self.get(id)?.phase {
+            Phase::Socket(decoder, dialect) => {
+                let deflate = decoder.compression() == Compression::Deflate && *subject != Subject::Clock;
+                Some(Variant { dialect: *dialect, deflate })
+            }
+            Phase::Http(_) | Phase::Feed(_) | Phase::Closing => None,
+        }
+    }
+
     /// Starts a subscription: the pool is registered with the owner, whose answer brings the state.
-    pub fn subscribe(
-        &mut self,
-        desk: &mut Desk,
-        id: ConnId,
-        subject: Subject,
-        variant: Variant,
-        has: Option<u64>,
-    ) {
+    pub fn subscribe(&mut self, desk: &mut Desk, id: ConnId, subject: Subject, has: Option<u64>) {
+        let Some(variant) = self.variant(id, &subject) else { return };
         let overflow = match &subject {
             Subject::Channel(name) => desk.limits.overflow(name),
             Subject::Key(_) | Subject::List(_) | Subject::Clock => Overflow::Conflate,

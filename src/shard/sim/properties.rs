@@ -119,7 +119,13 @@ fn check_copies(subs: &[Subscriber], model: &Model) {
 /// Random writes while subscribers come, stall, go and come back: at rest every copy is the server's, and at no moment
 /// do two subscribers of one path have different documents at one version.
 fn everyone_agrees(seed: u64, shards: u16, patch: PatchMode) {
-    let limits = Limits { queue_bytes: 2048, patch, write_timeout: u64::MAX / 4, ..Limits::default() };
+    let limits = Limits {
+        queue_bytes: 2048,
+        patch,
+        write_timeout: u64::MAX / 4,
+        deflate_min: 100,
+        ..Limits::default()
+    };
     let mut world = World::new(seed, shards, limits);
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut app = Application::open(&mut world);
@@ -146,7 +152,8 @@ fn everyone_agrees(seed: u64, shards: u16, patch: PatchMode) {
             }
             5 | 6 if subs.len() < 24 => {
                 let room = *rng.choice(&[100, 3000, 1 << 20]).unwrap();
-                subs.push(Subscriber::open(&mut world, rng.choice(paths).unwrap(), None, room));
+                let path = rng.choice(paths).unwrap();
+                subs.push(Subscriber::offering(&mut world, path, None, room, rng.bool()));
                 stalled.push(false);
             }
             7 if !subs.is_empty() => {
@@ -157,7 +164,7 @@ fn everyone_agrees(seed: u64, shards: u16, patch: PatchMode) {
                 world.hang_up(subs[at].line);
                 let has = subs[at].version.clone().zip(subs[at].doc.clone());
                 let path = subs[at].path.clone();
-                subs[at] = Subscriber::open(&mut world, &path, has, 1 << 20);
+                subs[at] = Subscriber::offering(&mut world, &path, has, 1 << 20, rng.bool());
             }
             8 if !subs.is_empty() => {
                 let at = rng.usize(0..subs.len());
@@ -184,6 +191,7 @@ fn everyone_agrees(seed: u64, shards: u16, patch: PatchMode) {
         assert_eq!(reply["ok"] == json!(true), op["ok"] == json!(true), "{op} -> {reply}");
     }
     check_copies(&subs, &model);
+    assert!(world.shards.iter().any(|shard| shard.desk.encoder.count.deflated > 0));
 }
 
 #[test]

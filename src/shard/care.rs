@@ -57,7 +57,8 @@ impl Shard {
         if conn.stuck != 0 && conn.stuck + limits.write_timeout <= now {
             return self.clients.drop_conn(&mut self.desk, id, Reason::Stuck);
         }
-        if conn.due > now {
+        if conn.due > now || conn.stuck != 0 {
+            // a full socket is `write_timeout`'s affair: as long as it takes bytes, its peer is there
             return;
         }
         match &conn.phase {
@@ -74,9 +75,7 @@ impl Shard {
                     return self.clients.drop_conn(&mut self.desk, id, Reason::Silent);
                 }
                 conn.due = now + limits.ping_interval;
-                if conn.stuck == 0 {
-                    self.clients.send(id, ws::encode(ws::Op::Ping, b"").into());
-                }
+                self.clients.send(id, ws::encode(ws::Op::Ping, b"").into());
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::base::id::ConnId;
 use crate::base::slab::Table;
+use crate::base::time::SEC;
 use crate::flow::conn::ask::{Answer, Ask, Tag, Ticket};
 use crate::flow::conn::feed::Feed;
 use crate::flow::conn::http::Progress;
@@ -29,7 +30,7 @@ const SLOW: u16 = 3008;
 const EVERYONE: &str = "*";
 
 /// How long a peer that has got our last bytes may take to close its side.
-const GRACE: u64 = 2 * crate::base::time::SEC;
+const GRACE: u64 = 2 * SEC;
 
 /// Why a connection was closed by us, or found closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +81,8 @@ pub struct Clients {
     doomed: Vec<ConnId>,
     /// Connections whose last bytes are on their way.
     closing: Vec<ConnId>,
+    /// Connections whose next request waits until they have read the responses so far.
+    unread: Vec<ConnId>,
     tickets: u32,
     sweeps: u64,
     scratch: Vec<u8>,
@@ -96,6 +99,7 @@ impl Clients {
             held_feeds: Vec::new(),
             doomed: Vec::new(),
             closing: Vec::new(),
+            unread: Vec::new(),
             tickets: 0,
             sweeps: 0,
             scratch: Vec::new(),
@@ -114,8 +118,17 @@ impl Clients {
             Door::Clients(_) => (Phase::Http(Box::default()), now + desk.limits.handshake_timeout),
             Door::Feed => (Phase::Feed(Box::default()), u64::MAX),
         };
-        let conn = Conn { access, phase, subs: SmallVec::new(), heard: now, due, stuck: 0, paused: false };
         desk.stats.accepted[usize::from(door == Door::Feed)] += 1;
+        let conn = Conn {
+            access,
+            phase,
+            subs: SmallVec::new(),
+            heard: now,
+            due,
+            stuck: 0,
+            paused: false,
+            ended: false,
+        };
         let generation = self.conns.insert(slot, conn);
         self.fanout.open(slot);
         ConnId { slot, generation }
@@ -145,12 +158,18 @@ impl Clients {
         }
     }
 
-    /// Handles requests until bytes are missing, or one must wait for an answer.
+    /// Handles requests until bytes are missing, or one must wait: for an answer, or for the peer to read.
     fn requests(&mut self, desk: &mut Desk, id: ConnId) {
         loop {
+            let unread = self.fanout.queued(id.slot) > desk.limits.queue_bytes;
             let conn = self.conns.get_mut(id.slot, id.generation);
-            let Some(Conn { phase: Phase::Http(http), paused, access, due, .. }) = conn else { return };
-            if http.pending.is_some() {
+            let Some(Conn { phase: Phase::Http(http), paused, ended, access, due, .. }) = conn else {
+                return;
+            };
+            if unread && !self.unread.contains(&id) {
+                self.unread.push(id);
+            }
+            if unread || http.pending.is_some() {
                 if http.held() > PIPELINE && !std::mem::replace(paused, true) {
                     self.actions.push_back(Action::Pause(id));
                 }
@@ -161,6 +180,7 @@ impl Clients {
             }
             let access = *access;
             match http.poll(desk.limits.max_body) {
+                Ok(Progress::Partial) if *ended => return self.finish(desk, id, Reason::Gone),
                 Ok(Progress::Partial) => {
                     if http.is_idle() {
                         *due = desk.now.mono + desk.limits.handshake_timeout;
@@ -257,7 +277,7 @@ impl Clients {
     }
 
     fn respond(&mut self, desk: &mut Desk, id: ConnId, response: &Response<'_>) {
-        self.send(id, response.encode().into());
+        self.insist(id, response.encode().into());
         if response.closes() {
             self.finish(desk, id, Reason::Gone);
         }
@@ -500,20 +520,32 @@ impl Clients {
         }
     }
 
+    /// Sends an answer, beyond the budget if need be: no further request or line is handled while more than the budget
+    /// waits, so what piles up is bounded by that and the answers under way.
+    pub fn insist(&mut self, id: ConnId, answer: Frame) {
+        if self.get(id).is_some() {
+            self.fanout.insist(id.slot, answer);
+        }
+    }
+
     /// Closes a WebSocket with a code.
     pub fn close(&mut self, desk: &mut Desk, id: ConnId, code: Option<u16>, why: &str, reason: Reason) {
         self.send(id, ws::encode_close(code, why).into());
         self.finish(desk, id, reason);
     }
 
-    /// Sends what is queued, then ends the connection: it is given a while to read, then closed.
+    /// Sends what is queued, however slowly it is read, then ends the connection.
     pub fn finish(&mut self, desk: &mut Desk, id: ConnId, reason: Reason) {
         let Some(conn) = self.conns.get_mut(id.slot, id.generation) else { return };
         if matches!(conn.phase, Phase::Closing) {
             return;
         }
         conn.phase = Phase::Closing;
-        conn.due = desk.now.mono + desk.limits.write_timeout;
+        conn.due = u64::MAX;
+        if std::mem::replace(&mut conn.paused, false) {
+            // bytes that nobody reads would make the kernel reset the connection, and the last response with it
+            self.actions.push_back(Action::Resume(id));
+        }
         for sub in std::mem::take(&mut conn.subs) {
             self.leave(desk, &sub);
         }
@@ -521,27 +553,37 @@ impl Clients {
         self.closing.push(id);
     }
 
-    /// Lets those go that do not read their replies, and ends the writing to those that have got their last bytes.
+    /// Lets those go that do not read their replies, goes on with those that have read them, and ends the writing to
+    /// those that have got their last bytes: these have `GRACE` to say that they have read them.
     pub fn settle(&mut self, desk: &mut Desk) {
         for id in std::mem::take(&mut self.doomed) {
             self.drop_conn(desk, id, Reason::Slow);
         }
-        let mut closing = std::mem::take(&mut self.closing);
-        closing.retain(|id| {
-            let Some(conn) = self.conns.get_mut(id.slot, id.generation) else { return false };
+        for id in std::mem::take(&mut self.unread) {
+            self.requests(desk, id);
+        }
+        for id in std::mem::take(&mut self.closing) {
             let queued = self.fanout.queued(id.slot) > 0;
-            if !queued {
+            let Some(conn) = self.get(id) else { continue };
+            if queued {
+                self.closing.push(id);
+            } else if conn.ended {
+                self.drop_conn(desk, id, Reason::Gone);
+            } else {
                 conn.due = desk.now.mono + GRACE;
-                self.actions.push_back(Action::Finish(*id));
+                self.actions.push_back(Action::Finish(id));
             }
-            queued
-        });
-        self.closing = closing;
+        }
     }
 
-    /// The peer says nothing more.
+    /// The peer says nothing more: what it has asked for is answered, then the connection ends.
     pub fn eof(&mut self, desk: &mut Desk, id: ConnId) {
-        self.drop_conn(desk, id, Reason::Gone);
+        let queued = self.fanout.queued(id.slot) > 0;
+        match self.get(id).map(|conn| &conn.phase) {
+            Some(Phase::Http(_)) => self.requests(desk, id),
+            Some(Phase::Closing) if queued => {}
+            _ => self.drop_conn(desk, id, Reason::Gone),
+        }
     }
 
     /// Forgets a connection at once.

@@ -168,7 +168,6 @@ impl Owner {
             match write {
                 Write::Publish(_) | Write::Evict(..) => {}
                 Write::Sweep(pattern, _) => {
-                    draft.values_mut().for_each(|_| {});
                     let gone = self.store.matching(pattern).map(|item| item.key.clone());
                     let gone: Vec<Key> =
                         gone.chain(draft.keys().filter(|k| pattern.matches(k.as_str())).cloned()).collect();

@@ -29,6 +29,8 @@ pub struct Conn {
     pub stuck: u64,
     /// Whether reading from it is paused.
     pub paused: bool,
+    /// Whether the peer has said that it will send nothing more.
+    pub ended: bool,
 }
 
 /// What a connection speaks.

@@ -222,7 +222,7 @@ impl Shard {
             Mail::Evict(key, version) => self.evict(key, version),
             Mail::Batch(ticket, writes, one) => batches.push(desk, from, ticket, writes, one),
             Mail::Prepare(part) => self.prepare(part),
-            Mail::Prepared(result) => batches.prepared(desk, result),
+            Mail::Prepared(result) => batches.prepared(desk, from, result),
             Mail::Decide(go) => self.decide(go),
             Mail::Decided(swept) => batches.decided(desk, swept),
         }

@@ -124,7 +124,9 @@ pub(crate) fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String
     if text.trim_ascii_start().first() != Some(&b'{') {
         return Err("it does not begin with '{'".into());
     }
-    serde_json::from_slice(text).map_err(|e| e.to_string())
+    // the encoding is checked once for all members; serde would do it for each
+    let text = std::str::from_utf8(text).map_err(|e| e.to_string())?;
+    serde_json::from_str(text).map_err(|e| e.to_string())
 }
 
 /// A line as read: the `id` for the reply (a JSON string or number, as written), and what it asks for.

@@ -6,6 +6,7 @@ pub mod diff;
 pub mod item;
 pub mod list;
 pub mod merge;
+pub mod order;
 pub mod stamp;
 pub mod store;
 pub mod tree;

@@ -2,17 +2,20 @@
 
 use crate::flow::state::item::Item;
 use crate::wire::key::{Key, Pattern};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use hashbrown::HashMap;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
 /// How many deletions are remembered.
 const GRAVES: usize = 10_000;
 
-/// Documents by key, in the order of keys.
+/// Documents by key.
 #[derive(Debug, Default)]
 pub struct Store {
-    items: BTreeMap<Key, Arc<Item>>,
+    items: HashMap<Key, Arc<Item>>,
+    /// The keys in order, for patterns; only a new key or a deleted one pays for it.
+    keys: BTreeSet<Key>,
     graves: HashMap<Key, u64>,
     order: VecDeque<(Key, u64)>,
 }
@@ -31,12 +34,16 @@ impl Store {
     /// Puts a document in place of what was there.
     pub fn put(&mut self, item: Arc<Item>) {
         self.graves.remove(item.key.as_str());
-        self.items.insert(item.key.clone(), item);
+        let key = item.key.clone();
+        if self.items.insert(key.clone(), item).is_none() {
+            self.keys.insert(key);
+        }
     }
 
     /// Deletes a document at `version`.
     pub fn remove(&mut self, key: &Key, version: u64) -> Option<Arc<Item>> {
         let item = self.items.remove(key)?;
+        self.keys.remove(key);
         self.graves.insert(key.clone(), version);
         self.order.push_back((key.clone(), version));
         if self.order.len() > GRAVES
@@ -51,14 +58,14 @@ impl Store {
     /// All documents that match, in the order of keys.
     pub fn matching<'a>(&'a self, pattern: &'a Pattern) -> impl Iterator<Item = &'a Arc<Item>> {
         let prefix = pattern.prefix();
-        let range = self.items.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
-        let near = range.take_while(move |(key, _)| key.as_str().starts_with(prefix));
-        near.filter(move |(key, _)| pattern.matches(key.as_str())).map(|(_, item)| item)
+        let range = self.keys.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        let near = range.take_while(move |key| key.as_str().starts_with(prefix));
+        near.filter(move |key| pattern.matches(key.as_str())).map(|key| &self.items[key])
     }
 
     /// All keys, in order.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.items.keys()
+        self.keys.iter()
     }
 
     /// How many documents there are.

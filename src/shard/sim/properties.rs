@@ -106,6 +106,16 @@ fn check_document(path: &str, doc: &Value, model: &Model) {
     }
 }
 
+/// Every copy is the model's, and those of one path are one.
+fn check_copies(subs: &[Subscriber], model: &Model) {
+    let mut first: HashMap<&str, &Subscriber> = HashMap::new();
+    for sub in subs {
+        check_document(&sub.path, sub.doc.as_ref().expect("a state"), model);
+        let other = first.entry(&sub.path).or_insert(sub);
+        assert_eq!((&sub.version, &sub.doc), (&other.version, &other.doc), "{}", sub.path);
+    }
+}
+
 /// Random writes while subscribers come, stall, go and come back: at rest every copy is the server's, and at no moment
 /// do two subscribers of one path have different documents at one version.
 fn everyone_agrees(seed: u64, shards: u16, patch: PatchMode) {
@@ -173,15 +183,7 @@ fn everyone_agrees(seed: u64, shards: u16, patch: PatchMode) {
             app.replies.iter().find(|r| r["id"] == json!(i)).unwrap_or_else(|| panic!("no reply to {op}"));
         assert_eq!(reply["ok"] == json!(true), op["ok"] == json!(true), "{op} -> {reply}");
     }
-    for sub in &subs {
-        check_document(&sub.path, sub.doc.as_ref().expect("a state"), &model);
-    }
-    for path in paths {
-        let mut docs = subs.iter().filter(|s| s.path == path).map(|s| (&s.version, &s.doc));
-        if let Some(first) = docs.next() {
-            docs.for_each(|other| assert_eq!(first, other, "{path}"));
-        }
-    }
+    check_copies(&subs, &model);
 }
 
 #[test]
@@ -293,4 +295,30 @@ fn a_broadcast_does_not_keep_others_waiting() {
     world.settle(|_| {});
     all.iter_mut().for_each(|sub| assert!(sub.read(&mut world)));
     assert_eq!(done(&all), 3000);
+}
+
+/// A refused batch names its first operation that cannot be done, by its place in the batch, whoever owns the keys.
+#[test]
+fn a_refused_batch_names_the_operation() {
+    for shards in SHARDS {
+        let mut world = World::new(4, shards, Limits::default());
+        let mut app = Application::open(&mut world);
+        for bad in 0..8 {
+            let op = |i: usize| match i {
+                i if i == bad || i == 7 => json!({"op": "del", "key": format!("gone/{i}")}),
+                i => json!({"op": "set", "key": format!("there/{i}"), "data": i}),
+            };
+            app.send(
+                &mut world,
+                &json!({"id": bad, "op": "batch", "ops": (0..8).map(op).collect::<Vec<_>>()}),
+            );
+            world.settle(|world| app.read(world));
+            let reply = app.replies.pop().expect("an answer");
+            let message = reply["error"]["message"].as_str().expect("a refusal");
+            assert!(
+                message.starts_with(&format!("operation {bad} of the batch")),
+                "{shards} shards: {message}"
+            );
+        }
+    }
 }

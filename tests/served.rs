@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::HashSet;
 use std::io::BufRead;
 use std::io::BufReader;
 use std::io::Write;
@@ -51,11 +52,10 @@ fn pub_writes_and_sub_follows() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && said.starts_with("things/a "), "{output:?}");
     assert_eq!(documents.next().expect("a document")[0]["data"].to_string(), r#"{"n":1.50}"#);
-    let change = changes.next().expect("a message");
-    assert_eq!(change["version"], said.trim_end().trim_start_matches("things/a "));
+    assert_eq!(changes.next().expect("a message")["snapshot"], true, "it is smaller than a patch");
 
     assert!(publish(&server, &["--merge", "things/a"], "{\"m\":[2]}\n").status.success());
-    assert_eq!(documents.next().expect("a document")[0]["data"], json!({"n": 1.5, "m": [2]}));
+    assert_eq!(documents.next().expect("a document")[0]["data"].to_string(), r#"{"n":1.50,"m":[2]}"#);
     assert!(changes.next().is_some());
     let output =
         publish(&server, &[], "{\"op\":\"del\",\"key\":\"-\"}\n{\"op\":\"del\",\"key\":\"things/*\"}\n");
@@ -126,15 +126,15 @@ fn changes(server: &Server, keys: [&str; 2]) -> [(usize, usize); 2] {
 
 #[test]
 fn how_changes_travel_is_set_for_all_and_by_pattern() {
-    assert_eq!(changes(&Server::start(&[], ""), ["large", "small"]), [(1, 5), (6, 0)]);
-    assert_eq!(changes(&Server::start(&["--patch", "never"], ""), ["large", "small"]), [(6, 0), (6, 0)]);
-    assert_eq!(changes(&Server::start(&["--patch", "always"], ""), ["large", "small"]), [(1, 5), (1, 5)]);
+    assert_eq!(changes(&Server::start(&[], ""), ["large", "s"]), [(1, 5), (6, 0)]);
+    assert_eq!(changes(&Server::start(&["--patch", "never"], ""), ["large", "s"]), [(6, 0), (6, 0)]);
+    assert_eq!(changes(&Server::start(&["--patch", "always"], ""), ["large", "s"]), [(1, 5), (1, 5)]);
     let rules = "patch = \"always\"\n[[rule]]\npattern = \"whole/*\"\npatch = \"never\"\n\
                  [[rule]]\npattern = \"auto/*\"\npatch = \"auto\"\n";
     let server = Server::start(&[], rules);
-    assert_eq!(changes(&server, ["whole/large", "whole/small"]), [(6, 0), (6, 0)]);
-    assert_eq!(changes(&server, ["auto/large", "auto/small"]), [(1, 5), (6, 0)]);
-    assert_eq!(changes(&server, ["large", "small"]), [(1, 5), (1, 5)]);
+    assert_eq!(changes(&server, ["whole/large", "whole/s"]), [(6, 0), (6, 0)]);
+    assert_eq!(changes(&server, ["auto/large", "auto/s"]), [(1, 5), (6, 0)]);
+    assert_eq!(changes(&server, ["large", "s"]), [(1, 5), (1, 5)]);
 }
 
 #[test]
@@ -171,7 +171,8 @@ fn each_form_of_cores_gives_its_shards() {
         assert_eq!(server.http("POST", "/box", "1").status, 200);
         let tasks = std::fs::read_dir(format!("/proc/{}/task", server.pid())).expect("its threads");
         let names = tasks.map(|task| std::fs::read_to_string(task.expect("a thread").path().join("comm")));
-        let found = names.filter(|name| name.as_ref().is_ok_and(|name| name.starts_with("shard-"))).count();
+        let names: HashSet<String> = names.map(|name| name.expect("it has a name")).collect();
+        let found = names.iter().filter(|name| name.starts_with("shard-")).count();
         assert_eq!(found, shards, "--cores {form}");
     }
 }

@@ -6,8 +6,8 @@ use crate::flow::fanout::plan::Sent;
 use crate::shard::clients::Reason;
 use std::slice::from_ref;
 
-/// The codes with which the feed refuses lines.
-pub const CODES: [&str; 10] = [
+/// The codes with which the feed refuses lines; the last stands for any that is missing here.
+pub const CODES: [&str; 11] = [
     "invalid_json",
     "invalid_field",
     "unknown_op",
@@ -18,6 +18,7 @@ pub const CODES: [&str; 10] = [
     "not_found",
     "invalid_merge",
     "invalid_patch",
+    "other",
 ];
 
 /// The counters of one shard, and at the end what there is at the moment (`Shard::stats` brings that up to date).
@@ -81,7 +82,7 @@ impl Stats {
     pub fn refuse_line(&mut self, code: &str) {
         let at = CODES.iter().position(|known| *known == code);
         debug_assert!(at.is_some(), "{code} is missing in CODES");
-        self.lines_refused[at.unwrap_or(0)] += 1;
+        self.lines_refused[at.unwrap_or(CODES.len() - 1)] += 1;
     }
 
     /// All values in the order of `METRICS`.

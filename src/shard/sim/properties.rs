@@ -116,17 +116,15 @@ fn check_copies(subs: &[Subscriber], model: &Model) {
     }
 }
 
+/// Little room for those who stall, and nearly every frame worth deflating.
+fn tight() -> Limits {
+    Limits { queue_bytes: 2048, write_timeout: u64::MAX / 4, deflate_min: 100, ..Limits::default() }
+}
+
 /// Random writes while subscribers come, stall, go and come back: at rest every copy is the server's, and at no moment
 /// do two subscribers of one path have different documents at one version.
 fn everyone_agrees(seed: u64, shards: u16, patch: PatchMode) {
-    let limits = Limits {
-        queue_bytes: 2048,
-        patch,
-        write_timeout: u64::MAX / 4,
-        deflate_min: 100,
-        ..Limits::default()
-    };
-    let mut world = World::new(seed, shards, limits);
+    let mut world = World::new(seed, shards, Limits { patch, ..tight() });
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut app = Application::open(&mut world);
     let (mut model, mut expected) = (Model::default(), 0);

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 
 const SHARDS: [u16; 4] = [1, 2, 3, 8];
+const PATHS: [&str; 9] = ["a/*", "b/*", "*/*", "*", "*/1", "a/1", "a/2", "b/1", "single1"];
 
 fn pattern(text: &str) -> Pattern {
     match Name::parse(text) {
@@ -106,6 +107,15 @@ fn check_document(path: &str, doc: &Value, model: &Model) {
     }
 }
 
+/// Each operation was answered as the model would have it.
+fn check_replies(wanted: &[Value], replies: &[Value]) {
+    for (i, op) in wanted.iter().enumerate() {
+        let reply =
+            replies.iter().find(|r| r["id"] == json!(i)).unwrap_or_else(|| panic!("no reply to {op}"));
+        assert_eq!(reply["ok"] == json!(true), op["ok"] == json!(true), "{op} -> {reply}");
+    }
+}
+
 /// Every copy is the model's, and those of one path are one.
 fn check_copies(subs: &[Subscriber], model: &Model) {
     let mut first: HashMap<&str, &Subscriber> = HashMap::new();
@@ -136,7 +146,6 @@ fn everyone_agrees(seed: u64, shards: u16, patch: PatchMode) {
             assert_eq!(*before, doc, "two documents at one version of {}", sub.path);
         }
     };
-    let paths = ["a/*", "b/*", "*/*", "*", "*/1", "a/1", "a/2", "b/1", "single1"];
     for _ in 0..300 {
         match rng.u8(0..10) {
             0..5 => {
@@ -150,7 +159,7 @@ fn everyone_agrees(seed: u64, shards: u16, patch: PatchMode) {
             }
             5 | 6 if subs.len() < 24 => {
                 let room = *rng.choice(&[100, 3000, 1 << 20]).unwrap();
-                let path = rng.choice(paths).unwrap();
+                let path = rng.choice(PATHS).unwrap();
                 subs.push(Subscriber::offering(&mut world, path, None, room, rng.bool()));
                 stalled.push(false);
             }
@@ -183,11 +192,7 @@ fn everyone_agrees(seed: u64, shards: u16, patch: PatchMode) {
         subs.iter_mut().for_each(|sub| assert!(sub.read(world)));
     });
     subs.iter_mut().for_each(&mut record);
-    for (i, op) in wanted.iter().enumerate() {
-        let reply =
-            app.replies.iter().find(|r| r["id"] == json!(i)).unwrap_or_else(|| panic!("no reply to {op}"));
-        assert_eq!(reply["ok"] == json!(true), op["ok"] == json!(true), "{op} -> {reply}");
-    }
+    check_replies(&wanted, &app.replies);
     check_copies(&subs, &model);
     assert!(world.shards.iter().any(|shard| shard.desk.encoder.count.deflated > 0));
 }

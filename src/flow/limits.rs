@@ -86,8 +86,12 @@ pub struct Limits {
     pub write_timeout: u64,
     /// Nanoseconds within which a request must be complete.
     pub handshake_timeout: u64,
-    /// The largest WebSocket message taken from a client, in bytes.
+    /// The largest WebSocket message taken from a client, in bytes, inflated or not.
     pub max_message: usize,
+    /// Whether clients that offer permessage-deflate get it.
+    pub deflate: bool,
+    /// The smallest frame that is deflated for them, in bytes.
+    pub deflate_min: usize,
     /// The longest feed line, in bytes.
     pub max_line: usize,
     /// Nanoseconds between WebSocket pings of the ooo dialect.
@@ -118,6 +122,8 @@ impl Default for Limits {
             write_timeout: 15 * SEC,
             handshake_timeout: 10 * SEC,
             max_message: 1 << 20,
+            deflate: true,
+            deflate_min: 1 << 10,
             max_line: 16 << 20,
             ping_interval: 60 * SEC,
             pong_timeout: 150 * SEC,

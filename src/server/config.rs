@@ -59,6 +59,10 @@ pub struct ConnSettings {
     pub handshake_timeout: Span,
     /// The largest message from a client; beyond it: close 1009.
     pub max_message: ByteSize,
+    /// Whether clients that offer permessage-deflate get it.
+    pub deflate: bool,
+    /// The smallest frame that is deflated for them.
+    pub deflate_min: ByteSize,
 }
 
 /// `[feed]`: the application's socket.
@@ -124,6 +128,8 @@ impl Default for ConnSettings {
             write_timeout: Span(Duration::from_secs(15)),
             handshake_timeout: Span(Duration::from_secs(10)),
             max_message: ByteSize::mib(1),
+            deflate: true,
+            deflate_min: ByteSize::kib(1),
         }
     }
 }
@@ -147,7 +153,7 @@ impl Default for OooSettings {
 type Setter = fn(&mut Settings, &str) -> Result<(), String>;
 
 /// The variables that hold settings. `[[rule]]` has none: a list of tables does not fit a variable.
-const VARIABLES: [(&str, Setter); 16] = [
+const VARIABLES: [(&str, Setter); 18] = [
     ("FANFARE_LISTEN", |s, text| put_list(&mut s.listen, text)),
     ("FANFARE_ADMIN", |s, text| put(&mut s.admin, text)),
     ("FANFARE_CORES", |s, text| put(&mut s.cores, text)),
@@ -159,6 +165,8 @@ const VARIABLES: [(&str, Setter); 16] = [
     ("FANFARE_CONN_WRITE_TIMEOUT", |s, text| put(&mut s.conn.write_timeout, text)),
     ("FANFARE_CONN_HANDSHAKE_TIMEOUT", |s, text| put(&mut s.conn.handshake_timeout, text)),
     ("FANFARE_CONN_MAX_MESSAGE", |s, text| put(&mut s.conn.max_message, text)),
+    ("FANFARE_CONN_DEFLATE", |s, text| put(&mut s.conn.deflate, text)),
+    ("FANFARE_CONN_DEFLATE_MIN", |s, text| put(&mut s.conn.deflate_min, text)),
     ("FANFARE_FEED", |s, text| text.parse().map(|path| s.feed.path = Some(path)).map_err(|e| match e {})),
     ("FANFARE_FEED_MAX_LINE", |s, text| put(&mut s.feed.max_line, text)),
     ("FANFARE_OOO_PING_INTERVAL", |s, text| put(&mut s.ooo.ping_interval, text)),

@@ -27,6 +27,8 @@ pub fn limits(settings: &Settings) -> Result<Limits, ServerError> {
         write_timeout: span("[conn] write_timeout", conn.write_timeout)?,
         handshake_timeout: span("[conn] handshake_timeout", conn.handshake_timeout)?,
         max_message: size("[conn] max_message", conn.max_message)?,
+        deflate: conn.deflate,
+        deflate_min: size("[conn] deflate_min", conn.deflate_min)?,
         max_line: size("[feed] max_line", feed.max_line)?,
         ping_interval: span("[ooo] ping_interval", ooo.ping_interval)?,
         pong_timeout: span("[ooo] pong_timeout", ooo.pong_timeout)?,

@@ -6,6 +6,7 @@ pub mod feed;
 pub mod http;
 pub mod rest;
 
+use crate::flow::encode::frame::Dialect;
 use crate::flow::fanout::pool::PoolId;
 use crate::flow::limits::Access;
 use crate::wire::ws::Decoder;
@@ -28,6 +29,8 @@ pub struct Conn {
     pub stuck: u64,
     /// Whether reading from it is paused.
     pub paused: bool,
+    /// Whether the peer has said that it will send nothing more.
+    pub ended: bool,
 }
 
 /// What a connection speaks.
@@ -41,15 +44,6 @@ pub enum Phase {
     Socket(Decoder, Dialect),
     /// Nothing any more: the last bytes are on their way, then it closes.
     Closing,
-}
-
-/// The language on a WebSocket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    /// One key, pattern or the clock, by the path; the client says nothing.
-    Ooo,
-    /// JSON frames both ways.
-    Hub,
 }
 
 /// One subscription.

@@ -10,6 +10,7 @@ use crate::wire::http::{BadRequest, Field, Head, Method, Response, upgrade};
 use crate::wire::json::{Fault, Json, JsonError, write_string};
 use crate::wire::key::{Key, Name, Pattern};
 use crate::wire::url;
+use crate::wire::ws::{Compression, negotiate};
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -27,10 +28,19 @@ pub enum Call {
     Sweep(Pattern),
     /// All owners are to be asked.
     Gather(Want),
-    /// A WebSocket on this subject, whose handshake is answered by these bytes; the version that the client has.
-    Follow(Subject, Vec<u8>, Option<u64>),
-    /// A WebSocket of the hub, whose handshake is answered by these bytes; the channels that it wants at once.
-    Hub(Vec<u8>, Vec<Arc<str>>),
+    /// A WebSocket on this subject; the version that the client has.
+    Follow(Subject, Hello, Option<u64>),
+    /// A WebSocket of the hub; the channels that it wants at once.
+    Hub(Hello, Vec<Arc<str>>),
+}
+
+/// The answer to a WebSocket's handshake.
+#[derive(Debug)]
+pub struct Hello {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// What it agrees to.
+    pub compression: Compression,
 }
 
 /// What the answers are for.
@@ -182,7 +192,14 @@ fn follow(head: &Head, name: &str, limits: &Limits) -> Call {
         return refuse(403, "this origin is not allowed; the operator can allow it with --origins");
     }
     let bearer = handshake.protocols().find(|p| *p == "bearer" || *p == "fanfare.v1");
-    let hello = handshake.response(bearer, &[]);
+    let offers = head.get(Field::SecWebSocketExtensions).filter(|_| limits.deflate);
+    let hello = match offers.and_then(negotiate) {
+        Some(agreed) => Hello {
+            bytes: handshake.response(bearer, &[("Sec-WebSocket-Extensions", agreed)]),
+            compression: Compression::Deflate,
+        },
+        None => Hello { bytes: handshake.response(bearer, &[]), compression: Compression::Off },
+    };
     let subject = match Name::parse(name) {
         _ if name.is_empty() => Subject::Clock,
         _ if name == "ws" || name.starts_with("ws/") => return Call::Hub(hello, channels(head)),
@@ -345,5 +362,5 @@ fn pools(pools: &mut Vec<(Arc<str>, usize)>, out: &mut Vec<u8>) {
 
 /// What every response to this request has.
 pub fn dress(response: Response<'static>, head: &Head, limits: &Limits) -> Response<'static> {
-    response.headers(limits.origins.headers(head)).answering(head)
+    response.headers(limits.origins.headers(head)).answering(head).compressed_for(head)
 }

@@ -186,20 +186,24 @@ impl Fanout {
     #[must_use]
     pub fn direct(&mut self, slot: u32, frame: Frame) -> bool {
         let queue = self.places[slot as usize].queue.get_or_insert_default();
-        if self.blocked.contains(slot) {
-            if !queue.takes(frame.len(), self.budget) {
-                return false;
-            }
-            queue.push(frame, None);
-            return true;
+        if self.blocked.contains(slot) && !queue.takes(frame.len(), self.budget) {
+            return false;
         }
-        queue.push(frame, None);
+        self.insist(slot, frame);
+        true
+    }
+
+    /// A frame for one connection, beyond its budget if need be: for whoever bounds by other means what waits.
+    pub fn insist(&mut self, slot: u32, frame: Frame) {
+        self.places[slot as usize].queue.get_or_insert_default().push(frame, None);
+        if self.blocked.contains(slot) {
+            return;
+        }
         if self.due.contains(slot) {
             self.deferred.push(slot);
         } else if self.listed.insert(slot) {
             self.ready.push_back(slot);
         }
-        true
     }
 
     /// Gives up what waits for a connection and has not begun to go.

@@ -24,7 +24,7 @@ fn numbers(listener: &Listener, channel: &str) -> Vec<u64> {
 fn each_publication_arrives_once_and_in_order() {
     for shards in SHARDS {
         for seed in 0..20 {
-            let mut world = World::new(seed, shards, Limits::default());
+            let mut world = World::new(seed, shards, Limits { deflate_min: 200, ..Limits::default() });
             let mut rng = fastrand::Rng::with_seed(seed);
             let mut app = Application::open(&mut world);
             let queries = ["", "channels=a", "channels=a,b", "channels=b,b,*"];

@@ -2,6 +2,7 @@
 
 use super::{Line, World};
 use crate::shard::io::Door;
+use flate2::{Decompress, FlushDecompress};
 use serde_json::Value;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 use tungstenite::protocol::frame::{Frame, FrameHeader};
@@ -19,29 +20,42 @@ pub struct Subscriber {
     pub snapshots: usize,
     buf: Vec<u8>,
     greeted: bool,
+    /// Whether it offers permessage-deflate.
+    offers: bool,
 }
 
 impl Subscriber {
     /// Connects and asks for a path; `has` is the document and version of an earlier connection.
     pub fn open(world: &mut World, path: &str, has: Option<(String, Value)>, room: usize) -> Subscriber {
+        Subscriber::offering(world, path, has, room, false)
+    }
+
+    /// The same, with an offer of permessage-deflate or without.
+    pub fn offering(
+        world: &mut World,
+        path: &str,
+        has: Option<(String, Value)>,
+        room: usize,
+        offers: bool,
+    ) -> Subscriber {
         let line = world.connect(Door::Clients(0), room);
         let query = has.as_ref().map(|(version, _)| format!("?v={version}")).unwrap_or_default();
-        world.say(line, upgrade(&format!("{path}{query}")).as_bytes());
+        world.say(line, upgrade(&format!("{path}{query}"), offers).as_bytes());
         let (version, doc) = has.map_or((None, None), |(version, doc)| (Some(version), Some(doc)));
         let path = path.to_owned();
         let (seen, buf) = (Vec::new(), Vec::new());
-        Subscriber { line, path, doc, version, seen, messages: 0, snapshots: 0, buf, greeted: false }
+        Subscriber { line, path, doc, version, seen, messages: 0, snapshots: 0, buf, greeted: false, offers }
     }
 
     /// Reads what is there and folds it. False once the connection is gone.
     pub fn read(&mut self, world: &mut World) -> bool {
         let Some(bytes) = world.hear(self.line) else { return false };
         self.buf.extend(bytes);
-        if !self.greeted && !greeted(&mut self.buf) {
+        if !self.greeted && !greeted(&mut self.buf, self.offers) {
             return true;
         }
         self.greeted = true;
-        while let Some((opcode, payload)) = next_frame(&mut self.buf) {
+        while let Some((opcode, payload)) = next_frame(&mut self.buf, self.offers) {
             match opcode {
                 OpCode::Data(Data::Binary) => self.fold(&payload),
                 OpCode::Control(Control::Ping) => {}
@@ -69,8 +83,17 @@ impl Subscriber {
     }
 }
 
-/// Cuts the next whole frame off.
-pub fn next_frame(buf: &mut Vec<u8>) -> Option<(OpCode, Vec<u8>)> {
+/// Inflates one message, remembering nothing of earlier ones.
+fn inflate(payload: &[u8]) -> Vec<u8> {
+    let data = [payload, &[0, 0, 0xff, 0xff]].concat();
+    let (mut out, mut state) = (Vec::with_capacity(1 << 20), Decompress::new(false));
+    state.decompress_vec(&data, &mut out, FlushDecompress::Sync).expect("what the server deflates");
+    assert_eq!(state.total_in() as usize, data.len());
+    out
+}
+
+/// Cuts the next whole frame off: its opcode and payload, inflated if need be.
+pub fn next_frame(buf: &mut Vec<u8>, offered: bool) -> Option<(OpCode, Vec<u8>)> {
     let mut cursor = std::io::Cursor::new(&buf[..]);
     let (header, len) = FrameHeader::parse(&mut cursor).expect("frames are well-formed")?;
     assert!(header.is_final && header.mask.is_none());
@@ -78,8 +101,12 @@ pub fn next_frame(buf: &mut Vec<u8>) -> Option<(OpCode, Vec<u8>)> {
     if buf.len() < start + len {
         return None;
     }
-    let payload = buf[start..start + len].to_vec();
+    let mut payload = buf[start..start + len].to_vec();
     buf.drain(..start + len);
+    if header.rsv1 {
+        assert!(offered, "it cannot inflate");
+        payload = inflate(&payload);
+    }
     Some((header.opcode, payload))
 }
 
@@ -93,14 +120,16 @@ pub struct Listener {
     pub closed: Option<(u16, String)>,
     buf: Vec<u8>,
     greeted: bool,
+    offers: bool,
 }
 
 impl Listener {
-    /// Connects with that query, such as `channels=a,b`.
+    /// Connects with that query, such as `channels=a,b`; some offer permessage-deflate, some do not.
     pub fn open(world: &mut World, query: &str, room: usize) -> Listener {
         let line = world.connect(Door::Clients(0), room);
-        world.say(line, upgrade(&format!("ws?{query}")).as_bytes());
-        Listener { line, got: Vec::new(), closed: None, buf: Vec::new(), greeted: false }
+        let offers = world.rng.bool();
+        world.say(line, upgrade(&format!("ws?{query}"), offers).as_bytes());
+        Listener { line, got: Vec::new(), closed: None, buf: Vec::new(), greeted: false, offers }
     }
 
     /// Sends a frame.
@@ -118,11 +147,11 @@ impl Listener {
     pub fn read(&mut self, world: &mut World) -> bool {
         let Some(bytes) = world.hear(self.line) else { return false };
         self.buf.extend(bytes);
-        if !self.greeted && !greeted(&mut self.buf) {
+        if !self.greeted && !greeted(&mut self.buf, self.offers) {
             return true;
         }
         self.greeted = true;
-        while let Some((opcode, payload)) = next_frame(&mut self.buf) {
+        while let Some((opcode, payload)) = next_frame(&mut self.buf, self.offers) {
             match opcode {
                 OpCode::Data(Data::Text) => {
                     self.got.push(serde_json::from_slice(&payload).expect("frames are JSON"))
@@ -139,18 +168,22 @@ impl Listener {
     }
 }
 
-fn upgrade(target: &str) -> String {
+fn upgrade(target: &str, offers: bool) -> String {
+    let offer = if offers { "Sec-WebSocket-Extensions: permessage-deflate\r\n" } else { "" };
     format!(
         "GET /{target} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{offer}\r\n"
     )
 }
 
 /// Cuts the answer to the handshake off; false while it is incomplete.
-fn greeted(buf: &mut Vec<u8>) -> bool {
+fn greeted(buf: &mut Vec<u8>, offered: bool) -> bool {
     let Some(end) = buf.windows(4).position(|w| w == b"\r\n\r\n") else { return false };
-    assert!(buf.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(buf));
-    buf.drain(..end + 4);
+    let head = String::from_utf8(buf.drain(..end + 4).collect()).expect("a head is text");
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let agreed = "permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n";
+    assert_eq!(head.contains(agreed), offered, "{head}");
+    assert_eq!(head.contains("Extensions"), offered, "{head}");
     true
 }
 

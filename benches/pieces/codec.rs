@@ -8,7 +8,7 @@ use fanfare::flow::state::item::Item;
 use fanfare::wire::feed::Publish;
 use fanfare::wire::json::Json;
 use fanfare::wire::key::Key;
-use fanfare::wire::ws::{Compression, Decoder};
+use fanfare::wire::ws::{Compression, Decoder, Deflater, Kind, Op, encode};
 
 /// Messages in one read.
 pub const FRAMES: usize = 32;
@@ -66,4 +66,11 @@ pub fn encode_publication(len: usize) -> Work {
         Publish { channel: "news".into(), kind: "message".into(), data: Json::string(&"x".repeat(len)) };
     let mut encoder = Encoder::default();
     Box::new(move || hub::publication(&mut encoder, &publish).len())
+}
+
+/// The frame of a document for those who negotiated compression.
+pub fn deflate(size: usize) -> Work {
+    let plain = encode(Op::Message(Kind::Text), entries(size).to_string().as_bytes());
+    let mut deflater = Deflater::default();
+    Box::new(move || deflater.frame(&plain).expect("it gets smaller").len())
 }

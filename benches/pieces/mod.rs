@@ -57,6 +57,8 @@ pub const PIECES: &[Piece] = &[
     // sizes: bytes of payload
     Piece::new("encode_item", &[128, 16384], codec::encode_item),
     Piece::new("encode_publication", &[128, 16384], codec::encode_publication),
+    // sizes: entries of the document
+    Piece::new("deflate", &[1, 60], codec::deflate),
     // sizes: members of the pool; operations: deliveries
     Piece::new("fanout", &[100, 10_000], fanout::one_frame).times(|members| members),
     Piece::new("fanout_32", &[100, 10_000], fanout::many_frames).times(|members| members * fanout::MANY),

@@ -70,6 +70,8 @@ pub const PIECES: &[Piece] = &[
     // sizes: items of the list
     Piece::new("list_item", &[100, 10_000], server::list_item),
     Piece::new("list_join", &[100, 10_000], server::list_join),
+    // sizes: bytes of the document
+    Piece::new("document_join", &[100, 100_000], server::document_join),
 ];
 
 /// The piece of that name.

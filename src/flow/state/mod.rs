@@ -2,10 +2,12 @@
 
 pub mod align;
 pub mod apply;
+pub mod cut;
 pub mod diff;
 pub mod item;
 pub mod list;
 pub mod merge;
+pub mod select;
 pub mod stamp;
 pub mod store;
 pub mod tree;

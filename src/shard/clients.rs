@@ -14,6 +14,7 @@ use crate::flow::feed::{SweepId, Write};
 use crate::shard::desk::Desk;
 use crate::shard::io::{Action, Door};
 use crate::shard::mail::{Join, Mail};
+use crate::shard::streams::Streams;
 use crate::wire::http::{BadRequest, CONTINUE, Response};
 use crate::wire::ws::{self, Compression, Decoder, Event};
 use smallvec::SmallVec;
@@ -39,6 +40,8 @@ pub enum Reason {
     Slow,
     /// The server stops.
     Stopping,
+    /// A streamed answer could not go on: its documents changed too much meanwhile.
+    Aborted,
 }
 
 /// The connections.
@@ -52,6 +55,8 @@ pub struct Clients {
     pub actions: VecDeque<Action>,
     /// Feeds that wait until less is under way.
     pub held_feeds: Vec<ConnId>,
+    /// Streamed answers.
+    pub streams: Streams,
     /// Connections whose replies pile up: to be let go.
     doomed: Vec<ConnId>,
     /// Connections whose last bytes are on their way.
@@ -71,6 +76,7 @@ impl Clients {
             fanout: Fanout::new(queue_bytes),
             actions: VecDeque::new(),
             held_feeds: Vec::new(),
+            streams: Streams::default(),
             doomed: Vec::new(),
             closing: Vec::new(),
             ended: hashbrown::HashMap::new(),
@@ -126,7 +132,7 @@ impl Clients {
         loop {
             let conn = self.conns.get_mut(id.slot, id.generation);
             let Some(Conn { phase: Phase::Http(http), paused, access, due, .. }) = conn else { return };
-            if http.pending.is_some() {
+            if http.is_busy() {
                 if http.held() > PIPELINE && !std::mem::replace(paused, true) {
                     self.actions.push_back(Action::Pause(id));
                 }
@@ -162,7 +168,7 @@ impl Clients {
         let shards = desk.shards;
         let pending = |want, left| Some(Pending::new(head.clone(), want, left));
         let wait = match &call {
-            Call::Respond(_) | Call::Follow(..) | Call::Hub(_) => None,
+            Call::Respond(_) | Call::Follow(..) | Call::Hub(_) | Call::Stream(_) => None,
             Call::Ask(_, _, want) => pending(want.clone(), 1),
             Call::Push(..) => None,
             Call::Sweep(_) => pending(Want::Gone, shards),
@@ -177,6 +183,7 @@ impl Clients {
                 self.upgrade(desk, id, hello, Dialect::Ooo);
                 return self.subscribe(desk, id, subject, Variant::Ooo, has);
             }
+            Call::Stream(spec) => return self.open_stream(desk, id, head, *spec),
             Call::Hub(hello) => return self.upgrade(desk, id, hello, Dialect::Hub),
             Call::Push(pattern, value) => {
                 let key =
@@ -212,20 +219,24 @@ impl Clients {
 
     /// An owner's answer to a request.
     pub fn answer(&mut self, desk: &mut Desk, id: ConnId, answer: Answer) {
-        let Some(Conn { phase: Phase::Http(http), due, .. }) = self.conns.get_mut(id.slot, id.generation)
-        else {
-            return;
-        };
+        let Some(http) = self.http(id) else { return };
         let Some(pending) = &mut http.pending else { return };
         let Some(response) = pending.answer(answer, &desk.limits) else { return };
         let response = rest::dress(response, &pending.head, &desk.limits);
         http.pending = None;
-        *due = desk.now.mono + desk.limits.handshake_timeout;
         self.respond(desk, id, &response);
+        self.request_done(desk, id);
+    }
+
+    /// A request is answered: the next one may come.
+    pub(super) fn request_done(&mut self, desk: &mut Desk, id: ConnId) {
+        let due = desk.now.mono + desk.limits.handshake_timeout;
+        let Some(Conn { phase: Phase::Http(_), due: place, .. }) = self.get(id) else { return };
+        *place = due;
         self.requests(desk, id);
     }
 
-    fn respond(&mut self, desk: &mut Desk, id: ConnId, response: &Response<'_>) {
+    pub(super) fn respond(&mut self, desk: &mut Desk, id: ConnId, response: &Response<'_>) {
         self.send(id.slot, response.encode().into());
         if response.closes() {
             self.finish(desk, id, Reason::Gone);
@@ -438,6 +449,7 @@ impl Clients {
     /// Sends what is queued, then ends the connection: it is given a while to read, then closed.
     pub fn finish(&mut self, desk: &mut Desk, id: ConnId, reason: Reason) {
         const GRACE: u64 = 2 * crate::base::time::SEC;
+        self.take_stream(desk, id);
         let Some(conn) = self.conns.get_mut(id.slot, id.generation) else { return };
         if matches!(conn.phase, Phase::Closing) {
             return;
@@ -475,6 +487,7 @@ impl Clients {
 
     /// Forgets a connection at once.
     pub fn drop_conn(&mut self, desk: &mut Desk, id: ConnId, reason: Reason) {
+        self.take_stream(desk, id);
         let Some(conn) = self.get(id) else { return };
         if !matches!(conn.phase, Phase::Closing) {
             *self.ended.entry(reason).or_default() += 1;

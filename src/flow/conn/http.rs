@@ -1,6 +1,7 @@
 //! The request that is coming in on a connection.
 
 use crate::flow::conn::rest::Pending;
+use crate::flow::conn::stream::Stream;
 use crate::wire::http::{BadRequest, Body, Head, MAX_HEAD, parse_head};
 
 /// A connection that speaks HTTP.
@@ -12,6 +13,8 @@ pub struct Http {
     incoming: Option<(Head, Body, Vec<u8>)>,
     /// The request that waits for the owners' answers.
     pub pending: Option<Pending>,
+    /// The streamed answer under way.
+    pub stream: Option<Box<Stream>>,
 }
 
 /// What has become of the bytes so far.
@@ -33,7 +36,12 @@ impl Http {
 
     /// Whether nothing of a request is there.
     pub fn is_idle(&self) -> bool {
-        self.buf.is_empty() && self.incoming.is_none() && self.pending.is_none()
+        self.buf.is_empty() && self.incoming.is_none() && !self.is_busy()
+    }
+
+    /// Whether a request is being answered; the next one waits.
+    pub fn is_busy(&self) -> bool {
+        self.pending.is_some() || self.stream.is_some()
     }
 
     /// Bytes that are held.

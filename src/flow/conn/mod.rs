@@ -5,6 +5,9 @@ pub mod ask;
 pub mod feed;
 pub mod http;
 pub mod rest;
+pub mod spec;
+pub mod stream;
+pub mod writer;
 
 use crate::flow::fanout::pool::PoolId;
 use crate::flow::limits::Access;

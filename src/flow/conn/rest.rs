@@ -1,6 +1,7 @@
 //! The ooo dialect over HTTP: from a request to what it asks for, and from the answers to the response.
 
 use crate::flow::conn::ask::{Answer, Ask};
+use crate::flow::conn::spec::{self, Spec};
 use crate::flow::fanout::pool::Subject;
 use crate::flow::feed::{Done, Refused, Write};
 use crate::flow::limits::{Access, Limits};
@@ -28,6 +29,8 @@ pub enum Call {
     Gather(Want),
     /// A WebSocket on this subject, whose handshake is answered by these bytes; the version that the client has.
     Follow(Subject, Vec<u8>, Option<u64>),
+    /// A streamed answer.
+    Stream(Box<Spec>),
     /// A WebSocket of the hub, whose handshake is answered by these bytes.
     Hub(Vec<u8>),
 }
@@ -86,6 +89,13 @@ pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
     if let Some(response) = limits.origins.preflight(head) {
         return Call::Respond(response);
     }
+    let Ok(path) = url::decode_path(&head.path) else { return refuse(404, NO_PAGE) };
+    if let Some(name) = path.strip_prefix("/_/stream/") {
+        return match spec::read(head, name, access, limits) {
+            Ok(spec) => Call::Stream(Box::new(spec)),
+            Err(response) => Call::Respond(response),
+        };
+    }
     let needs = match head.method {
         Method::Get | Method::Head => Access::Read,
         Method::Post | Method::Patch | Method::Delete => Access::Write,
@@ -94,7 +104,6 @@ pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
     if access < needs {
         return refuse(403, if needs == Access::Write { NO_WRITE } else { NO_READ });
     }
-    let Ok(path) = url::decode_path(&head.path) else { return refuse(404, NO_PAGE) };
     let name = path.strip_prefix('/').unwrap_or(&path);
     if head.wants_websocket() {
         return follow(head, name, limits);

@@ -153,7 +153,8 @@ impl Cut {
             Name::Key(key) => Bound::Included(key.as_str()),
             Name::Pattern(_) => Bound::Unbounded,
         };
-        let live = items.range::<str, _>((start, end)).take_while(|(key, _)| key.as_str().starts_with(prefix));
+        let live =
+            items.range::<str, _>((start, end)).take_while(|(key, _)| key.as_str().starts_with(prefix));
         let (mut live, mut kept) = (live.peekable(), self.kept.iter().peekable());
         let (mut found, mut looked, mut then, mut last) = (Vec::new(), 0, Then::More, None);
         for _ in 0..most.saturating_mul(STRIDE) {
@@ -237,7 +238,8 @@ mod tests {
                     5..7 => drop(store.remove(&Key::parse(&key).unwrap(), stamp)),
                     7 if open.len() < 4 => {
                         let name = Name::parse(rng.choice(names).unwrap()).unwrap();
-                        let all = store.matching_name(&name).map(|i| (i.key.as_str().to_owned(), i.version()));
+                        let all =
+                            store.matching_name(&name).map(|i| (i.key.as_str().to_owned(), i.version()));
                         let all: Vec<_> = all.collect();
                         if let Some(count) = store.count(&name) {
                             assert_eq!(count, all.len() as u64, "{name:?}");

@@ -40,7 +40,8 @@ impl Path {
     /// The field, if it is there. Of members with the same name the last one counts.
     pub fn find<'a>(&self, root: Node<'a>) -> Option<Node<'a>> {
         self.0.iter().try_fold(root, |node, name| {
-            let is = |child: &Node<'a>| child.quoted_name().is_some_and(|quoted| read_string(quoted) == *name);
+            let is =
+                |child: &Node<'a>| child.quoted_name().is_some_and(|quoted| read_string(quoted) == *name);
             node.children().filter(is).last()
         })
     }
@@ -264,14 +265,38 @@ mod tests {
         let value = r#"{"n":10,"big":9007199254740993,"s":"b:c","t":true,"o":{"x":"é"},"l":[1,"two"],"x":1,"x":2,"z":null}"#;
         let item = item(value);
         for (text, holds) in [
-            ("n:eq:10", true), ("n:eq:10.0", true), ("n:eq:1e1", true), ("n:gt:9", true), ("n:lt:9", false),
-            ("n:ge:10", true), ("n:le:10", true), ("n:lt:10", false), ("n:ne:10", false), ("n:gt:apple", false),
-            ("n:ne:apple", true), ("n:contains:1", false),
-            ("big:eq:9007199254740992", false), ("big:gt:9007199254740992", true),
-            ("s:eq:b:c", true), ("s:gt:b", true), ("s:contains::", true), ("s:contains:d", false),
-            ("t:eq:true", true), ("t:ne:false", true), ("t:gt:false", false), ("z:eq:null", true),
-            ("o.x:eq:é", true), ("o.y:ne:1", true), ("o.y:eq:1", false), ("o.y:le:1", false), ("o.y:contains:", false),
-            ("l:contains:1", true), ("l:contains:two", true), ("l:contains:tw", false), ("x:eq:2", true), ("x:eq:1", false),
+            ("n:eq:10", true),
+            ("n:eq:10.0", true),
+            ("n:eq:1e1", true),
+            ("n:gt:9", true),
+            ("n:lt:9", false),
+            ("n:ge:10", true),
+            ("n:le:10", true),
+            ("n:lt:10", false),
+            ("n:ne:10", false),
+            ("n:gt:apple", false),
+            ("n:ne:apple", true),
+            ("n:contains:1", false),
+            ("big:eq:9007199254740992", false),
+            ("big:gt:9007199254740992", true),
+            ("s:eq:b:c", true),
+            ("s:gt:b", true),
+            ("s:contains::", true),
+            ("s:contains:d", false),
+            ("t:eq:true", true),
+            ("t:ne:false", true),
+            ("t:gt:false", false),
+            ("z:eq:null", true),
+            ("o.x:eq:é", true),
+            ("o.y:ne:1", true),
+            ("o.y:eq:1", false),
+            ("o.y:le:1", false),
+            ("o.y:contains:", false),
+            ("l:contains:1", true),
+            ("l:contains:two", true),
+            ("l:contains:tw", false),
+            ("x:eq:2", true),
+            ("x:eq:1", false),
         ] {
             let select =
                 Select { name: Name::parse("a").unwrap(), conditions: vec![Condition::parse(text).unwrap()] };
@@ -305,11 +330,14 @@ mod tests {
 
     #[test]
     fn numbers_come_before_strings_and_missing_ones_last_both_ways() {
-        let values = [r#"{"k":"b"}"#, r#"{"k":10}"#, "{}", r#"{"k":9.5}"#, r#"{"k":"a"}"#, "7", r#"{"k":null}"#];
+        let values =
+            [r#"{"k":"b"}"#, r#"{"k":10}"#, "{}", r#"{"k":9.5}"#, r#"{"k":"a"}"#, "7", r#"{"k":null}"#];
         for (order, want) in [("k", [3, 1, 4, 0, 2, 5, 6]), ("-k", [0, 4, 1, 3, 2, 5, 6])] {
             let order = Order::parse(order).unwrap();
             let mut places: Vec<usize> = (0..values.len()).collect();
-            places.sort_by(|a, b| order.compare(&order.rank(&item(values[*a])), &order.rank(&item(values[*b]))));
+            places.sort_by(|a, b| {
+                order.compare(&order.rank(&item(values[*a])), &order.rank(&item(values[*b])))
+            });
             assert_eq!(places, want);
         }
     }

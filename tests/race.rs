@@ -39,7 +39,8 @@ struct World {
 fn a_key_written_on_the_feed_is_the_same_for_all_who_joined_meanwhile() {
     for cores in ["1", "2"] {
         check(cores, "race/one", |_, feed, _, n| {
-            feed.apply(json!({"op": "merge", "key": "race/one", "data": {"n": n, format!("k{n}"): n}}));
+            let op = if n == 0 { "set" } else { "merge" };
+            feed.apply(json!({"op": op, "key": "race/one", "data": {"n": n, format!("k{n}"): n}}));
         });
     }
 }

@@ -26,6 +26,46 @@ pub enum Access {
     Write,
 }
 
+/// What happens to what a reader has no room for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// It is left out; the latest state follows when the reader has caught up. For documents.
+    Conflate,
+    /// The reader is closed, with a reason. For channels.
+    #[default]
+    Disconnect,
+    /// The oldest publications of the same channel make room. For channels.
+    DropOldest,
+}
+
+/// What holds for the channels of a name.
+#[derive(Clone, Debug)]
+pub struct ChannelRule {
+    /// The names meant: `*` is any run of characters.
+    pub channel: String,
+    /// What happens to what a reader has no room for.
+    pub overflow: Overflow,
+}
+
+impl ChannelRule {
+    fn means(&self, name: &str) -> bool {
+        let mut parts = self.channel.split('*');
+        let Some(mut rest) = name.strip_prefix(parts.next().unwrap_or("")) else { return false };
+        let mut parts = parts.peekable();
+        if parts.peek().is_none() {
+            return rest.is_empty();
+        }
+        while let Some(part) = parts.next() {
+            if parts.peek().is_none() {
+                return rest.ends_with(part);
+            }
+            let Some(at) = rest.find(part) else { return false };
+            rest = &rest[at + part.len()..];
+        }
+        true
+    }
+}
+
 /// What holds for a key, or for the keys of one pattern and their list.
 #[derive(Clone, Debug)]
 pub struct Rule {
@@ -82,8 +122,12 @@ pub struct Limits {
     pub write_timeout: u64,
     /// Nanoseconds within which a request must be complete.
     pub handshake_timeout: u64,
-    /// The largest WebSocket message taken from a client, in bytes.
+    /// The largest WebSocket message taken from a client, in bytes, inflated or not.
     pub max_message: usize,
+    /// Whether clients that offer permessage-deflate get it.
+    pub deflate: bool,
+    /// The smallest frame that is deflated for them, in bytes.
+    pub deflate_min: usize,
     /// The longest feed line, in bytes.
     pub max_line: usize,
     /// Nanoseconds between WebSocket pings of the ooo dialect.
@@ -98,6 +142,8 @@ pub struct Limits {
     pub patch: PatchMode,
     /// In the order of the file; the first that matches counts.
     pub rules: Vec<Rule>,
+    /// The same for channels.
+    pub channel_rules: Vec<ChannelRule>,
     /// For each clients' listener, what its anonymous clients may do.
     pub anonymous: Vec<Access>,
     /// Origins that browsers may come from.
@@ -114,6 +160,8 @@ impl Default for Limits {
             write_timeout: 15 * SEC,
             handshake_timeout: 10 * SEC,
             max_message: 1 << 20,
+            deflate: true,
+            deflate_min: 1 << 10,
             max_line: 16 << 20,
             ping_interval: 60 * SEC,
             pong_timeout: 150 * SEC,
@@ -121,6 +169,7 @@ impl Default for Limits {
             stream: StreamLimits::default(),
             patch: PatchMode::Auto,
             rules: Vec::new(),
+            channel_rules: Vec::new(),
             anonymous: vec![Access::Write],
             origins: Origins::Any,
             page: "",
@@ -139,6 +188,15 @@ impl Limits {
         rule.and_then(|rule| rule.patch).unwrap_or(self.patch)
     }
 
+    /// What happens to what a subscriber of a channel has no room for.
+    pub fn overflow(&self, channel: &str) -> Overflow {
+        self.channel_rules
+            .iter()
+            .find(|rule| rule.means(channel))
+            .map(|rule| rule.overflow)
+            .unwrap_or_default()
+    }
+
     /// How many items the list of `pattern` may have.
     pub fn list_limit(&self, pattern: &str) -> Option<usize> {
         self.limited().find(|(limited, _)| limited.as_str() == pattern).map(|(_, limit)| limit)
@@ -150,5 +208,30 @@ impl Limits {
             (Name::Pattern(pattern), Some(limit)) => Some((pattern, limit)),
             _ => None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ChannelRule, Overflow};
+
+    #[test]
+    fn a_star_in_a_channel_rule_is_any_run_of_characters() {
+        for (rule, name, is) in [
+            ("org:*", "org:1/2", true),
+            ("org:*", "org:", true),
+            ("org:*", "or", false),
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("*", "", true),
+            ("a*b*c", "aXbYc", true),
+            ("a*b*c", "abc", true),
+            ("a*b*c", "acb", false),
+            ("*a", "bab", false),
+            ("ab*ba", "aba", false),
+        ] {
+            let rule = ChannelRule { channel: rule.into(), overflow: Overflow::DropOldest };
+            assert_eq!(rule.means(name), is, "{} {name}", rule.channel);
+        }
     }
 }

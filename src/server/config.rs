@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::Deserialize;
 
-use crate::flow::limits::{Access, PatchMode, StreamLimits};
+use crate::flow::limits::{Access, Overflow, PatchMode, StreamLimits};
 use crate::server::error::ServerError;
 use crate::server::values::{Address, Cores, Span, feed_or_path, one_or_many};
 
@@ -61,6 +61,10 @@ pub struct ConnSettings {
     pub handshake_timeout: Span,
     /// The largest message from a client; beyond it: close 1009.
     pub max_message: ByteSize,
+    /// Whether clients that offer permessage-deflate get it.
+    pub deflate: bool,
+    /// The smallest frame that is deflated for them.
+    pub deflate_min: ByteSize,
 }
 
 /// `[feed]`: the application's socket.
@@ -107,16 +111,20 @@ pub struct StreamSettings {
     pub streams: u64,
 }
 
-/// `[[rule]]`: what is different for the keys of a pattern.
+/// `[[rule]]`: what is different for the keys of a pattern, or for the channels of a name.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RuleSettings {
     /// The keys that it is about.
-    pub pattern: String,
+    pub pattern: Option<String>,
+    /// The channels that it is about; `*` is any run of characters.
+    pub channel: Option<String>,
     /// `patch` for these keys.
     pub patch: Option<PatchMode>,
     /// The longest list; the oldest item leaves as the newest comes.
     pub limit: Option<usize>,
+    /// What happens to what a subscriber of these channels has no room for.
+    pub overflow: Option<Overflow>,
 }
 
 impl Default for Settings {
@@ -145,6 +153,8 @@ impl Default for ConnSettings {
             write_timeout: Span(Duration::from_secs(15)),
             handshake_timeout: Span(Duration::from_secs(10)),
             max_message: ByteSize::mib(1),
+            deflate: true,
+            deflate_min: ByteSize::kib(1),
         }
     }
 }
@@ -193,7 +203,7 @@ impl Default for StreamSettings {
 type Setter = fn(&mut Settings, &str) -> Result<(), String>;
 
 /// The variables that hold settings. `[[rule]]` has none: a list of tables does not fit a variable.
-const VARIABLES: [(&str, Setter); 24] = [
+const VARIABLES: [(&str, Setter); 26] = [
     ("FANFARE_LISTEN", |s, text| put_list(&mut s.listen, text)),
     ("FANFARE_ADMIN", |s, text| put(&mut s.admin, text)),
     ("FANFARE_CORES", |s, text| put(&mut s.cores, text)),
@@ -205,6 +215,8 @@ const VARIABLES: [(&str, Setter); 24] = [
     ("FANFARE_CONN_WRITE_TIMEOUT", |s, text| put(&mut s.conn.write_timeout, text)),
     ("FANFARE_CONN_HANDSHAKE_TIMEOUT", |s, text| put(&mut s.conn.handshake_timeout, text)),
     ("FANFARE_CONN_MAX_MESSAGE", |s, text| put(&mut s.conn.max_message, text)),
+    ("FANFARE_CONN_DEFLATE", |s, text| put(&mut s.conn.deflate, text)),
+    ("FANFARE_CONN_DEFLATE_MIN", |s, text| put(&mut s.conn.deflate_min, text)),
     ("FANFARE_FEED", |s, text| text.parse().map(|path| s.feed.path = Some(path)).map_err(|e| match e {})),
     ("FANFARE_FEED_MAX_LINE", |s, text| put(&mut s.feed.max_line, text)),
     ("FANFARE_OOO_PING_INTERVAL", |s, text| put(&mut s.ooo.ping_interval, text)),

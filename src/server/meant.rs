@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytesize::ByteSize;
 
-use crate::flow::limits::{Access, Limits, Rule, StreamLimits};
+use crate::flow::limits::{Access, ChannelRule, Limits, Rule, StreamLimits};
 use crate::server::config::{RuleSettings, Settings, StreamSettings};
 use crate::server::error::ServerError;
 use crate::server::values::Span;
@@ -21,18 +21,22 @@ const MAX_SIZE: u64 = 1 << 30;
 pub fn limits(settings: &Settings) -> Result<Limits, ServerError> {
     let Settings { conn, feed, ooo, .. } = settings;
     check_addresses(settings)?;
+    let (rules, channel_rules) = rules(&settings.rule)?;
     let limits = Limits {
         queue_bytes: size("[conn] queue_bytes", conn.queue_bytes)?,
         write_timeout: span("[conn] write_timeout", conn.write_timeout)?,
         handshake_timeout: span("[conn] handshake_timeout", conn.handshake_timeout)?,
         max_message: size("[conn] max_message", conn.max_message)?,
+        deflate: conn.deflate,
+        deflate_min: size("[conn] deflate_min", conn.deflate_min)?,
         max_line: size("[feed] max_line", feed.max_line)?,
         ping_interval: span("[ooo] ping_interval", ooo.ping_interval)?,
         pong_timeout: span("[ooo] pong_timeout", ooo.pong_timeout)?,
         max_body: size("[ooo] max_body", ooo.max_body)?,
         stream: stream(&settings.stream)?,
         patch: settings.patch,
-        rules: settings.rule.iter().map(rule).collect::<Result<_, _>>()?,
+        rules,
+        channel_rules,
         anonymous: settings.listen.iter().map(|at| access(at.0, settings.anonymous)).collect(),
         origins: origins(&settings.origins)?,
         page: include_str!("page/index.html"),
@@ -84,15 +88,37 @@ fn span(place: &str, written: Span) -> Result<u64, ServerError> {
     }
 }
 
-fn rule(written: &RuleSettings) -> Result<Rule, ServerError> {
-    let RuleSettings { pattern, patch, limit } = written;
+/// The rules for keys and those for channels, each in the order of the file.
+fn rules(written: &[RuleSettings]) -> Result<(Vec<Rule>, Vec<ChannelRule>), ServerError> {
+    let (mut keys, mut channels) = (Vec::new(), Vec::new());
+    for rule in written {
+        match (&rule.pattern, &rule.channel) {
+            (Some(pattern), None) => keys.push(key_rule(pattern, rule)?),
+            (None, Some(channel)) => channels.push(channel_rule(channel, rule)?),
+            _ => return Err(ServerError::wrong("[[rule]]", "give it either a pattern or a channel")),
+        }
+    }
+    Ok((keys, channels))
+}
+
+fn key_rule(pattern: &str, written: &RuleSettings) -> Result<Rule, ServerError> {
     let wrong = |reason: &str| Err(ServerError::wrong(format!("[[rule]] with pattern '{pattern}'"), reason));
-    match (Name::parse(pattern), patch, limit) {
+    match (Name::parse(pattern), written.patch, written.limit) {
         (Err(why), ..) => wrong(&why.to_string()),
+        _ if written.overflow.is_some() => wrong("overflow is for channels; documents are always conflated"),
         (_, None, None) => wrong("says nothing; give it patch or limit"),
         (_, _, Some(0)) => wrong("limit must be more than 0"),
         (Ok(Name::Key(_)), _, Some(_)) => wrong("limit is for lists; the pattern needs a '*'"),
-        (Ok(name), ..) => Ok(Rule { name, patch: *patch, limit: *limit }),
+        (Ok(name), patch, limit) => Ok(Rule { name, patch, limit }),
+    }
+}
+
+fn channel_rule(channel: &str, written: &RuleSettings) -> Result<ChannelRule, ServerError> {
+    let wrong = |reason: &str| Err(ServerError::wrong(format!("[[rule]] with channel '{channel}'"), reason));
+    match written.overflow {
+        _ if written.patch.is_some() || written.limit.is_some() => wrong("patch and limit are for keys"),
+        None => wrong("says nothing; give it overflow"),
+        Some(overflow) => Ok(ChannelRule { channel: channel.to_owned(), overflow }),
     }
 }
 
@@ -174,6 +200,11 @@ mod tests {
             ("listen", "listen = ['127.0.0.1:9']\nadmin = '127.0.0.1:9'"),
             ("origins", "origins = ['app.example']"),
             ("origins", "origins = ['https://app.example/']"),
+            ("[[rule]]", "[[rule]]\nlimit = 3"),
+            ("[[rule]]", "[[rule]]\npattern = 'a'\nchannel = 'a'"),
+            ("[[rule]] with channel 'a'", "[[rule]]\nchannel = 'a'"),
+            ("[[rule]] with channel 'a'", "[[rule]]\nchannel = 'a'\nlimit = 3"),
+            ("[[rule]] with pattern 'a'", "[[rule]]\npattern = 'a'\noverflow = 'disconnect'"),
             ("[[rule]] with pattern 'a'", "[[rule]]\npattern = 'a'"),
             ("[[rule]] with pattern 'a'", "[[rule]]\npattern = 'a'\nlimit = 3"),
             ("[[rule]] with pattern 'a/*'", "[[rule]]\npattern = 'a/*'\nlimit = 0"),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer, StrDeserializer};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::flow::limits::{Access, PatchMode};
+use crate::flow::limits::{Access, Overflow, PatchMode};
 use crate::server::config::FeedSettings;
 
 /// An address to listen on: `127.0.0.1:8800`, `[::1]:8800`, `localhost:8800`; port 0 lets the kernel choose.
@@ -105,6 +105,18 @@ impl FromStr for PatchMode {
     }
 }
 
+impl FromStr for Overflow {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "disconnect" => Ok(Self::Disconnect),
+            "drop-oldest" => Ok(Self::DropOldest),
+            _ => Err(format!("'{text}' is no overflow: give disconnect or drop-oldest")),
+        }
+    }
+}
+
 impl FromStr for Access {
     type Err = String;
 
@@ -152,7 +164,7 @@ macro_rules! read_as_text {
         }
     )*};
 }
-read_as_text!(Address, Span, Cores, PatchMode, Access);
+read_as_text!(Address, Span, Cores, PatchMode, Overflow, Access);
 
 /// Reads a list that may also be written as its single element.
 pub fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {

@@ -26,7 +26,8 @@ struct Job {
 #[derive(Debug)]
 struct Running {
     job: Job,
-    owners: Vec<ShardId>,
+    /// The owners concerned, each with the places of its writes in the batch.
+    owners: Vec<(ShardId, Vec<usize>)>,
     missing: usize,
     refused: Option<Refused>,
     swept: u32,
@@ -51,29 +52,39 @@ impl Batches {
             return;
         }
         let Some(mut job) = self.waiting.pop_front() else { return };
-        let mut parts: Vec<(ShardId, Vec<Write>)> = desk.all().map(|shard| (shard, Vec::new())).collect();
-        for write in std::mem::take(&mut job.writes) {
-            match write.name().map(|name| owner(name, desk.shards)) {
-                Some(home) => parts[home.index()].1.push(write),
-                None => parts.iter_mut().for_each(|(_, part)| part.push(write.clone())),
+        let mut parts: Vec<(Vec<usize>, Vec<Write>)> = desk.all().map(|_| Default::default()).collect();
+        for (place, write) in std::mem::take(&mut job.writes).into_iter().enumerate() {
+            let homes = match write.name().map(|name| owner(name, desk.shards)) {
+                Some(home) => home.index()..home.index() + 1,
+                None => 0..parts.len(),
+            };
+            for (places, part) in &mut parts[homes] {
+                places.push(place);
+                part.push(write.clone());
             }
         }
-        parts.retain(|(_, part)| !part.is_empty());
-        let owners: Vec<ShardId> = parts.iter().map(|(shard, _)| *shard).collect();
-        self.running = Some(Running { job, missing: owners.len(), owners, refused: None, swept: 0 });
-        for (shard, part) in parts {
+        let mut owners = Vec::new();
+        for (shard, (places, part)) in desk.all().zip(parts).filter(|(_, (_, part))| !part.is_empty()) {
+            owners.push((shard, places));
             desk.post(shard, Mail::Prepare(part));
         }
+        self.running = Some(Running { job, missing: owners.len(), owners, refused: None, swept: 0 });
     }
 
-    /// An owner says whether its part can be done.
-    pub fn prepared(&mut self, desk: &mut Desk, result: Result<(), Refused>) {
+    /// An owner says whether its part can be done. Of several refusals the first of the batch is told.
+    pub fn prepared(&mut self, desk: &mut Desk, from: ShardId, result: Result<(), Refused>) {
         let Some(running) = &mut self.running else { return };
         running.missing -= 1;
-        running.refused = running.refused.take().or(result.err());
+        let mine = running.owners.iter().find(|(shard, _)| *shard == from);
+        let refused = result.err().zip(mine).map(|(refused, (_, places))| match refused {
+            Refused::Batch(at, why) => Refused::Batch(places[at], why),
+            other => other,
+        });
+        let place = |refused: &Refused| if let Refused::Batch(at, _) = refused { *at } else { 0 };
+        running.refused = running.refused.take().into_iter().chain(refused).min_by_key(place);
         if running.missing == 0 {
             running.missing = running.owners.len();
-            for shard in &running.owners {
+            for (shard, _) in &running.owners {
                 desk.post(*shard, Mail::Decide(running.refused.is_none()));
             }
         }

@@ -1,8 +1,8 @@
 //! What time brings: pings, connections that are given up, the clock's ticks, lists that nobody watches.
 
 use crate::base::time::{MS, SEC};
-use crate::flow::conn::{Dialect, Phase};
-use crate::flow::encode::frame::Variant;
+use crate::flow::conn::Phase;
+use crate::flow::encode::frame::{Dialect, Variant};
 use crate::flow::encode::ooo;
 use crate::flow::fanout::pool::Subject;
 use crate::shard::Shard;
@@ -33,7 +33,9 @@ impl Shard {
         let now = self.desk.now.mono;
         match chore {
             Chore::Tick => {
-                if let Some(pool) = self.clients.fanout.pools.find(&Subject::Clock, Variant::Ooo) {
+                if let Some(pool) =
+                    self.clients.fanout.pools.find(&Subject::Clock, Variant::plain(Dialect::Ooo))
+                {
                     let frame = ooo::clock(&mut self.desk.encoder, self.desk.now.wall);
                     self.clients.fanout.deliver(pool, frame);
                 }
@@ -58,7 +60,8 @@ impl Shard {
         if conn.stuck != 0 && conn.stuck + limits.write_timeout <= now {
             return self.clients.drop_conn(&mut self.desk, id, Reason::Stuck);
         }
-        if conn.due > now {
+        if conn.due > now || conn.stuck != 0 {
+            // a full socket is `write_timeout`'s affair: as long as it takes bytes, its peer is there
             return;
         }
         match &conn.phase {
@@ -67,7 +70,7 @@ impl Shard {
             Phase::Http(http) if http.is_idle() => self.clients.drop_conn(&mut self.desk, id, Reason::Late),
             Phase::Http(_) => {
                 let response = Response::text(408, "the request did not come in time").closing();
-                self.clients.send(slot, response.encode().into());
+                self.clients.send(id, response.encode().into());
                 self.clients.finish(&mut self.desk, id, Reason::Late);
             }
             Phase::Socket(_, Dialect::Ooo | Dialect::Hub) => {
@@ -75,9 +78,7 @@ impl Shard {
                     return self.clients.drop_conn(&mut self.desk, id, Reason::Silent);
                 }
                 conn.due = now + limits.ping_interval;
-                if conn.stuck == 0 {
-                    self.clients.send(slot, ws::encode(ws::Op::Ping, b"").into());
-                }
+                self.clients.send(id, ws::encode(ws::Op::Ping, b"").into());
             }
         }
     }

@@ -2,26 +2,36 @@
 
 use crate::base::id::ConnId;
 use crate::base::slab::Table;
+use crate::base::time::SEC;
 use crate::flow::conn::ask::{Answer, Ask, Tag, Ticket};
 use crate::flow::conn::feed::Feed;
 use crate::flow::conn::http::Progress;
-use crate::flow::conn::rest::{self, Call, Pending, Want};
-use crate::flow::conn::{Conn, Dialect, Phase, Stage, Sub};
-use crate::flow::encode::frame::{Frame, Variant};
+use crate::flow::conn::rest::{self, Call, Hello, Pending, Want};
+use crate::flow::conn::{Conn, Phase, Stage, Sub};
+use crate::flow::encode::frame::{Dialect, Frame, Variant};
 use crate::flow::fanout::plan::{Fanout, Outcome};
 use crate::flow::fanout::pool::{Member, PoolId, Subject};
 use crate::flow::feed::{SweepId, Write};
+use crate::flow::limits::Overflow;
 use crate::shard::desk::Desk;
 use crate::shard::io::{Action, Door};
 use crate::shard::mail::{Join, Mail};
 use crate::shard::streams::Streams;
 use crate::wire::http::{BadRequest, CONTINUE, Response};
-use crate::wire::ws::{self, Compression, Decoder, Event};
+use crate::wire::ws::{self, Compression, Decoder, Event, Inflater, Violation};
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 
 /// How many bytes of later requests may wait while one is being answered; more are not read.
 const PIPELINE: usize = 64 << 10;
+
+/// The close code for readers that are too slow; its range tells clients to come back.
+const SLOW: u16 = 3008;
+/// The channel whose publications go to every connection of the hub.
+const EVERYONE: &str = "*";
+
+/// How long a peer that has got our last bytes may take to close its side.
+const GRACE: u64 = 2 * SEC;
 
 /// Why a connection was closed by us, or found closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,11 +71,16 @@ pub struct Clients {
     doomed: Vec<ConnId>,
     /// Connections whose last bytes are on their way.
     closing: Vec<ConnId>,
+    /// Connections whose next request waits until they have read the responses so far.
+    unread: Vec<ConnId>,
+    /// How many publications were left out for readers that were behind.
+    pub dropped: u64,
     /// How many connections ended, by reason.
     pub ended: hashbrown::HashMap<Reason, u64>,
     tickets: u32,
     sweeps: u64,
     scratch: Vec<u8>,
+    inflater: Inflater,
 }
 
 impl Clients {
@@ -79,10 +94,13 @@ impl Clients {
             streams: Streams::default(),
             doomed: Vec::new(),
             closing: Vec::new(),
+            unread: Vec::new(),
+            dropped: 0,
             ended: hashbrown::HashMap::new(),
             tickets: 0,
             sweeps: 0,
             scratch: Vec::new(),
+            inflater: Inflater::default(),
         }
     }
 
@@ -97,7 +115,16 @@ impl Clients {
             Door::Clients(_) => (Phase::Http(Box::default()), now + desk.limits.handshake_timeout),
             Door::Feed => (Phase::Feed(Box::default()), u64::MAX),
         };
-        let conn = Conn { access, phase, subs: SmallVec::new(), heard: now, due, stuck: 0, paused: false };
+        let conn = Conn {
+            access,
+            phase,
+            subs: SmallVec::new(),
+            heard: now,
+            due,
+            stuck: 0,
+            paused: false,
+            ended: false,
+        };
         let generation = self.conns.insert(slot, conn);
         self.fanout.open(slot);
         ConnId { slot, generation }
@@ -127,12 +154,18 @@ impl Clients {
         }
     }
 
-    /// Handles requests until bytes are missing, or one must wait for an answer.
+    /// Handles requests until bytes are missing, or one must wait: for an answer, or for the peer to read.
     fn requests(&mut self, desk: &mut Desk, id: ConnId) {
         loop {
+            let unread = self.fanout.queued(id.slot) > desk.limits.queue_bytes;
             let conn = self.conns.get_mut(id.slot, id.generation);
-            let Some(Conn { phase: Phase::Http(http), paused, access, due, .. }) = conn else { return };
-            if http.is_busy() {
+            let Some(Conn { phase: Phase::Http(http), paused, ended, access, due, .. }) = conn else {
+                return;
+            };
+            if unread && !self.unread.contains(&id) {
+                self.unread.push(id);
+            }
+            if unread || http.is_busy() {
                 if http.held() > PIPELINE && !std::mem::replace(paused, true) {
                     self.actions.push_back(Action::Pause(id));
                 }
@@ -143,13 +176,14 @@ impl Clients {
             }
             let access = *access;
             match http.poll(desk.limits.max_body) {
+                Ok(Progress::Partial) if *ended => return self.finish(desk, id, Reason::Gone),
                 Ok(Progress::Partial) => {
                     if http.is_idle() {
                         *due = desk.now.mono + desk.limits.handshake_timeout;
                     }
                     return;
                 }
-                Ok(Progress::Continue) => self.send(id.slot, CONTINUE.into()),
+                Ok(Progress::Continue) => self.send(id, CONTINUE.into()),
                 Ok(Progress::Whole(head, body)) => {
                     *due = u64::MAX;
                     let call = rest::call(&head, &body, access, &desk.limits);
@@ -168,7 +202,7 @@ impl Clients {
         let shards = desk.shards;
         let pending = |want, left| Some(Pending::new(head.clone(), want, left));
         let wait = match &call {
-            Call::Respond(_) | Call::Follow(..) | Call::Hub(_) | Call::Stream(_) => None,
+            Call::Respond(_) | Call::Follow(..) | Call::Hub(..) | Call::Stream(_) => None,
             Call::Ask(_, _, want) => pending(want.clone(), 1),
             Call::Push(..) => None,
             Call::Sweep(_) => pending(Want::Gone, shards),
@@ -181,10 +215,16 @@ impl Clients {
             }
             Call::Follow(subject, hello, has) => {
                 self.upgrade(desk, id, hello, Dialect::Ooo);
-                return self.subscribe(desk, id, subject, Variant::Ooo, has);
+                return self.subscribe(desk, id, subject, has);
+            }
+            Call::Hub(hello, channels) => {
+                self.upgrade(desk, id, hello, Dialect::Hub);
+                for channel in channels.into_iter().chain([EVERYONE.into()]) {
+                    self.subscribe(desk, id, Subject::Channel(channel), None);
+                }
+                return;
             }
             Call::Stream(spec) => return self.open_stream(desk, id, head, *spec),
-            Call::Hub(hello) => return self.upgrade(desk, id, hello, Dialect::Hub),
             Call::Push(pattern, value) => {
                 let key =
                     pattern.push(&format!("{:x}", desk.stamp())).expect("only such patterns are pushed to");
@@ -237,15 +277,15 @@ impl Clients {
     }
 
     pub(super) fn respond(&mut self, desk: &mut Desk, id: ConnId, response: &Response<'_>) {
-        self.send(id.slot, response.encode().into());
+        self.insist(id, response.encode().into());
         if response.closes() {
             self.finish(desk, id, Reason::Gone);
         }
     }
 
-    fn upgrade(&mut self, desk: &mut Desk, id: ConnId, hello: Vec<u8>, dialect: Dialect) {
-        self.send(id.slot, hello.into());
-        let decoder = Decoder::new(desk.limits.max_message, Compression::Off);
+    fn upgrade(&mut self, desk: &mut Desk, id: ConnId, hello: Hello, dialect: Dialect) {
+        self.send(id, hello.bytes.into());
+        let decoder = Decoder::new(desk.limits.max_message, hello.compression);
         let now = desk.now.mono;
         let Some(conn) = self.get(id) else { return };
         conn.due = now + desk.limits.ping_interval;
@@ -265,19 +305,19 @@ impl Clients {
             let dialect = *dialect;
             match decoder.poll(&mut input, &mut scratch) {
                 Ok(None) => break,
-                Ok(Some(Event::Ping(payload))) => {
-                    self.send(id.slot, ws::encode(ws::Op::Pong, payload).into())
-                }
+                Ok(Some(Event::Ping(payload))) => self.send(id, ws::encode(ws::Op::Pong, payload).into()),
                 Ok(Some(Event::Pong(_))) => {}
-                Ok(Some(Event::Message { data, .. })) => {
-                    if dialect == Dialect::Hub {
-                        self.hub_message(desk, id, data);
+                Ok(Some(Event::Message { kind, data, compressed: true })) => {
+                    let mut inflater = std::mem::take(&mut self.inflater);
+                    match inflater.message(kind, data, desk.limits.max_message) {
+                        Ok(data) => self.message(desk, id, dialect, data),
+                        Err(violation) => self.violated(desk, id, violation),
                     }
+                    self.inflater = inflater;
                 }
+                Ok(Some(Event::Message { data, .. })) => self.message(desk, id, dialect, data),
                 Ok(Some(Event::Close { code, .. })) => self.close(desk, id, code, "", Reason::Gone),
-                Err(violation) => {
-                    self.close(desk, id, Some(violation.code()), &violation.to_string(), Reason::Violation);
-                }
+                Err(violation) => self.violated(desk, id, violation),
             }
         }
         if scratch.capacity() > PIPELINE {
@@ -286,29 +326,53 @@ impl Clients {
         self.scratch = scratch;
     }
 
+    fn violated(&mut self, desk: &mut Desk, id: ConnId, violation: Violation) {
+        self.close(desk, id, Some(violation.code()), &violation.to_string(), Reason::Violation);
+    }
+
+    fn message(&mut self, desk: &mut Desk, id: ConnId, dialect: Dialect, data: &[u8]) {
+        match dialect {
+            Dialect::Ooo => {}
+            Dialect::Hub => self.hub_message(desk, id, data),
+        }
+    }
+
     fn hub_message(&mut self, desk: &mut Desk, id: ConnId, data: &[u8]) {
         let Some((verb, channel)) = crate::wire::hub::parse(data) else { return };
+        if *channel == *EVERYONE {
+            return; // every connection has it, whatever it asks for
+        }
         let subject = Subject::Channel(channel);
         match verb {
-            crate::wire::hub::Verb::Subscribe => self.subscribe(desk, id, subject, Variant::Hub, None),
+            crate::wire::hub::Verb::Subscribe => self.subscribe(desk, id, subject, None),
             crate::wire::hub::Verb::Unsubscribe => {
-                if let Some(pool) = self.fanout.pools.find(&subject, Variant::Hub) {
+                let Some(variant) = self.variant(id, &subject) else { return };
+                if let Some(pool) = self.fanout.pools.find(&subject, variant) {
                     self.unsubscribe(desk, id, pool);
                 }
             }
         }
     }
 
+    /// In which variant a connection gets a subject. The clock's ticks are too short for compression.
+    fn variant(&mut self, id: ConnId, subject: &Subject) -> Option<Variant> {
+        match &self.get(id)?.phase {
+            Phase::Socket(decoder, dialect) => {
+                let deflate = decoder.compression() == Compression::Deflate && *subject != Subject::Clock;
+                Some(Variant { dialect: *dialect, deflate })
+            }
+            Phase::Http(_) | Phase::Feed(_) | Phase::Closing => None,
+        }
+    }
+
     /// Starts a subscription: the pool is registered with the owner, whose answer brings the state.
-    pub fn subscribe(
-        &mut self,
-        desk: &mut Desk,
-        id: ConnId,
-        subject: Subject,
-        variant: Variant,
-        has: Option<u64>,
-    ) {
-        let (pool, _) = self.fanout.pools.enter(&subject, variant);
+    pub fn subscribe(&mut self, desk: &mut Desk, id: ConnId, subject: Subject, has: Option<u64>) {
+        let Some(variant) = self.variant(id, &subject) else { return };
+        let overflow = match &subject {
+            Subject::Channel(name) => desk.limits.overflow(name),
+            Subject::Key(_) | Subject::List(_) | Subject::Clock => Overflow::Conflate,
+        };
+        let pool = self.fanout.pools.enter(&subject, variant, overflow);
         let Some(conn) = self.get(id) else { return };
         if conn.subs.iter().any(|sub| sub.pool == pool) {
             return;
@@ -405,6 +469,7 @@ impl Clients {
                 self.actions.push_back(Action::WatchWritable(id));
             }
             Outcome::Behind(slot, pool) => self.fell_behind(desk, slot, pool),
+            Outcome::Dropped(count) => self.dropped += u64::from(count),
             Outcome::Drained(slot) => {
                 let id = self.id(slot);
                 let Some(conn) = self.get(id) else { return };
@@ -421,8 +486,16 @@ impl Clients {
     /// later publication makes up for a lost one.
     fn fell_behind(&mut self, desk: &mut Desk, slot: u32, pool: PoolId) {
         let id = self.id(slot);
-        if matches!(self.fanout.pools.get(pool).map(|p| &p.subject), Some(Subject::Channel(_))) {
-            return self.drop_conn(desk, id, Reason::Slow);
+        if self.fanout.pools.get(pool).is_some_and(|p| p.overflow == Overflow::Disconnect) {
+            // what waits is given up, so that the reason is the next thing that it reads
+            self.fanout.cut(slot);
+            return self.close(
+                desk,
+                id,
+                Some(SLOW),
+                "slow consumer: what waited was over its budget",
+                Reason::Slow,
+            );
         }
         let Some(sub) = self.get(id).and_then(|c| c.subs.iter_mut().find(|sub| sub.pool == pool)) else {
             return;
@@ -432,30 +505,41 @@ impl Clients {
         self.take_out(pool, place);
     }
 
-    /// Sends bytes to one connection; one that does not read its replies is let go.
-    pub fn send(&mut self, slot: u32, bytes: Frame) {
-        if !self.fanout.direct(slot, bytes) {
+    /// Sends bytes to one connection, if it is still there; one that does not read its replies is let go.
+    pub fn send(&mut self, id: ConnId, bytes: Frame) {
+        if self.get(id).is_some() && !self.fanout.direct(id.slot, bytes) {
             // it cannot be told: its socket is full
-            self.doomed.push(self.id(slot));
+            self.doomed.push(id);
+        }
+    }
+
+    /// Sends an answer, beyond the budget if need be: no further request or line is handled while more than the budget
+    /// waits, so what piles up is bounded by that and the answers under way.
+    pub fn insist(&mut self, id: ConnId, answer: Frame) {
+        if self.get(id).is_some() {
+            self.fanout.insist(id.slot, answer);
         }
     }
 
     /// Closes a WebSocket with a code.
     pub fn close(&mut self, desk: &mut Desk, id: ConnId, code: Option<u16>, why: &str, reason: Reason) {
-        self.send(id.slot, ws::encode_close(code, why).into());
+        self.send(id, ws::encode_close(code, why).into());
         self.finish(desk, id, reason);
     }
 
-    /// Sends what is queued, then ends the connection: it is given a while to read, then closed.
+    /// Sends what is queued, however slowly it is read, then ends the connection.
     pub fn finish(&mut self, desk: &mut Desk, id: ConnId, reason: Reason) {
-        const GRACE: u64 = 2 * crate::base::time::SEC;
         self.take_stream(desk, id);
         let Some(conn) = self.conns.get_mut(id.slot, id.generation) else { return };
         if matches!(conn.phase, Phase::Closing) {
             return;
         }
         conn.phase = Phase::Closing;
-        conn.due = desk.now.mono + GRACE;
+        conn.due = u64::MAX;
+        if std::mem::replace(&mut conn.paused, false) {
+            // bytes that nobody reads would make the kernel reset the connection, and the last response with it
+            self.actions.push_back(Action::Resume(id));
+        }
         for sub in std::mem::take(&mut conn.subs) {
             self.leave(desk, &sub);
         }
@@ -463,26 +547,37 @@ impl Clients {
         self.closing.push(id);
     }
 
-    /// Lets those go that do not read their replies, and ends the writing to those that have got their last bytes.
+    /// Lets those go that do not read their replies, goes on with those that have read them, and ends the writing to
+    /// those that have got their last bytes: these have `GRACE` to say that they have read them.
     pub fn settle(&mut self, desk: &mut Desk) {
         for id in std::mem::take(&mut self.doomed) {
             self.drop_conn(desk, id, Reason::Slow);
         }
-        let mut closing = std::mem::take(&mut self.closing);
-        closing.retain(|id| {
-            let there = self.get(*id).is_some();
-            let queued = there && self.fanout.queued(id.slot) > 0;
-            if there && !queued {
-                self.actions.push_back(Action::Finish(*id));
+        for id in std::mem::take(&mut self.unread) {
+            self.requests(desk, id);
+        }
+        for id in std::mem::take(&mut self.closing) {
+            let queued = self.fanout.queued(id.slot) > 0;
+            let Some(conn) = self.get(id) else { continue };
+            if queued {
+                self.closing.push(id);
+            } else if conn.ended {
+                self.drop_conn(desk, id, Reason::Gone);
+            } else {
+                conn.due = desk.now.mono + GRACE;
+                self.actions.push_back(Action::Finish(id));
             }
-            queued
-        });
-        self.closing = closing;
+        }
     }
 
-    /// The peer says nothing more.
+    /// The peer says nothing more: what it has asked for is answered, then the connection ends.
     pub fn eof(&mut self, desk: &mut Desk, id: ConnId) {
-        self.drop_conn(desk, id, Reason::Gone);
+        let queued = self.fanout.queued(id.slot) > 0;
+        match self.get(id).map(|conn| &conn.phase) {
+            Some(Phase::Http(_)) => self.requests(desk, id),
+            Some(Phase::Closing) if queued => {}
+            _ => self.drop_conn(desk, id, Reason::Gone),
+        }
     }
 
     /// Forgets a connection at once.

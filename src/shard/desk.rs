@@ -36,7 +36,7 @@ impl Desk {
     /// The desk of shard `id` of `shards`.
     pub fn new(id: ShardId, shards: u16, limits: Arc<Limits>) -> Desk {
         let outboxes = (0..shards).map(|_| Vec::new()).collect();
-        let (now, stamps, encoder) = (Now::default(), Stamps::new(id), Encoder::default());
+        let (now, stamps, encoder) = (Now::default(), Stamps::new(id), Encoder::new(limits.deflate_min));
         let credit = Credit::new(shards, limits.queue_bytes);
         Desk { id, shards, limits, now, stamps, encoder, credit, local: VecDeque::new(), outboxes }
     }

@@ -42,7 +42,11 @@ impl Shard {
     fn feed_lines(&mut self, id: ConnId) {
         let max = self.desk.limits.max_line;
         let mut starved = false;
-        while !starved && !self.is_behind() {
+        // an application that does not read its replies is not read from either
+        while !starved
+            && !self.is_behind()
+            && self.clients.fanout.queued(id.slot) <= self.desk.limits.queue_bytes
+        {
             let Some(feed) = self.feed(id).filter(|feed| feed.is_open()) else { break };
             match feed.next(max) {
                 Next::Partial => starved = true,
@@ -171,19 +175,13 @@ impl Shard {
         };
         let mut out = Vec::with_capacity(96);
         write_ok(reply_id, reply, &mut out);
-        self.feed_send(id, out);
+        self.clients.insist(id, out.into());
     }
 
     fn reply_error(&mut self, id: ConnId, line: &Line, code: &str, message: &str) {
         let mut out = Vec::with_capacity(128);
         write_error(line.1.as_deref(), line.0, code, message, &mut out);
-        self.feed_send(id, out);
-    }
-
-    fn feed_send(&mut self, id: ConnId, reply: Vec<u8>) {
-        if self.clients.get(id).is_some() {
-            self.clients.send(id.slot, reply.into());
-        }
+        self.clients.insist(id, out.into());
     }
 
     /// Goes on with the feeds that waited, where there is room again.

@@ -3,7 +3,7 @@
 use crate::base::id::ShardId;
 use crate::base::slab::{Id, Slab};
 use crate::base::time::SEC;
-use crate::flow::encode::frame::Variant;
+use crate::flow::encode::frame::Dialect;
 use crate::flow::encode::ooo;
 use crate::flow::fanout::pool::PoolId;
 use crate::flow::feed::SweepId;
@@ -152,9 +152,9 @@ impl Lists {
 impl Followed {
     fn admit(&mut self, desk: &mut Desk, from: ShardId, join: Join) {
         self.watch.add(Watcher { shard: from, pool: join.pool, variant: join.variant });
-        let make = || Some(ooo::list(&mut desk.encoder, &self.list));
-        let state =
-            (join.has != Some(self.list.version)).then(|| self.watch.state(join.variant, make)).flatten();
+        let make = |encoder: &mut _| Some(ooo::list(encoder, &self.list));
+        let state = || self.watch.state(&mut desk.encoder, join.variant, make);
+        let state = (join.has != Some(self.list.version)).then(state).flatten();
         desk.post(from, Mail::Joined(join.pool, join.conn, join.ticket, state));
     }
 
@@ -173,9 +173,9 @@ impl Followed {
         self.list.version = desk.stamp();
         let mode = desk.limits.patch_mode(self.list.pattern.as_str());
         let Followed { list, watch, .. } = self;
-        watch.send(desk, |desk, variant| match variant {
-            Variant::Ooo => Some(ooo::list_change(&mut desk.encoder, mode, list, &steps)),
-            Variant::Hub => None,
+        watch.send(desk, |encoder, dialect| match dialect {
+            Dialect::Ooo => Some(ooo::list_change(encoder, mode, list, &steps)),
+            Dialect::Hub => None,
         });
     }
 }

@@ -83,13 +83,14 @@ impl Shard {
         self.deliver_local();
     }
 
-    /// The peer will send nothing more (it may still read).
+    /// The peer will send nothing more. It may still read: what it has asked for is answered before the end.
     pub fn handle_eof(&mut self, now: Now, conn: ConnId) {
         self.desk.now = now;
-        match self.clients.get(conn).map(|conn| &conn.phase) {
-            Some(Phase::Feed(_)) => self.feed_bytes(conn, None),
-            Some(_) => self.clients.drop_conn(&mut self.desk, conn, Reason::Gone),
-            None => {}
+        let Some(there) = self.clients.get(conn) else { return };
+        there.ended = true;
+        match there.phase {
+            Phase::Feed(_) => self.feed_bytes(conn, None),
+            _ => self.clients.eof(&mut self.desk, conn),
         }
         self.deliver_local();
     }
@@ -230,7 +231,7 @@ impl Shard {
             Mail::Evict(key, version) => self.evict(key, version),
             Mail::Batch(ticket, writes, one) => batches.push(desk, from, ticket, writes, one),
             Mail::Prepare(part) => self.prepare(part),
-            Mail::Prepared(result) => batches.prepared(desk, result),
+            Mail::Prepared(result) => batches.prepared(desk, from, result),
             Mail::Decide(go) => self.decide(go),
             Mail::Decided(swept) => batches.decided(desk, swept),
         }

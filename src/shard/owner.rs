@@ -3,7 +3,7 @@
 use crate::base::id::ShardId;
 use crate::base::slab::Id;
 use crate::flow::conn::ask::{Answer, Ask};
-use crate::flow::encode::frame::{Frame, Frames, Variant};
+use crate::flow::encode::frame::{Dialect, Encoder, Frame, Frames, Variant};
 use crate::flow::encode::{hub, ooo};
 use crate::flow::fanout::pool::{PoolId, Subject};
 use crate::flow::feed::{Done, Refused, SweepId, Write};
@@ -64,16 +64,22 @@ impl Watch {
     }
 
     /// The state as a frame, made once until the next change.
-    pub fn state(&mut self, variant: Variant, make: impl FnOnce() -> Option<Frame>) -> Option<Frame> {
-        self.state.get(variant, make)
+    pub fn state(
+        &mut self,
+        encoder: &mut Encoder,
+        variant: Variant,
+        make: impl FnOnce(&mut Encoder) -> Option<Frame>,
+    ) -> Option<Frame> {
+        self.state.get(encoder, variant, make)
     }
 
     /// Sends one change to all watchers; each variant is made once.
-    pub fn send(&mut self, desk: &mut Desk, mut make: impl FnMut(&mut Desk, Variant) -> Option<Frame>) {
+    pub fn send(&mut self, desk: &mut Desk, mut make: impl FnMut(&mut Encoder, Dialect) -> Option<Frame>) {
         self.state = Frames::default();
         let mut frames = Frames::default();
         for watcher in &self.watchers {
-            if let Some(frame) = frames.get(watcher.variant, || make(desk, watcher.variant)) {
+            let (variant, encoder) = (watcher.variant, &mut desk.encoder);
+            if let Some(frame) = frames.get(encoder, variant, |encoder| make(encoder, variant.dialect)) {
                 desk.post(watcher.shard, Mail::Frame(watcher.pool, frame));
             }
         }
@@ -154,7 +160,6 @@ impl Owner {
             match write {
                 Write::Publish(_) | Write::Evict(..) => {}
                 Write::Sweep(pattern, _) => {
-                    draft.values_mut().for_each(|_| {});
                     let gone = self.store.matching(pattern).map(|item| item.key.clone());
                     let gone: Vec<Key> =
                         gone.chain(draft.keys().filter(|k| pattern.matches(k.as_str())).cloned()).collect();
@@ -247,9 +252,9 @@ impl Owner {
         };
         if let Some(watch) = watch {
             let patch: Option<&Patch> = patch.as_deref();
-            watch.send(desk, |desk, variant| match variant {
-                Variant::Ooo => Some(ooo::item_change(&mut desk.encoder, mode, stamp, new.as_deref(), patch)),
-                Variant::Hub => None,
+            watch.send(desk, |encoder, dialect| match dialect {
+                Dialect::Ooo => Some(ooo::item_change(encoder, mode, stamp, new.as_deref(), patch)),
+                Dialect::Hub => None,
             });
         }
         for follower in followers {
@@ -263,9 +268,9 @@ impl Owner {
         *offset += 1;
         let done = Done::Channel(publish.channel.clone(), *offset);
         if let Some(watch) = self.watches.get_mut(&Subject::Channel(publish.channel.clone())) {
-            watch.send(desk, |desk, variant| match variant {
-                Variant::Hub => Some(hub::publication(&mut desk.encoder, publish)),
-                Variant::Ooo => None,
+            watch.send(desk, |encoder, dialect| match dialect {
+                Dialect::Hub => Some(hub::publication(encoder, publish)),
+                Dialect::Ooo => None,
             });
         }
         done
@@ -282,8 +287,9 @@ impl Owner {
                     .map(|item| item.version())
                     .or(self.store.deleted_at(key.as_str()))
                     .unwrap_or(self.born);
-                let make = || Some(ooo::item(&mut desk.encoder, version, item.map(|item| &**item)));
-                (join.has != Some(version)).then(|| watch.state(join.variant, make)).flatten()
+                let make = |encoder: &mut _| Some(ooo::item(encoder, version, item.map(|item| &**item)));
+                let state = || watch.state(&mut desk.encoder, join.variant, make);
+                (join.has != Some(version)).then(state).flatten()
             }
             _ => None,
         };

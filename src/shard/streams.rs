@@ -115,14 +115,14 @@ impl Clients {
                 }
                 Step::Send(frame) => {
                     sent += usize::from(!frame.is_empty());
-                    self.send(id.slot, frame);
+                    self.insist(id, frame);
                     // one more than the chunks, for the head
                     if sent > ahead {
                         return;
                     }
                 }
                 Step::Last(frame) => {
-                    return self.end_stream(desk, id, |clients, _, _| clients.send(id.slot, frame));
+                    return self.end_stream(desk, id, |clients, _, _| clients.insist(id, frame));
                 }
                 Step::Refuse(response) => {
                     return self.end_stream(desk, id, |clients, desk, head| {

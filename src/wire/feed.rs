@@ -12,6 +12,11 @@ use thiserror::Error;
 /// The longest name of a channel, in bytes.
 pub const MAX_CHANNEL: usize = 1024;
 
+/// Whether a text can be the name of a channel.
+pub fn is_channel(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MAX_CHANNEL && !name.starts_with('$')
+}
+
 /// What a line asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
@@ -119,7 +124,9 @@ pub(crate) fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String
     if text.trim_ascii_start().first() != Some(&b'{') {
         return Err("it does not begin with '{'".into());
     }
-    serde_json::from_slice(text).map_err(|e| e.to_string())
+    // the encoding is checked once for all members; serde would do it for each
+    let text = std::str::from_utf8(text).map_err(|e| e.to_string())?;
+    serde_json::from_str(text).map_err(|e| e.to_string())
 }
 
 /// A line as read: the `id` for the reply (a JSON string or number, as written), and what it asks for.
@@ -165,7 +172,7 @@ fn op(fields: &Fields<'_>, outer: bool) -> Result<Op, LineError> {
         "del" => Op::Del(Name::parse(&key()?)?),
         "publish" => {
             let channel = text(fields.channel, "\"channel\" is missing or not a string")?;
-            if channel.is_empty() || channel.len() > MAX_CHANNEL || channel.starts_with('$') {
+            if !is_channel(&channel) {
                 return Err(LineError::Channel);
             }
             let kind = match fields.kind {

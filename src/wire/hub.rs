@@ -1,6 +1,6 @@
 //! Frames of the hub that clients send: one JSON object with a `type`.
 
-use crate::wire::feed::{MAX_CHANNEL, object};
+use crate::wire::feed::{is_channel, object};
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -30,8 +30,7 @@ pub fn parse(frame: &[u8]) -> Option<(Verb, Arc<str>)> {
         "unsubscribe" => Verb::Unsubscribe,
         _ => return None,
     };
-    let named = !fields.channel.is_empty() && fields.channel.len() <= MAX_CHANNEL;
-    (named && !fields.channel.starts_with('$')).then(|| (verb, fields.channel.into()))
+    is_channel(&fields.channel).then(|| (verb, fields.channel.into()))
 }
 
 #[cfg(test)]

@@ -522,5 +522,4 @@ impl Scan<'_, '_> {
 }
 
 #[cfg(test)]
-#[path = "json_tests.rs"]
 mod tests;

@@ -2,16 +2,25 @@
 
 use std::io::ErrorKind;
 use std::process::Command;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+/// Tests run side by side, and the package manager serves one at a time.
+static INSTALLING: Mutex<()> = Mutex::new(());
 
 /// Makes sure that the programs can be started; if one cannot, installs the Debian packages (as root) or fails with a
 /// sentence.
 pub fn need(programs: &[&str], packages: &[&str]) {
+    let _one = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     if programs.iter().all(|program| exists(program)) {
         return;
     }
-    let mut apt = Command::new("apt-get");
     let otherwise = format!("{programs:?} are needed: as root, `apt-get install {}`", packages.join(" "));
-    run(apt.args(["install", "-y", "--no-install-recommends"]).args(packages), &otherwise);
+    // A machine fresh from its image has no package lists.
+    run(Command::new("apt-get").args(["update", "-qq"]), &otherwise);
+    let mut install = Command::new("apt-get");
+    install.args(["install", "-y", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"]);
+    run(install.args(packages).env("DEBIAN_FRONTEND", "noninteractive"), &otherwise);
 }
 
 fn exists(program: &str) -> bool {

@@ -9,6 +9,7 @@ pub mod spec;
 pub mod stream;
 pub mod writer;
 
+use crate::flow::encode::frame::Dialect;
 use crate::flow::fanout::pool::PoolId;
 use crate::flow::limits::Access;
 use crate::wire::ws::Decoder;
@@ -22,7 +23,7 @@ pub struct Conn {
     /// What it speaks at the moment.
     pub phase: Phase,
     /// What it is subscribed to.
-    pub subs: SmallVec<[Sub; 1]>,
+    pub subs: SmallVec<[Sub; 2]>,
     /// When it last gave a sign of life (nanoseconds, monotonic).
     pub heard: u64,
     /// When it is next to be looked after: pinged, or given up.
@@ -31,6 +32,8 @@ pub struct Conn {
     pub stuck: u64,
     /// Whether reading from it is paused.
     pub paused: bool,
+    /// Whether the peer has said that it will send nothing more.
+    pub ended: bool,
 }
 
 /// What a connection speaks.
@@ -44,15 +47,6 @@ pub enum Phase {
     Socket(Decoder, Dialect),
     /// Nothing any more: the last bytes are on their way, then it closes.
     Closing,
-}
-
-/// The language on a WebSocket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    /// One key, pattern or the clock, by the path; the client says nothing.
-    Ooo,
-    /// JSON frames both ways.
-    Hub,
 }
 
 /// One subscription.

@@ -6,10 +6,12 @@ use crate::flow::fanout::pool::Subject;
 use crate::flow::feed::{Done, Refused, Write};
 use crate::flow::limits::{Access, Limits};
 use crate::flow::state::item::Item;
+use crate::wire::feed::is_channel;
 use crate::wire::http::{BadRequest, Field, Head, Method, Response, upgrade};
 use crate::wire::json::{Fault, Json, JsonError, write_string};
 use crate::wire::key::{Key, Name, Pattern};
 use crate::wire::url;
+use crate::wire::ws::{Compression, negotiate};
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -27,12 +29,21 @@ pub enum Call {
     Sweep(Pattern),
     /// All owners are to be asked.
     Gather(Want),
-    /// A WebSocket on this subject, whose handshake is answered by these bytes; the version that the client has.
-    Follow(Subject, Vec<u8>, Option<u64>),
     /// A streamed answer.
     Stream(Box<Spec>),
-    /// A WebSocket of the hub, whose handshake is answered by these bytes.
-    Hub(Vec<u8>),
+    /// A WebSocket on this subject; the version that the client has.
+    Follow(Subject, Hello, Option<u64>),
+    /// A WebSocket of the hub; the channels that it wants at once.
+    Hub(Hello, Vec<Arc<str>>),
+}
+
+/// The answer to a WebSocket's handshake.
+#[derive(Debug)]
+pub struct Hello {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// What it agrees to.
+    pub compression: Compression,
 }
 
 /// What the answers are for.
@@ -190,16 +201,29 @@ fn follow(head: &Head, name: &str, limits: &Limits) -> Call {
         return refuse(403, "this origin is not allowed; the operator can allow it with --origins");
     }
     let bearer = handshake.protocols().find(|p| *p == "bearer" || *p == "fanfare.v1");
-    let hello = handshake.response(bearer, &[]);
+    let offers = head.get(Field::SecWebSocketExtensions).filter(|_| limits.deflate);
+    let hello = match offers.and_then(negotiate) {
+        Some(agreed) => Hello {
+            bytes: handshake.response(bearer, &[("Sec-WebSocket-Extensions", agreed)]),
+            compression: Compression::Deflate,
+        },
+        None => Hello { bytes: handshake.response(bearer, &[]), compression: Compression::Off },
+    };
     let subject = match Name::parse(name) {
         _ if name.is_empty() => Subject::Clock,
-        _ if name == "ws" || name.starts_with("ws/") => return Call::Hub(hello),
+        _ if name == "ws" || name.starts_with("ws/") => return Call::Hub(hello, channels(head)),
         Err(_) => return refuse(400, KEY_INVALID),
         Ok(Name::Key(key)) => Subject::Key(key),
         Ok(Name::Pattern(pattern)) => Subject::List(pattern),
     };
     let has = parameter(head, "v").and_then(|v| u64::from_str_radix(&v, 16).ok());
     Call::Follow(subject, hello, has)
+}
+
+/// `?channels=a,b`; names that cannot be are passed over, as the hub does with what it does not understand.
+fn channels(head: &Head) -> Vec<Arc<str>> {
+    let list = parameter(head, "channels").unwrap_or_default();
+    list.split(',').filter(|name| is_channel(name)).map(Arc::from).collect()
 }
 
 fn parameter<'a>(head: &'a Head, name: &str) -> Option<Cow<'a, str>> {
@@ -347,5 +371,5 @@ fn pools(pools: &mut Vec<(Arc<str>, usize)>, out: &mut Vec<u8>) {
 
 /// What every response to this request has.
 pub fn dress(response: Response<'static>, head: &Head, limits: &Limits) -> Response<'static> {
-    response.headers(limits.origins.headers(head)).answering(head)
+    response.headers(limits.origins.headers(head)).answering(head).compressed_for(head)
 }

@@ -1,6 +1,7 @@
 //! Finished bytes, and what makes two subscribers' bytes differ.
 
-use crate::wire::ws::{self, Kind};
+use crate::wire::ws::{self, Deflater, Kind};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// The finished bytes of one change in one variant. One count per hop between cores.
@@ -8,11 +9,47 @@ pub type Frame = Arc<[u8]>;
 
 /// The language of a subscriber's frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Variant {
-    /// Binary WebSocket frames with the ooo envelope.
+pub enum Dialect {
+    /// Binary WebSocket frames with the ooo envelope. One key, pattern or the clock, by the path; the client says
+    /// nothing.
     Ooo,
-    /// Text WebSocket frames of the hub.
+    /// Text WebSocket frames of the hub: JSON both ways.
     Hub,
+}
+
+/// Everything that makes two subscribers' bytes differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Variant {
+    /// The language.
+    pub dialect: Dialect,
+    /// Whether the client takes deflated messages. What is too small to gain by it is sent as it is.
+    pub deflate: bool,
+}
+
+impl Variant {
+    /// A dialect as it is, for clients that did not ask for compression.
+    pub fn plain(dialect: Dialect) -> Variant {
+        Variant { dialect, deflate: false }
+    }
+}
+
+/// What encoding has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Encoded {
+    /// Snapshots, patches, publications and everything else.
+    pub frames: u64,
+    /// States sent whole.
+    pub snapshots: u64,
+    /// Changes sent as patches.
+    pub patches: u64,
+    /// Bytes by which those patches were shorter than the state.
+    pub saved: u64,
+    /// Frames that were deflated.
+    pub deflated: u64,
+    /// Their bytes before.
+    pub before: u64,
+    /// Their bytes after.
+    pub after: u64,
 }
 
 /// Builds frames in buffers that stay.
@@ -20,14 +57,24 @@ pub enum Variant {
 pub struct Encoder {
     payload: Vec<u8>,
     frame: Vec<u8>,
+    deflater: Deflater,
+    deflate_min: usize,
+    /// What it has come to so far.
+    pub count: Encoded,
 }
 
 impl Encoder {
     /// The longest payload whose buffer is worth keeping.
     const KEEP: usize = 1 << 20;
 
+    /// An encoder that deflates frames of at least `deflate_min` bytes.
+    pub fn new(deflate_min: usize) -> Encoder {
+        Encoder { deflate_min, ..Encoder::default() }
+    }
+
     /// One whole WebSocket message; `write` appends its payload.
     pub fn message(&mut self, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) -> Frame {
+        self.count.frames += 1;
         self.payload.clear();
         self.frame.clear();
         write(&mut self.payload);
@@ -35,24 +82,94 @@ impl Encoder {
         self.frame.extend_from_slice(&self.payload);
         let frame = Frame::from(&self.frame[..]);
         if self.payload.len() > Self::KEEP {
-            *self = Encoder::default();
+            (self.payload, self.frame) = Default::default();
         }
         frame
+    }
+
+    /// The frame of a message with its payload deflated, or that frame itself where nothing would be gained.
+    fn deflate(&mut self, plain: &Frame) -> Frame {
+        if plain.len() < self.deflate_min {
+            return plain.clone();
+        }
+        let Some(deflated) = self.deflater.frame(plain) else { return plain.clone() };
+        self.count.deflated += 1;
+        self.count.before += plain.len() as u64;
+        self.count.after += deflated.len() as u64;
+        deflated.into()
     }
 }
 
 /// The frames of one change, made when the first subscriber of a variant asks.
 #[derive(Debug, Default)]
-pub struct Frames(Vec<(Variant, Option<Frame>)>);
+pub struct Frames(SmallVec<[(Variant, Option<Frame>); 1]>);
 
 impl Frames {
-    /// The frame in `variant`; `None` if that variant has nothing to say about the change.
-    pub fn get(&mut self, variant: Variant, make: impl FnOnce() -> Option<Frame>) -> Option<Frame> {
-        if let Some((_, frame)) = self.0.iter().find(|(v, _)| *v == variant) {
+    /// The frame in `variant`; `None` if its dialect has nothing to say about the change.
+    pub fn get(
+        &mut self,
+        encoder: &mut Encoder,
+        variant: Variant,
+        make: impl FnOnce(&mut Encoder) -> Option<Frame>,
+    ) -> Option<Frame> {
+        if let Some(frame) = self.find(variant) {
             return frame.clone();
         }
-        let frame = make();
-        self.0.push((variant, frame.clone()));
+        let plain = Variant::plain(variant.dialect);
+        let mut frame = match self.find(plain) {
+            Some(frame) => frame.clone(),
+            None => {
+                let frame = make(encoder);
+                self.0.push((plain, frame.clone()));
+                frame
+            }
+        };
+        if variant.deflate {
+            frame = frame.map(|frame| encoder.deflate(&frame));
+            self.0.push((variant, frame.clone()));
+        }
         frame
+    }
+
+    fn find(&self, variant: Variant) -> Option<&Option<Frame>> {
+        self.0.iter().find(|(v, _)| *v == variant).map(|(_, frame)| frame)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Dialect, Encoder, Frame, Frames, Kind, Variant};
+    use std::cell::Cell;
+
+    /// The frames of one change for the two who want it plain and the two who want it deflated.
+    fn four(min: usize, text: &[u8]) -> ([Frame; 4], u32) {
+        let (mut encoder, mut frames, made) = (Encoder::new(min), Frames::default(), Cell::new(0));
+        let get = |deflate| {
+            let variant = Variant { dialect: Dialect::Hub, deflate };
+            let frame = frames.get(&mut encoder, variant, |encoder| {
+                made.set(made.get() + 1);
+                Some(encoder.message(Kind::Text, |out| out.extend_from_slice(text)))
+            });
+            frame.expect("the hub has something to say")
+        };
+        ([true, false, true, false].map(get), made.get())
+    }
+
+    #[test]
+    fn each_variant_is_made_once_and_shared() {
+        let ([deflated, plain, again, too], made) = four(100, &[b'a'; 500]);
+        assert_eq!((made, &plain[..4]), (1, &[0x81, 126, 1, 244][..]));
+        assert!(Frame::ptr_eq(&deflated, &again) && Frame::ptr_eq(&plain, &too));
+        assert!(deflated[0] == 0xc1 && deflated.len() < 30, "{deflated:?}");
+    }
+
+    #[test]
+    fn where_deflating_gains_nothing_all_share_the_plain_frame() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let noise: Vec<u8> = std::iter::repeat_with(|| rng.u8(..)).take(500).collect();
+        for (min, text) in [(501, &[b'a'; 496][..]), (100, &noise)] {
+            let (frames, made) = four(min, text);
+            assert!(made == 1 && frames.iter().all(|frame| Frame::ptr_eq(frame, &frames[0])));
+        }
     }
 }

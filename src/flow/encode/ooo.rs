@@ -29,6 +29,7 @@ fn write_item(item: Option<&Item>, out: &mut Vec<u8>) {
 
 /// The state of a key: its item, or the empty one.
 pub fn item(encoder: &mut Encoder, version: u64, item: Option<&Item>) -> Frame {
+    encoder.count.snapshots += 1;
     encoder.message(Kind::Binary, |out| {
         envelope(true, version, out);
         write_item(item, out);
@@ -51,31 +52,49 @@ pub fn item_change(
     });
     match (mode, ops) {
         (PatchMode::Never, _) | (PatchMode::Auto, None) => item(encoder, version, new),
-        (_, ops) => encoder.message(Kind::Binary, |out| {
-            envelope(false, version, out);
-            match ops {
-                Some((updated, patch)) => {
-                    write!(out, r#"[{{"op":"replace","path":"/updated","value":{updated}}}"#)
-                        .expect("a Vec takes all");
-                    if !patch.is_empty() {
-                        out.push(b',');
-                        patch.write("/data", out);
-                    }
-                    out.push(b']');
-                }
-                None => {
-                    out.extend_from_slice(br#"[{"op":"replace","path":"","value":"#);
-                    write_item(new, out);
-                    out.extend_from_slice(b"}]");
+        (_, ops) => patch_message(encoder, version, whole, |out| match ops {
+            Some((updated, patch)) => {
+                write!(out, r#"{{"op":"replace","path":"/updated","value":{updated}}}"#)
+                    .expect("a Vec takes all");
+                if !patch.is_empty() {
+                    out.push(b',');
+                    patch.write("/data", out);
                 }
             }
-            out.push(b'}');
+            None => {
+                out.extend_from_slice(br#"{"op":"replace","path":"","value":"#);
+                write_item(new, out);
+                out.push(b'}');
+            }
         }),
     }
 }
 
+/// A message with operations, instead of a state of `whole` bytes.
+fn patch_message(
+    encoder: &mut Encoder,
+    version: u64,
+    whole: usize,
+    write_ops: impl FnOnce(&mut Vec<u8>),
+) -> Frame {
+    let mut ops = 0;
+    let frame = encoder.message(Kind::Binary, |out| {
+        envelope(false, version, out);
+        let start = out.len();
+        out.push(b'[');
+        write_ops(out);
+        out.push(b']');
+        ops = out.len() - start;
+        out.push(b'}');
+    });
+    encoder.count.patches += 1;
+    encoder.count.saved += whole.saturating_sub(ops) as u64;
+    frame
+}
+
 /// The whole list, newest first.
 pub fn list(encoder: &mut Encoder, list: &List) -> Frame {
+    encoder.count.snapshots += 1;
     encoder.message(Kind::Binary, |out| {
         out.reserve(list.text_len() + 80);
         envelope(true, list.version, out);
@@ -92,20 +111,18 @@ pub fn list(encoder: &mut Encoder, list: &List) -> Frame {
 
 /// A change of a list; `list` stands already as after the steps.
 pub fn list_change(encoder: &mut Encoder, mode: PatchMode, list_now: &List, steps: &[Step]) -> Frame {
-    let long = || steps.iter().map(step_len).sum::<usize>() > list_now.text_len();
+    let whole = list_now.text_len();
+    let long = || steps.iter().map(step_len).sum::<usize>() > whole;
     if mode == PatchMode::Never || (mode == PatchMode::Auto && long()) {
         return list(encoder, list_now);
     }
-    encoder.message(Kind::Binary, |out| {
-        envelope(false, list_now.version, out);
-        out.push(b'[');
+    patch_message(encoder, list_now.version, whole, |out| {
         for (i, step) in steps.iter().enumerate() {
             if i > 0 {
                 out.push(b',');
             }
             write_step(step, out);
         }
-        out.extend_from_slice(b"]}");
     })
 }
 

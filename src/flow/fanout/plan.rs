@@ -10,14 +10,13 @@ use crate::flow::encode::frame::Frame;
 use crate::flow::fanout::pool::{Member, PoolId, Pools};
 use crate::flow::fanout::queue::Queue;
 use crate::flow::fanout::sockets::{Came, Due, Parts, Short, Sockets};
+use crate::flow::limits::Overflow;
 use std::collections::VecDeque;
 
 /// How many sends one slice holds: about 2 ms of kernel time.
 const SLICE: usize = 512;
 /// How many waiting frames of one connection leave in one send.
 const RUNS: usize = 64;
-/// The run of an entry that has been taken back.
-const VOID: u32 = u32::MAX;
 
 /// What sending has brought to light about one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +27,8 @@ pub enum Outcome {
     Drained(u32),
     /// Its queue would grow over the budget: what the pool had for it was left out.
     Behind(u32, PoolId),
+    /// So many runs of a channel made room for newer ones.
+    Dropped(u32),
     /// Its socket is broken.
     Broken(u32),
 }
@@ -49,6 +50,16 @@ struct Plan {
 }
 
 impl Plan {
+    /// A run of shared bytes; one frame is its own run.
+    fn add_run(&mut self, frames: &[Frame], pool: PoolId) -> u32 {
+        let run = match frames {
+            [one] => one.clone(),
+            many => Frame::from(many.concat()),
+        };
+        self.runs.push((run, pool));
+        self.runs.len() as u32 - 1
+    }
+
     fn is_done(&self) -> bool {
         self.next == self.entries.len()
     }
@@ -80,8 +91,6 @@ pub struct Fanout {
     slow: Bits,
     /// Connections with an entry in the plan that is not sent yet.
     due: Bits,
-    /// The same for the plan to come.
-    due_next: Bits,
     /// Connections with something in their queue that may leave.
     ready: VecDeque<u32>,
     listed: Bits,
@@ -90,7 +99,6 @@ pub struct Fanout {
     touched: Vec<PoolId>,
     backlog: usize,
     plan: Plan,
-    next: Plan,
     short: Vec<Short>,
 }
 
@@ -104,14 +112,12 @@ impl Fanout {
             blocked: Bits::default(),
             slow: Bits::default(),
             due: Bits::default(),
-            due_next: Bits::default(),
             ready: VecDeque::new(),
             listed: Bits::default(),
             deferred: Vec::new(),
             touched: Vec::new(),
             backlog: 0,
             plan: Plan::default(),
-            next: Plan::default(),
             short: Vec::new(),
         }
     }
@@ -139,31 +145,28 @@ impl Fanout {
         let place = &mut self.places[slot as usize];
         place.generation = place.generation.wrapping_add(1);
         place.queue = None;
-        for bits in [&mut self.blocked, &mut self.slow, &mut self.due, &mut self.due_next] {
+        for bits in [&mut self.blocked, &mut self.slow, &mut self.due] {
             bits.remove(slot);
         }
     }
 
     /// Puts a connection into a pool; it gets what is delivered from now on. Returns its place there.
     pub fn join(&mut self, id: PoolId, member: Member) -> u32 {
-        self.seal(id);
-        let members = &mut self.pools.get_mut(id).expect("joined by name").members;
-        members.push(member);
-        members.len() as u32 - 1
+        let pool = self.pools.get_mut(id).expect("joined by name");
+        if !pool.frames.is_empty() {
+            pool.newcomers.push((member.slot, pool.frames.len() as u32));
+        }
+        pool.members.push(member);
+        pool.members.len() as u32 - 1
     }
 
-    /// Takes a connection out of a pool; what was planned for it and is not under way is taken back, so that it never
-    /// arrives behind the state of a later subscription. Returns the member that has its place now.
+    /// Takes a connection out of a pool; what is due to it and is not planned yet it does not get, so that nothing
+    /// old ever arrives behind the state of a later subscription. Returns the member that has its place now.
     pub fn leave(&mut self, id: PoolId, place: u32) -> Option<Member> {
-        self.seal(id);
-        let members = &mut self.pools.get_mut(id).expect("left by name").members;
-        let slot = members.swap_remove(place as usize).slot;
-        if self.due_next.contains(slot) {
-            let Plan { entries, extras, runs, .. } = &mut self.next;
-            let mine = |e: &&mut Entry| e.slot == slot && e.run != VOID && runs[e.run as usize].1 == id;
-            entries.iter_mut().chain(extras).filter(mine).for_each(|e| e.run = VOID);
-        }
-        self.pools.get(id).expect("left by name").members.get(place as usize).copied()
+        let pool = self.pools.get_mut(id).expect("left by name");
+        let slot = pool.members.swap_remove(place as usize).slot;
+        pool.newcomers.retain(|(newcomer, _)| *newcomer != slot);
+        pool.members.get(place as usize).copied()
     }
 
     /// A frame for every member.
@@ -183,20 +186,31 @@ impl Fanout {
     #[must_use]
     pub fn direct(&mut self, slot: u32, frame: Frame) -> bool {
         let queue = self.places[slot as usize].queue.get_or_insert_default();
-        if self.blocked.contains(slot) {
-            if !queue.takes(frame.len(), self.budget) {
-                return false;
-            }
-            queue.push(frame);
-            return true;
+        if self.blocked.contains(slot) && !queue.takes(frame.len(), self.budget) {
+            return false;
         }
-        queue.push(frame);
+        self.insist(slot, frame);
+        true
+    }
+
+    /// A frame for one connection, beyond its budget if need be: for whoever bounds by other means what waits.
+    pub fn insist(&mut self, slot: u32, frame: Frame) {
+        self.places[slot as usize].queue.get_or_insert_default().push(frame, None);
+        if self.blocked.contains(slot) {
+            return;
+        }
         if self.due.contains(slot) {
             self.deferred.push(slot);
         } else if self.listed.insert(slot) {
             self.ready.push_back(slot);
         }
-        true
+    }
+
+    /// Gives up what waits for a connection and has not begun to go.
+    pub fn cut(&mut self, slot: u32) {
+        if let Some(queue) = &mut self.places[slot as usize].queue {
+            queue.cut();
+        }
     }
 
     /// The socket takes bytes again.
@@ -218,45 +232,40 @@ impl Fanout {
 
     /// Whether something is due at once.
     pub fn has_more(&self) -> bool {
-        !self.ready.is_empty()
-            || !self.plan.is_done()
-            || !self.touched.is_empty()
-            || !self.next.entries.is_empty()
-    }
-
-    /// Joins what is due to the pool's members as they are now to one run, and plans it.
-    fn seal(&mut self, id: PoolId) {
-        let Some(pool) = self.pools.get_mut(id).filter(|p| !p.frames.is_empty()) else { return };
-        let run = match &pool.frames[..] {
-            [one] => one.clone(),
-            many => Frame::from(many.concat()),
-        };
-        pool.frames.clear();
-        let index = self.next.runs.len() as u32;
-        self.next.runs.push((run, id));
-        for member in &pool.members {
-            let generation = self.places[member.slot as usize].generation;
-            let entry = Entry { slot: member.slot, generation, run: index };
-            let first = self.due_next.insert(member.slot);
-            if first { &mut self.next.entries } else { &mut self.next.extras }.push(entry);
-        }
+        !self.ready.is_empty() || !self.plan.is_done() || !self.touched.is_empty()
     }
 
     fn start_plan(&mut self) {
         let mut touched = std::mem::take(&mut self.touched);
         for id in touched.drain(..) {
-            self.seal(id);
+            self.plan_pool(id);
         }
         self.touched = touched;
         self.backlog = 0;
-        std::mem::swap(&mut self.plan, &mut self.next);
-        std::mem::swap(&mut self.due, &mut self.due_next);
         // stable: the runs of one connection stay in the order in which they came
         self.plan.extras.sort_by_key(|e| e.slot);
-        self.plan.next = 0;
-        self.next.entries.clear();
-        self.next.extras.clear();
-        self.next.runs.clear();
+    }
+
+    /// Joins what is due to a pool to one run, and plans it for every member.
+    fn plan_pool(&mut self, id: PoolId) {
+        let Some(pool) = self.pools.get_mut(id) else { return };
+        let frames = std::mem::take(&mut pool.frames);
+        let mut newcomers = std::mem::take(&mut pool.newcomers);
+        newcomers.sort_unstable();
+        let whole = self.plan.add_run(&frames, id);
+        for member in &pool.members {
+            let run = match newcomers.binary_search_by_key(&member.slot, |(slot, _)| *slot) {
+                Ok(at) => match &frames[newcomers[at].1 as usize..] {
+                    [] => continue,
+                    since => self.plan.add_run(since, id),
+                },
+                Err(_) => whole,
+            };
+            let generation = self.places[member.slot as usize].generation;
+            let entry = Entry { slot: member.slot, generation, run };
+            let first = self.due.insert(member.slot);
+            if first { &mut self.plan.entries } else { &mut self.plan.extras }.push(entry);
+        }
     }
 
     fn send_queues(&mut self, sockets: &mut impl Sockets, outcomes: &mut Vec<Outcome>) {
@@ -329,19 +338,12 @@ impl Fanout {
             {
                 continue;
             }
-            if entry.run == VOID && plan.extras_of(entry.slot).is_empty() {
-                continue;
-            }
             if self.blocked.contains(entry.slot) {
                 self.queue_up(&plan, entry, outcomes);
                 continue;
             }
             let bytes = if !plan.extras.is_empty() && !plan.extras_of(entry.slot).is_empty() {
-                let runs = next_double.next().expect("one for each");
-                if runs.is_empty() {
-                    continue;
-                }
-                Parts::Many(runs)
+                Parts::Many(next_double.next().expect("one for each"))
             } else {
                 Parts::One(&plan.runs[entry.run as usize].0)
             };
@@ -390,9 +392,16 @@ impl Fanout {
             if behind.contains(pool) {
                 continue; // nothing may follow what was left out
             }
+            let overflow = self.pools.get(*pool).map_or(Overflow::Conflate, |pool| pool.overflow);
+            if overflow == Overflow::DropOldest {
+                let dropped = queue.make_room(run.len(), self.budget, *pool);
+                let fits = queue.takes(run.len(), self.budget);
+                outcomes
+                    .extend((dropped > 0 || !fits).then_some(Outcome::Dropped(dropped + u32::from(!fits))));
+            }
             if queue.takes(run.len(), self.budget) {
-                queue.push(run.clone());
-            } else {
+                queue.push(run.clone(), Some(*pool));
+            } else if overflow != Overflow::DropOldest {
                 behind.push(*pool);
                 outcomes.push(Outcome::Behind(entry.slot, *pool));
             }
@@ -402,9 +411,9 @@ impl Fanout {
     /// The socket took `n` bytes of the connection's runs and is full now.
     fn keep_rest(&mut self, plan: &Plan, entry: &Entry, mut n: usize) {
         let mut rest = Vec::new();
-        for (run, _) in all_runs(plan, entry) {
+        for (run, pool) in all_runs(plan, entry) {
             if n < run.len() {
-                rest.push((run.clone(), n));
+                rest.push(((run.clone(), Some(*pool)), n));
             }
             n = n.saturating_sub(run.len());
         }
@@ -435,8 +444,7 @@ impl Fanout {
 fn all_runs<'a>(plan: &'a Plan, entry: &Entry) -> impl Iterator<Item = &'a (Frame, PoolId)> {
     let own = entry.generation;
     let extras = plan.extras_of(entry.slot).iter().filter(move |e| e.generation == own);
-    let all = std::iter::once(*entry).chain(extras.copied());
-    all.filter(|e| e.run != VOID).map(|e| &plan.runs[e.run as usize])
+    std::iter::once(*entry).chain(extras.copied()).map(|e| &plan.runs[e.run as usize])
 }
 
 fn len(parts: &Parts<'_>) -> usize {

@@ -2,6 +2,7 @@
 
 use crate::base::slab::{Id, Slab};
 use crate::flow::encode::frame::{Frame, Variant};
+use crate::flow::limits::Overflow;
 use crate::wire::key::{Key, Pattern};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
@@ -51,13 +52,15 @@ pub struct Pool {
     pub subject: Subject,
     /// Their language.
     pub variant: Variant,
+    /// What happens to a member that is full to its budget.
+    pub overflow: Overflow,
     /// Those that have the state and follow it.
     pub members: Vec<Member>,
     /// How many more are on their way in (or behind, and to come back).
     pub waiting: u32,
     /// What is due to every member; joined to one run when the next plan is made.
     pub frames: SmallVec<[Frame; 1]>,
-    /// Members that came after the first `.1` of `frames`.
+    /// Members that came behind the first `.1` of `frames`, by slot.
     pub newcomers: Vec<(u32, u32)>,
 }
 
@@ -76,23 +79,17 @@ pub struct Pools {
 }
 
 impl Pools {
-    /// The pool of a subject in a variant, made if need be; true if it is new.
-    pub fn enter(&mut self, subject: &Subject, variant: Variant) -> (PoolId, bool) {
-        if let Some(id) = self.index.get(&(subject.clone(), variant)) {
-            return (*id, false);
+    /// The pool of a subject in a variant, made if need be.
+    pub fn enter(&mut self, subject: &Subject, variant: Variant, overflow: Overflow) -> PoolId {
+        if let Some(id) = self.find(subject, variant) {
+            return id;
         }
-        let (members, newcomers) = (Vec::new(), Vec::new());
-        let pool = Pool {
-            subject: subject.clone(),
-            variant,
-            members,
-            waiting: 0,
-            frames: SmallVec::new(),
-            newcomers,
-        };
+        let (members, frames, newcomers) = Default::default();
+        let pool =
+            Pool { subject: subject.clone(), variant, overflow, members, waiting: 0, frames, newcomers };
         let id = self.slab.insert(pool);
         self.index.insert((subject.clone(), variant), id);
-        (id, true)
+        id
     }
 
     /// The pool of that subject and variant, if there is one.

@@ -9,7 +9,7 @@ use crate::flow::state::item::Item;
 use crate::flow::state::select::Select;
 use crate::wire::key::{Key, Name};
 use hashbrown::HashMap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -62,6 +62,15 @@ struct Cut {
     kept: BTreeMap<Key, Arc<Item>>,
     bytes: usize,
     broken: bool,
+}
+
+/// The documents as they are now.
+#[derive(Clone, Copy, Debug)]
+pub struct Documents<'a> {
+    /// Their keys, in order.
+    pub keys: &'a BTreeSet<Key>,
+    /// By key.
+    pub items: &'a HashMap<Key, Arc<Item>>,
 }
 
 /// The open cuts of one owner.
@@ -129,12 +138,12 @@ impl Cuts {
     }
 
     /// The next batch: at most `most` documents. A cut that has ended or is broken is closed with it.
-    pub fn next(&mut self, items: &BTreeMap<Key, Arc<Item>>, id: CutId, most: usize) -> Option<Part> {
+    pub fn next(&mut self, docs: Documents<'_>, id: CutId, most: usize) -> Option<Part> {
         let cut = self.open.get_mut(&id)?;
         let part = if cut.broken {
             Part { items: Vec::new(), then: Then::Broken, total: None }
         } else {
-            cut.next(items, most)
+            cut.next(docs, most)
         };
         self.bytes -= cut.release();
         if part.then != Then::More {
@@ -145,7 +154,7 @@ impl Cuts {
 }
 
 impl Cut {
-    fn next(&mut self, items: &BTreeMap<Key, Arc<Item>>, most: usize) -> Part {
+    fn next(&mut self, docs: Documents<'_>, most: usize) -> Part {
         let select = &*self.select;
         let prefix = select.name.prefix();
         let start = self.after.as_ref().map_or(Bound::Included(prefix), |key| Bound::Excluded(key.as_str()));
@@ -153,8 +162,7 @@ impl Cut {
             Name::Key(key) => Bound::Included(key.as_str()),
             Name::Pattern(_) => Bound::Unbounded,
         };
-        let live =
-            items.range::<str, _>((start, end)).take_while(|(key, _)| key.as_str().starts_with(prefix));
+        let live = docs.keys.range::<str, _>((start, end)).take_while(|key| key.as_str().starts_with(prefix));
         let (mut live, mut kept) = (live.peekable(), self.kept.iter().peekable());
         let (mut found, mut looked, mut then, mut last) = (Vec::new(), 0, Then::More, None);
         for _ in 0..most.saturating_mul(STRIDE) {
@@ -164,10 +172,12 @@ impl Cut {
                     break;
                 }
                 // the living one of the same key comes next, and is too young
-                (Some((living, _)), Some((old, _))) => old <= living,
+                (Some(living), Some((old, _))) => old <= living,
                 (living, _) => living.is_none(),
             };
-            let (key, item) = if next_is_kept { kept.next() } else { live.next() }.expect("just peeked");
+            let next =
+                if next_is_kept { kept.next() } else { live.next().map(|key| (key, &docs.items[key])) };
+            let (key, item) = next.expect("just peeked");
             last = Some(key);
             if next_is_kept || item.version() <= self.stamp && select.name.covers(key.as_str()) {
                 looked += 1;

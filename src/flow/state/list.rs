@@ -1,13 +1,14 @@
 //! The list of a pattern: all matching items in one document, newest first, the same for every subscriber.
 //!
 //! It is the only thing that needs one document for a whole pattern, so it has an owner of its own, which follows the
-//! owners of the keys. Positions come from the creation stamp, which is unique, so a change finds its place by binary
-//! search and never compares the rest.
+//! owners of the keys. Positions come from the creation stamp, which is unique, so a change finds its place by a
+//! search for the stamp and never compares the rest.
 
 use crate::flow::state::diff::Patch;
 use crate::flow::state::item::Item;
+use crate::flow::state::order::{Order, Place};
 use crate::wire::key::{Key, Pattern};
-use std::collections::{HashMap, VecDeque};
+use hashbrown::HashMap;
 use std::sync::Arc;
 
 /// What happened to one key, as its owner tells those who follow it.
@@ -42,8 +43,7 @@ pub struct List {
     /// The stamp of the last change.
     pub version: u64,
     limit: Option<usize>,
-    /// Oldest first, so that the newest costs nothing to add.
-    items: VecDeque<Arc<Item>>,
+    items: Order,
     /// Where each key stands, by its creation stamp.
     places: HashMap<Key, u64>,
     text_len: usize,
@@ -52,7 +52,7 @@ pub struct List {
 impl List {
     /// An empty list.
     pub fn new(pattern: Pattern, version: u64, limit: Option<usize>) -> List {
-        List { pattern, version, limit, items: VecDeque::new(), places: HashMap::new(), text_len: 0 }
+        List { pattern, version, limit, items: Order::default(), places: HashMap::new(), text_len: 0 }
     }
 
     /// How many items it has.
@@ -80,22 +80,22 @@ impl List {
     pub fn apply(&mut self, change: Change, steps: &mut Vec<Step>, evicted: &mut Vec<Arc<Item>>) {
         let old = self.place(change.key.as_str());
         let Some(new) = change.item else {
-            if let Some(at) = old.filter(|&at| self.items[at].version() <= change.version) {
-                steps.push(Step::Remove(self.from_newest(at)));
+            if let Some(at) = old.filter(|&at| self.items.get(at).version() <= change.version) {
+                steps.push(Step::Remove(self.items.newer(at)));
                 self.take(at);
             }
             return;
         };
         match old {
-            Some(at) if self.items[at].version() >= new.version() => {}
-            Some(at) if self.items[at].created == new.created => {
-                steps.push(Step::Change(self.from_newest(at), new.clone(), change.patch));
-                self.text_len = self.text_len + new.text_len() - self.items[at].text_len();
-                self.items[at] = new;
+            Some(at) if self.items.get(at).version() >= new.version() => {}
+            Some(at) if self.items.get(at).created == new.created => {
+                steps.push(Step::Change(self.items.newer(at), new.clone(), change.patch));
+                self.text_len += new.text_len();
+                self.text_len -= self.items.replace(at, new).text_len();
             }
             Some(at) => {
                 // deleted and made anew before we heard of either
-                steps.push(Step::Remove(self.from_newest(at)));
+                steps.push(Step::Remove(self.items.newer(at)));
                 self.take(at);
                 self.add(new, steps, evicted);
             }
@@ -104,37 +104,24 @@ impl List {
     }
 
     fn add(&mut self, item: Arc<Item>, steps: &mut Vec<Step>, evicted: &mut Vec<Arc<Item>>) {
-        let at = self.items.partition_point(|i| i.created < item.created);
-        let full = self.limit.is_some_and(|limit| self.items.len() >= limit);
-        if full && at == 0 {
-            evicted.push(item);
-            return;
+        if self.limit.is_some_and(|limit| self.items.len() >= limit) {
+            let older = |&at: &Place| self.items.get(at).created < item.created;
+            let Some(oldest) = self.items.oldest().filter(older) else { return evicted.push(item) };
+            // the oldest leaves in the same breath; said first, as the copy must never be over the limit
+            evicted.push(self.take(oldest));
+            steps.push(Step::Remove(self.items.len()));
         }
         self.text_len += item.text_len();
         self.places.insert(item.key.clone(), item.created);
-        self.items.insert(at, item.clone());
-        if full {
-            // the oldest leaves in the same breath; said first, as the copy must never be over the limit
-            let oldest = self.take(0);
-            steps.push(Step::Remove(self.items.len() - 1));
-            evicted.push(oldest);
-            steps.push(Step::Add(self.items.len() - at, item));
-        } else {
-            steps.push(Step::Add(self.from_newest(at), item));
-        }
+        steps.push(Step::Add(self.items.insert(item.clone()), item));
     }
 
-    fn place(&self, key: &str) -> Option<usize> {
-        let created = *self.places.get(key)?;
-        self.items.binary_search_by_key(&created, |i| i.created).ok()
+    fn place(&self, key: &str) -> Option<Place> {
+        self.items.find(*self.places.get(key)?).ok()
     }
 
-    fn from_newest(&self, at: usize) -> usize {
-        self.items.len() - 1 - at
-    }
-
-    fn take(&mut self, at: usize) -> Arc<Item> {
-        let item = self.items.remove(at).expect("a place that was just found");
+    fn take(&mut self, at: Place) -> Arc<Item> {
+        let item = self.items.remove(at);
         self.places.remove(&item.key);
         self.text_len -= item.text_len();
         item

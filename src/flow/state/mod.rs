@@ -7,6 +7,7 @@ pub mod diff;
 pub mod item;
 pub mod list;
 pub mod merge;
+pub mod order;
 pub mod select;
 pub mod stamp;
 pub mod store;

@@ -1,9 +1,10 @@
 //! The documents of one owner, by key, and the memory of the ones deleted last.
 
-use crate::flow::state::cut::{CutId, Cuts, Part};
+use crate::flow::state::cut::{CutId, Cuts, Documents, Part};
 use crate::flow::state::item::Item;
 use crate::wire::key::{Key, Name, Pattern};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use hashbrown::HashMap;
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -11,10 +12,12 @@ use std::sync::Arc;
 /// How many deletions are remembered.
 const GRAVES: usize = 10_000;
 
-/// Documents by key, in the order of keys.
+/// Documents by key.
 #[derive(Debug, Default)]
 pub struct Store {
-    items: BTreeMap<Key, Arc<Item>>,
+    items: HashMap<Key, Arc<Item>>,
+    /// The keys in order, for patterns; only a new key or a deleted one pays for it.
+    keys: BTreeSet<Key>,
     graves: HashMap<Key, u64>,
     order: VecDeque<(Key, u64)>,
     /// How many documents stand directly under each parent, by the parent's hash: totals are wanted at once.
@@ -42,10 +45,13 @@ impl Store {
     /// Puts a document in place of what was there.
     pub fn put(&mut self, item: Arc<Item>) {
         self.graves.remove(item.key.as_str());
-        let parent = parent(item.key.as_str());
-        match self.items.insert(item.key.clone(), item) {
+        let key = item.key.clone();
+        match self.items.insert(key.clone(), item) {
             Some(old) => self.cuts.keep(&old),
-            None => *self.counts.entry(parent).or_default() += 1,
+            None => {
+                *self.counts.entry(parent(key.as_str())).or_default() += 1;
+                self.keys.insert(key);
+            }
         }
     }
 
@@ -60,6 +66,7 @@ impl Store {
                 self.counts.remove(&parent);
             }
         }
+        self.keys.remove(key);
         self.graves.insert(key.clone(), version);
         self.order.push_back((key.clone(), version));
         if self.order.len() > GRAVES
@@ -74,9 +81,9 @@ impl Store {
     /// All documents that match, in the order of keys.
     pub fn matching<'a>(&'a self, pattern: &'a Pattern) -> impl Iterator<Item = &'a Arc<Item>> {
         let prefix = pattern.prefix();
-        let range = self.items.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
-        let near = range.take_while(move |(key, _)| key.as_str().starts_with(prefix));
-        near.filter(move |(key, _)| pattern.matches(key.as_str())).map(|(_, item)| item)
+        let range = self.keys.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        let near = range.take_while(move |key| key.as_str().starts_with(prefix));
+        near.filter(move |key| pattern.matches(key.as_str())).map(|key| &self.items[key])
     }
 
     /// How many documents have that name, where that is known without counting: for keys, and for patterns whose only
@@ -93,12 +100,13 @@ impl Store {
 
     /// The next batch of a cut: at most `most` documents.
     pub fn next_part(&mut self, id: CutId, most: usize) -> Option<Part> {
-        self.cuts.next(&self.items, id, most)
+        let docs = Documents { keys: &self.keys, items: &self.items };
+        self.cuts.next(docs, id, most)
     }
 
     /// All keys, in order.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.items.keys()
+        self.keys.iter()
     }
 
     /// How many documents there are.

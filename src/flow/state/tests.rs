@@ -195,18 +195,18 @@ fn of_members_with_one_name_the_last_counts() {
 fn a_diff_applied_gives_the_new_document() {
     let mut rng = Rng::with_seed(11);
     let mut fine = 0;
-    for _ in 0..6_000 {
+    for _ in 0..2_000 {
         let old = document(&mut rng, 4);
         let new = if rng.u8(0..8) == 0 { document(&mut rng, 4) } else { mutate(&mut rng, &old) };
         fine += usize::from(!check(&old, &new).starts_with(r#"[{"op":"replace","path":"""#));
     }
-    assert!(fine > 3_000, "hardly any case goes below the root: {fine}");
+    assert!(fine > 1_000, "hardly any case goes below the root: {fine}");
 }
 
 #[test]
 fn array_diffs_are_exact() {
     let mut rng = Rng::with_seed(12);
-    for _ in 0..12_000 {
+    for _ in 0..3_000 {
         let array = |rng: &mut Rng| {
             let (len, kinds) = (rng.usize(0..12), rng.u32(1..6));
             list(&(0..len).map(|_| (1000 + rng.u32(..kinds)).to_string()).collect::<Vec<_>>())

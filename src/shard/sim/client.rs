@@ -2,9 +2,10 @@
 
 use super::{Line, World};
 use crate::shard::io::Door;
+use flate2::{Decompress, FlushDecompress};
 use serde_json::Value;
-use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+use tungstenite::protocol::frame::{Frame, FrameHeader};
 
 /// A subscriber of the ooo dialect.
 #[derive(Debug)]
@@ -19,35 +20,42 @@ pub struct Subscriber {
     pub snapshots: usize,
     buf: Vec<u8>,
     greeted: bool,
+    /// Whether it offers permessage-deflate.
+    offers: bool,
 }
 
 impl Subscriber {
     /// Connects and asks for a path; `has` is the document and version of an earlier connection.
     pub fn open(world: &mut World, path: &str, has: Option<(String, Value)>, room: usize) -> Subscriber {
+        Subscriber::offering(world, path, has, room, false)
+    }
+
+    /// The same, with an offer of permessage-deflate or without.
+    pub fn offering(
+        world: &mut World,
+        path: &str,
+        has: Option<(String, Value)>,
+        room: usize,
+        offers: bool,
+    ) -> Subscriber {
         let line = world.connect(Door::Clients(0), room);
         let query = has.as_ref().map(|(version, _)| format!("?v={version}")).unwrap_or_default();
-        let request = format!(
-            "GET /{path}{query} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
-        world.say(line, request.as_bytes());
+        world.say(line, upgrade(&format!("{path}{query}"), offers).as_bytes());
         let (version, doc) = has.map_or((None, None), |(version, doc)| (Some(version), Some(doc)));
         let path = path.to_owned();
         let (seen, buf) = (Vec::new(), Vec::new());
-        Subscriber { line, path, doc, version, seen, messages: 0, snapshots: 0, buf, greeted: false }
+        Subscriber { line, path, doc, version, seen, messages: 0, snapshots: 0, buf, greeted: false, offers }
     }
 
     /// Reads what is there and folds it. False once the connection is gone.
     pub fn read(&mut self, world: &mut World) -> bool {
         let Some(bytes) = world.hear(self.line) else { return false };
         self.buf.extend(bytes);
-        if !self.greeted {
-            let Some(end) = self.buf.windows(4).position(|w| w == b"\r\n\r\n") else { return true };
-            assert!(self.buf.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&self.buf));
-            self.buf.drain(..end + 4);
-            self.greeted = true;
+        if !self.greeted && !greeted(&mut self.buf, self.offers) {
+            return true;
         }
-        while let Some((opcode, payload)) = next_frame(&mut self.buf) {
+        self.greeted = true;
+        while let Some((opcode, payload)) = next_frame(&mut self.buf, self.offers) {
             match opcode {
                 OpCode::Data(Data::Binary) => self.fold(&payload),
                 OpCode::Control(Control::Ping) => {}
@@ -75,8 +83,17 @@ impl Subscriber {
     }
 }
 
-/// Cuts the next whole frame off.
-pub fn next_frame(buf: &mut Vec<u8>) -> Option<(OpCode, Vec<u8>)> {
+/// Inflates one message, remembering nothing of earlier ones.
+fn inflate(payload: &[u8]) -> Vec<u8> {
+    let data = [payload, &[0, 0, 0xff, 0xff]].concat();
+    let (mut out, mut state) = (Vec::with_capacity(1 << 20), Decompress::new(false));
+    state.decompress_vec(&data, &mut out, FlushDecompress::Sync).expect("what the server deflates");
+    assert_eq!(state.total_in() as usize, data.len());
+    out
+}
+
+/// Cuts the next whole frame off: its opcode and payload, inflated if need be.
+pub fn next_frame(buf: &mut Vec<u8>, offered: bool) -> Option<(OpCode, Vec<u8>)> {
     let mut cursor = std::io::Cursor::new(&buf[..]);
     let (header, len) = FrameHeader::parse(&mut cursor).expect("frames are well-formed")?;
     assert!(header.is_final && header.mask.is_none());
@@ -84,9 +101,90 @@ pub fn next_frame(buf: &mut Vec<u8>) -> Option<(OpCode, Vec<u8>)> {
     if buf.len() < start + len {
         return None;
     }
-    let payload = buf[start..start + len].to_vec();
+    let mut payload = buf[start..start + len].to_vec();
     buf.drain(..start + len);
+    if header.rsv1 {
+        assert!(offered, "it cannot inflate");
+        payload = inflate(&payload);
+    }
     Some((header.opcode, payload))
+}
+
+/// A subscriber of channels on the hub.
+#[derive(Debug)]
+pub struct Listener {
+    pub line: Line,
+    /// The publications, in order.
+    pub got: Vec<Value>,
+    /// The code and reason of a close frame.
+    pub closed: Option<(u16, String)>,
+    buf: Vec<u8>,
+    greeted: bool,
+    offers: bool,
+}
+
+impl Listener {
+    /// Connects with that query, such as `channels=a,b`; some offer permessage-deflate, some do not.
+    pub fn open(world: &mut World, query: &str, room: usize) -> Listener {
+        let line = world.connect(Door::Clients(0), room);
+        let offers = world.rng.bool();
+        world.say(line, upgrade(&format!("ws?{query}"), offers).as_bytes());
+        Listener { line, got: Vec::new(), closed: None, buf: Vec::new(), greeted: false, offers }
+    }
+
+    /// Sends a frame.
+    pub fn send(&mut self, world: &mut World, frame: &Value) {
+        let frame = Frame::message(frame.to_string(), OpCode::Data(Data::Text), true);
+        let mut bytes = Vec::new();
+        let mut header = frame.header().clone();
+        header.mask = Some([1, 2, 3, 4]);
+        header.format(frame.payload().len() as u64, &mut bytes).expect("a Vec takes all");
+        bytes.extend(frame.payload().iter().enumerate().map(|(i, b)| b ^ [1, 2, 3, 4][i % 4]));
+        world.say(self.line, &bytes);
+    }
+
+    /// Reads what is there. False once the connection is gone.
+    pub fn read(&mut self, world: &mut World) -> bool {
+        let Some(bytes) = world.hear(self.line) else { return false };
+        self.buf.extend(bytes);
+        if !self.greeted && !greeted(&mut self.buf, self.offers) {
+            return true;
+        }
+        self.greeted = true;
+        while let Some((opcode, payload)) = next_frame(&mut self.buf, self.offers) {
+            match opcode {
+                OpCode::Data(Data::Text) => {
+                    self.got.push(serde_json::from_slice(&payload).expect("frames are JSON"))
+                }
+                OpCode::Control(Control::Ping) => {}
+                OpCode::Control(Control::Close) => {
+                    let code = u16::from_be_bytes([payload[0], payload[1]]);
+                    self.closed = Some((code, String::from_utf8_lossy(&payload[2..]).into_owned()));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        true
+    }
+}
+
+fn upgrade(target: &str, offers: bool) -> String {
+    let offer = if offers { "Sec-WebSocket-Extensions: permessage-deflate\r\n" } else { "" };
+    format!(
+        "GET /{target} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{offer}\r\n"
+    )
+}
+
+/// Cuts the answer to the handshake off; false while it is incomplete.
+fn greeted(buf: &mut Vec<u8>, offered: bool) -> bool {
+    let Some(end) = buf.windows(4).position(|w| w == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8(buf.drain(..end + 4).collect()).expect("a head is text");
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let agreed = "permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n";
+    assert_eq!(head.contains(agreed), offered, "{head}");
+    assert_eq!(head.contains("Extensions"), offered, "{head}");
+    true
 }
 
 /// An application at the feed.

@@ -1,6 +1,8 @@
 //! The simulated world: N shards, lanes with delays, sockets that fill up and stall, virtual time, one seed.
 
+mod channels;
 mod client;
+mod endings;
 mod properties;
 mod streams;
 
@@ -23,8 +25,8 @@ struct Socket {
     /// How many bytes fit on the wire.
     room: usize,
     watched: bool,
+    finished: bool,
     paused: bool,
-    closed: bool,
     /// Bytes of the client that were not delivered because reading is paused.
     pending: Vec<u8>,
 }
@@ -42,9 +44,8 @@ impl Sockets for Wires<'_> {
             let free = socket.room.saturating_sub(socket.wire.len());
             let n = bytes.len().min(free);
             socket.wire.extend(&bytes[..n]);
-            let came = if socket.closed { Came::Broken } else { Came::Part(n) };
-            if n < bytes.len() || socket.closed {
-                short.push(Short { index: index as u32, came });
+            if n < bytes.len() {
+                short.push(Short { index: index as u32, came: Came::Part(n) });
             }
         }
     }
@@ -58,6 +59,8 @@ struct World {
     /// `lanes[from][to]`
     lanes: Vec<Vec<VecDeque<Vec<Mail>>>>,
     sockets: Vec<Vec<Socket>>,
+    /// What the server sent before it closed, by connection; where it had not read everything, nothing (a reset).
+    left: Vec<(usize, ConnId, VecDeque<u8>)>,
 }
 
 /// A client's end of a connection.
@@ -79,6 +82,7 @@ impl World {
             shards: each().map(|id| Shard::new(id, shards, limits.clone(), now)).collect(),
             lanes: each().map(|_| each().map(|_| VecDeque::new()).collect()).collect(),
             sockets: each().map(|_| Vec::new()).collect(),
+            left: Vec::new(),
         }
     }
 
@@ -110,8 +114,20 @@ impl World {
 
     /// What the client reads: everything that is there. `None` once the server has closed and all is read.
     fn hear(&mut self, line: Line) -> Option<Vec<u8>> {
-        let socket = self.socket(line)?;
-        Some(socket.wire.drain(..).collect())
+        if let Some(at) =
+            self.left.iter().position(|(shard, conn, _)| (*shard, *conn) == (line.shard, line.conn))
+        {
+            return Some(self.left.swap_remove(at).2.into());
+        }
+        Some(self.socket(line)?.wire.drain(..).collect())
+    }
+
+    /// The client says nothing more, and reads on.
+    fn half_close(&mut self, line: Line) {
+        let now = self.now;
+        let socket = self.socket(line).expect("an open line");
+        assert!(!socket.paused, "an end behind bytes that wait is not simulated");
+        self.shards[line.shard].handle_eof(now, line.conn);
     }
 
     fn hang_up(&mut self, line: Line) {
@@ -168,8 +184,12 @@ impl World {
         let socket = &mut self.sockets[at][conn.slot as usize];
         assert_eq!(socket.conn, Some(conn), "{action:?} for a connection that is gone");
         match action {
-            Action::Close(_) => *socket = Socket::default(),
-            Action::Finish(_) => {}
+            Action::Close(_) => {
+                let socket = std::mem::take(socket);
+                let sent = if socket.pending.is_empty() { socket.wire } else { VecDeque::new() };
+                self.left.push((at, conn, sent));
+            }
+            Action::Finish(_) => socket.finished = true,
             Action::Pause(_) => socket.paused = true,
             Action::WatchWritable(_) => socket.watched = true,
             Action::Resume(_) => {

@@ -106,10 +106,26 @@ fn check_document(path: &str, doc: &Value, model: &Model) {
     }
 }
 
+/// Every copy is the model's, and those of one path are one.
+fn check_copies(subs: &[Subscriber], model: &Model) {
+    let mut first: HashMap<&str, &Subscriber> = HashMap::new();
+    for sub in subs {
+        check_document(&sub.path, sub.doc.as_ref().expect("a state"), model);
+        let other = first.entry(&sub.path).or_insert(sub);
+        assert_eq!((&sub.version, &sub.doc), (&other.version, &other.doc), "{}", sub.path);
+    }
+}
+
 /// Random writes while subscribers come, stall, go and come back: at rest every copy is the server's, and at no moment
 /// do two subscribers of one path have different documents at one version.
 fn everyone_agrees(seed: u64, shards: u16, patch: PatchMode) {
-    let limits = Limits { queue_bytes: 2048, patch, write_timeout: u64::MAX / 4, ..Limits::default() };
+    let limits = Limits {
+        queue_bytes: 2048,
+        patch,
+        write_timeout: u64::MAX / 4,
+        deflate_min: 100,
+        ..Limits::default()
+    };
     let mut world = World::new(seed, shards, limits);
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut app = Application::open(&mut world);
@@ -136,7 +152,8 @@ fn everyone_agrees(seed: u64, shards: u16, patch: PatchMode) {
             }
             5 | 6 if subs.len() < 24 => {
                 let room = *rng.choice(&[100, 3000, 1 << 20]).unwrap();
-                subs.push(Subscriber::open(&mut world, rng.choice(paths).unwrap(), None, room));
+                let path = rng.choice(paths).unwrap();
+                subs.push(Subscriber::offering(&mut world, path, None, room, rng.bool()));
                 stalled.push(false);
             }
             7 if !subs.is_empty() => {
@@ -147,7 +164,7 @@ fn everyone_agrees(seed: u64, shards: u16, patch: PatchMode) {
                 world.hang_up(subs[at].line);
                 let has = subs[at].version.clone().zip(subs[at].doc.clone());
                 let path = subs[at].path.clone();
-                subs[at] = Subscriber::open(&mut world, &path, has, 1 << 20);
+                subs[at] = Subscriber::offering(&mut world, &path, has, 1 << 20, rng.bool());
             }
             8 if !subs.is_empty() => {
                 let at = rng.usize(0..subs.len());
@@ -173,21 +190,14 @@ fn everyone_agrees(seed: u64, shards: u16, patch: PatchMode) {
             app.replies.iter().find(|r| r["id"] == json!(i)).unwrap_or_else(|| panic!("no reply to {op}"));
         assert_eq!(reply["ok"] == json!(true), op["ok"] == json!(true), "{op} -> {reply}");
     }
-    for sub in &subs {
-        check_document(&sub.path, sub.doc.as_ref().expect("a state"), &model);
-    }
-    for path in paths {
-        let mut docs = subs.iter().filter(|s| s.path == path).map(|s| (&s.version, &s.doc));
-        if let Some(first) = docs.next() {
-            docs.for_each(|other| assert_eq!(first, other, "{path}"));
-        }
-    }
+    check_copies(&subs, &model);
+    assert!(world.shards.iter().any(|shard| shard.desk.encoder.count.deflated > 0));
 }
 
 #[test]
 fn every_copy_is_the_servers() {
     for shards in SHARDS {
-        for seed in 0..60 {
+        for seed in 0..18 {
             let mode = [PatchMode::Auto, PatchMode::Never, PatchMode::Always][seed as usize % 3];
             everyone_agrees(seed, shards, mode);
         }
@@ -262,5 +272,61 @@ fn a_stalled_reader_costs_its_budget() {
         world.settle(|world| assert!(fast.read(world) && slow.read(world)));
         assert_eq!((fast.messages, slow.doc == fast.doc), (501, true), "{shards} shards");
         assert!(slow.messages < 100);
+    }
+}
+
+/// A broadcast to thousands is carried out in slices: others are answered in between.
+#[test]
+fn a_broadcast_does_not_keep_others_waiting() {
+    let mut world = World::new(5, 1, Limits::default());
+    let mut app = Application::open(&mut world);
+    let mut all: Vec<Subscriber> =
+        (0..3000).map(|_| Subscriber::open(&mut world, "doc", None, 1 << 20)).collect();
+    let mut other = Subscriber::open(&mut world, "other", None, 1 << 20);
+    world.settle(|world| assert!(other.read(world)));
+    app.send(&mut world, &json!({"op": "set", "key": "doc", "data": 1}));
+    world.work(1);
+    const PING: [u8; 6] = [0x89, 0x80, 0, 0, 0, 0];
+    world.say(other.line, &PING);
+    world.work(1);
+    assert_eq!(
+        world.hear(other.line).expect("it is there"),
+        [0x8a, 0],
+        "a pong, two slices after the broadcast began"
+    );
+    let served =
+        all.iter_mut().filter(|sub| world.socket(sub.line).is_some_and(|s| !s.wire.is_empty())).count();
+    assert!(served > 0);
+    all.iter_mut().for_each(|sub| assert!(sub.read(&mut world)));
+    let done = |all: &[Subscriber]| all.iter().filter(|sub| sub.messages == 2).count();
+    assert!(done(&all) < 3000, "the broadcast is still under way");
+    world.settle(|_| {});
+    all.iter_mut().for_each(|sub| assert!(sub.read(&mut world)));
+    assert_eq!(done(&all), 3000);
+}
+
+/// A refused batch names its first operation that cannot be done, by its place in the batch, whoever owns the keys.
+#[test]
+fn a_refused_batch_names_the_operation() {
+    for shards in SHARDS {
+        let mut world = World::new(4, shards, Limits::default());
+        let mut app = Application::open(&mut world);
+        for bad in 0..8 {
+            let op = |i: usize| match i {
+                i if i == bad || i == 7 => json!({"op": "del", "key": format!("gone/{i}")}),
+                i => json!({"op": "set", "key": format!("there/{i}"), "data": i}),
+            };
+            app.send(
+                &mut world,
+                &json!({"id": bad, "op": "batch", "ops": (0..8).map(op).collect::<Vec<_>>()}),
+            );
+            world.settle(|world| app.read(world));
+            let reply = app.replies.pop().expect("an answer");
+            let message = reply["error"]["message"].as_str().expect("a refusal");
+            assert!(
+                message.starts_with(&format!("operation {bad} of the batch")),
+                "{shards} shards: {message}"
+            );
+        }
     }
 }

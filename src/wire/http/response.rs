@@ -2,13 +2,19 @@
 
 use std::borrow::Cow;
 use std::io::Write;
+use std::ops::RangeInclusive;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde::Serialize;
 
-use super::{Head, Method, Version};
+use super::{Field, Head, Method, Version};
 
 /// What a client that sent `Expect: 100-continue` waits for.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// The sizes of bodies that are compressed, in bytes: the largest takes about 5 ms.
+const GZIP: RangeInclusive<usize> = 1 << 10..=1 << 20;
 
 /// A response on its way to bytes. Without `answering` or `closing` it keeps the connection and has its body.
 #[derive(Clone, Debug)]
@@ -103,6 +109,18 @@ impl<'a> Response<'a> {
         response
     }
 
+    /// Compressed by gzip if the client takes that and the body is neither too small to gain by it nor so large that
+    /// compressing it would hold up everything else. For `HEAD` too, whose headers are those of `GET`.
+    pub fn compressed_for(mut self, head: &Head) -> Response<'a> {
+        if !GZIP.contains(&self.body.len()) || !accepts_gzip(head) {
+            return self;
+        }
+        let mut gzip = GzEncoder::new(Vec::with_capacity(self.body.len() / 2), Compression::fast());
+        gzip.write_all(&self.body).expect("a Vec takes every write");
+        self.body = Cow::Owned(gzip.finish().expect("a Vec takes every write"));
+        self.header("Content-Encoding", "gzip")
+    }
+
     /// Says that the connection will be closed.
     pub fn closing(mut self) -> Response<'a> {
         self.close = true;
@@ -138,6 +156,19 @@ impl<'a> Response<'a> {
         }
         out
     }
+}
+
+/// Whether `Accept-Encoding` allows gzip: by name, or, where it is not named, by `*`.
+fn accepts_gzip(head: &Head) -> bool {
+    let weight = |name: &str| {
+        let mut codings = head.list(Field::AcceptEncoding).map(|coding| coding.split(';').map(str::trim));
+        codings.find_map(|mut parts| {
+            parts.next().filter(|coding| coding.eq_ignore_ascii_case(name))?;
+            let weight = parts.find_map(|p| p.strip_prefix("q=").or(p.strip_prefix("Q=")));
+            Some(weight.map_or(1.0, |q| q.parse::<f32>().unwrap_or(0.0)))
+        })
+    };
+    weight("gzip").or_else(|| weight("*")).is_some_and(|weight| weight > 0.0)
 }
 
 /// Appends a status line.
@@ -211,6 +242,35 @@ mod tests {
         assert!(kept.closes(), "what closes is not kept open again");
         let bodiless = text.answering(&head("HEAD / HTTP/1.1\r\nHost: h\r\n\r\n"));
         assert_eq!(written(&bodiless), expected.strip_suffix("no\n").unwrap());
+    }
+
+    #[test]
+    fn gzip_goes_to_those_who_take_it_and_only_where_it_pays() {
+        use std::io::Read;
+        let text = "abcdefgh".repeat(1000);
+        let sent = |method: &str, accept: &str, body: &str| {
+            let head = head(&format!("{method} / HTTP/1.1\r\nHost: h\r\nAccept-Encoding: {accept}\r\n\r\n"));
+            let bytes = Response::text(200, body).answering(&head).compressed_for(&head).encode();
+            let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+            (String::from_utf8(bytes[..end].to_vec()).unwrap(), bytes[end + 4..].to_vec())
+        };
+        let gzipped = |accept: &str| sent("GET", accept, &text).0.contains("\r\nContent-Encoding: gzip");
+        for accept in ["gzip", "GZIP", "deflate, gzip;q=0.5", "br;q=1.0, *;q=0.1", "gzip; q=1"] {
+            assert!(gzipped(accept), "{accept}");
+        }
+        for accept in ["", "identity", "gzip;q=0", "gzip;q=0.000, *", "*;q=0", "br", "gzip;q=x", "xgzip"] {
+            assert!(!gzipped(accept), "{accept}");
+        }
+        let (head, body) = sent("GET", "gzip", &text);
+        assert!(body.len() < 200 && head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())));
+        let mut back = String::new();
+        flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut back).unwrap();
+        assert_eq!(back, text);
+        assert_eq!(sent("HEAD", "gzip", &text), (head, Vec::new()), "the headers of GET and no body");
+        for (len, zipped) in [(1023, false), (1024, true), (1 << 20, true), ((1 << 20) + 1, false)] {
+            let (head, body) = sent("GET", "gzip", &"a".repeat(len));
+            assert_eq!((head.contains("gzip"), body.len() < len), (zipped, zipped), "{len}");
+        }
     }
 
     #[test]

@@ -86,6 +86,9 @@ pub enum Violation {
     /// Text that is not UTF-8.
     #[error("the text message is not valid UTF-8")]
     NotUtf8,
+    /// A compressed message that cannot be inflated.
+    #[error("the compressed message is damaged")]
+    Deflate,
     /// A message beyond the limit.
     #[error("the message is larger than this server accepts")]
     TooBig,
@@ -105,7 +108,7 @@ impl Violation {
             | Violation::LongLength
             | Violation::LengthTopBit
             | Violation::CloseCode => 1002,
-            Violation::CloseReason | Violation::NotUtf8 => 1007,
+            Violation::CloseReason | Violation::NotUtf8 | Violation::Deflate => 1007,
             Violation::TooBig => 1009,
         }
     }
@@ -125,6 +128,11 @@ impl Decoder {
     /// `max_message`: the most bytes of payload in one message, all fragments together.
     pub fn new(max_message: usize, compression: Compression) -> Decoder {
         Decoder { partial: None, max_message, compression, over: false }
+    }
+
+    /// What was agreed about compression.
+    pub fn compression(&self) -> Compression {
+        self.compression
     }
 
     /// The next event in `input`, which is moved past what was used. Call it until it gives `None`: then all input

@@ -1,6 +1,7 @@
 //! The server's side of a WebSocket (RFC 6455): frames out, messages in. The handshake is `wire::http`'s.
 
 mod decode;
+mod deflate;
 #[cfg(test)]
 mod tests;
 
@@ -8,6 +9,7 @@ use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 pub use decode::{Compression, Decoder, Event, Violation};
+pub use deflate::{Deflater, Inflater, negotiate};
 
 /// The longest payload of a control frame, in bytes.
 const CONTROL_MAX: usize = 125;

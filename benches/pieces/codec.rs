@@ -1,0 +1,69 @@
+//! Bytes to values and back.
+
+use super::Work;
+use super::document::entries;
+use fanfare::flow::encode::frame::Encoder;
+use fanfare::flow::encode::{hub, ooo};
+use fanfare::flow::state::item::Item;
+use fanfare::wire::feed::Publish;
+use fanfare::wire::json::Json;
+use fanfare::wire::key::Key;
+use fanfare::wire::ws::{Compression, Decoder};
+
+/// Messages in one read.
+pub const FRAMES: usize = 32;
+
+/// A masked text message, as a client sends it.
+pub fn masked(text: &[u8]) -> Vec<u8> {
+    let mask = [7, 11, 13, 17];
+    let mut frame = vec![0x81];
+    match text.len() {
+        len @ 0..126 => frame.push(0x80 | len as u8),
+        len => {
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&u16::try_from(len).expect("pieces send short messages").to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&mask);
+    frame.extend(text.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame
+}
+
+pub fn frame_parse(len: usize) -> Work {
+    let bytes = masked(&vec![b'x'; len]).repeat(FRAMES);
+    let (mut decoder, mut scratch) = (Decoder::new(1 << 20, Compression::Off), Vec::new());
+    Box::new(move || {
+        let (mut input, mut events) = (&bytes[..], 0);
+        while let Ok(Some(_)) = decoder.poll(&mut input, &mut scratch) {
+            events += 1;
+        }
+        assert_eq!(events, FRAMES);
+        events
+    })
+}
+
+/// As an application sends it: with blanks.
+pub fn normalise(size: usize) -> Work {
+    let text = serde_json::to_string_pretty(&entries(size)).expect("a value has a text");
+    Box::new(move || Json::parse(text.as_bytes()).expect("it is JSON").as_bytes().len())
+}
+
+/// Compact as most libraries write it: nothing has to change.
+pub fn normalise_again(size: usize) -> Work {
+    let text = entries(size).to_string();
+    Box::new(move || Json::parse(text.as_bytes()).expect("it is JSON").as_bytes().len())
+}
+
+pub fn encode_item(len: usize) -> Work {
+    let key = Key::parse("things/123").expect("a key");
+    let item = Item::new(key, 1, 2, Json::string(&"x".repeat(len)));
+    let mut encoder = Encoder::default();
+    Box::new(move || ooo::item(&mut encoder, item.version(), Some(&item)).len())
+}
+
+pub fn encode_publication(len: usize) -> Work {
+    let publish =
+        Publish { channel: "news".into(), kind: "message".into(), data: Json::string(&"x".repeat(len)) };
+    let mut encoder = Encoder::default();
+    Box::new(move || hub::publication(&mut encoder, &publish).len())
+}

@@ -1,0 +1,59 @@
+//! One pool, many members, sockets that take everything.
+
+use super::Work;
+use fanfare::flow::encode::frame::{Frame, Variant};
+use fanfare::flow::fanout::plan::Fanout;
+use fanfare::flow::fanout::pool::{Member, Subject};
+use fanfare::flow::fanout::sockets::{Due, Parts, Short, Sockets};
+use fanfare::flow::limits::Overflow;
+
+/// Frames in a busy turn.
+pub const MANY: usize = 32;
+
+/// Counts what it is given.
+#[derive(Debug, Default)]
+pub struct Null {
+    /// Bytes so far.
+    pub bytes: usize,
+    /// Sends so far.
+    pub sends: usize,
+}
+
+impl Sockets for Null {
+    fn send(&mut self, batch: &[Due<'_>], _: &mut Vec<Short>) {
+        self.sends += batch.len();
+        for due in batch {
+            self.bytes += match due.bytes {
+                Parts::One(run) => run.len(),
+                Parts::Many(runs) => runs.iter().map(|run| run.len()).sum(),
+            };
+        }
+    }
+}
+
+pub fn one_frame(members: usize) -> Work {
+    fan_out(members, 1)
+}
+
+pub fn many_frames(members: usize) -> Work {
+    fan_out(members, MANY)
+}
+
+fn fan_out(members: usize, frames: usize) -> Work {
+    let mut fanout = Fanout::new(64 << 10);
+    let pool = fanout.pools.enter(&Subject::Channel("news".into()), Variant::Hub, Overflow::Disconnect);
+    for slot in 0..members as u32 {
+        fanout.open(slot);
+        fanout.join(pool, Member { slot, sub: 0 });
+    }
+    let frame = Frame::from(&[b'x'; 128][..]);
+    let (mut sockets, mut outcomes) = (Null::default(), Vec::new());
+    Box::new(move || {
+        for _ in 0..frames {
+            fanout.deliver(pool, frame.clone());
+        }
+        while fanout.flush(&mut sockets, &mut outcomes) {}
+        assert_eq!(std::mem::take(&mut sockets.sends), members);
+        sockets.bytes
+    })
+}

@@ -1,0 +1,42 @@
+//! Mail to another core and back, over the kind of lane that shards use; both ends spin, as busy shards do.
+
+use super::Work;
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use fanfare::base::slab::Id;
+use fanfare::flow::encode::frame::Frame;
+use fanfare::shard::mail::Mail;
+use std::hint::spin_loop;
+use std::thread;
+
+/// Batches that fit a lane, as in `runtime/mailbox.rs`.
+const DEPTH: usize = 64;
+
+fn receive(lane: &Receiver<Vec<Mail>>) -> Option<Vec<Mail>> {
+    loop {
+        match lane.try_recv() {
+            Ok(batch) => return Some(batch),
+            Err(TryRecvError::Empty) => spin_loop(),
+            Err(TryRecvError::Disconnected) => return None,
+        }
+    }
+}
+
+pub fn hop(messages: usize) -> Work {
+    let (there, inbox): (Sender<Vec<Mail>>, _) = bounded(DEPTH);
+    let (back, answers) = bounded(DEPTH);
+    thread::spawn(move || {
+        while let Some(batch) = receive(&inbox) {
+            if back.send(batch).is_err() {
+                return;
+            }
+        }
+    });
+    let frame = Frame::from(&[b'x'; 128][..]);
+    let pool = Id { index: 0, generation: 0 };
+    let mut batch: Vec<Mail> = (0..messages).map(|_| Mail::Frame(pool, frame.clone())).collect();
+    Box::new(move || {
+        there.send(std::mem::take(&mut batch)).expect("the other end lives");
+        batch = receive(&answers).expect("the other end lives");
+        batch.len()
+    })
+}

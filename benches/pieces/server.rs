@@ -1,0 +1,158 @@
+//! One shard with everything but the kernel: a feed line comes in, a frame goes out to each subscriber.
+
+use super::Work;
+use super::codec::masked;
+use super::fanout::Null;
+use fanfare::base::id::{ConnId, ShardId};
+use fanfare::base::time::Now;
+use fanfare::flow::limits::Limits;
+use fanfare::shard::Shard;
+use fanfare::shard::io::Door;
+use std::io::Write as _;
+use std::sync::Arc;
+
+const WALL: u64 = 1_700_000_000_000_000_000;
+
+/// A hundred bytes of text.
+const X: &str = match str::from_utf8(&[b'x'; 100]) {
+    Ok(text) => text,
+    Err(_) => unreachable!(),
+};
+
+struct World {
+    shard: Shard,
+    now: Now,
+    sockets: Null,
+    slots: u32,
+    feed: Option<ConnId>,
+    line: Vec<u8>,
+    count: usize,
+}
+
+impl World {
+    fn new() -> World {
+        let (now, limits) = (Now { mono: 1, wall: WALL }, Arc::new(Limits::default()));
+        let shard = Shard::new(ShardId(0), 1, limits, now);
+        let (sockets, line) = (Null::default(), Vec::new());
+        let mut world = World { shard, now, sockets, slots: 0, feed: None, line, count: 0 };
+        world.feed = Some(world.open(Door::Feed));
+        world
+    }
+
+    fn open(&mut self, door: Door) -> ConnId {
+        self.slots += 1;
+        self.shard.handle_open(self.now, self.slots - 1, door)
+    }
+
+    fn socket(&mut self, path: &str) -> ConnId {
+        let conn = self.open(Door::Clients(0));
+        self.upgrade(conn, path);
+        conn
+    }
+
+    fn upgrade(&mut self, conn: ConnId, path: &str) {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        self.shard.handle_bytes(self.now, conn, request.as_bytes());
+        self.turn();
+    }
+
+    fn subscribe(&mut self, channel: &str) {
+        let conn = self.socket("/ws");
+        let frame = masked(format!(r#"{{"type":"subscribe","channel":"{channel}"}}"#).as_bytes());
+        self.shard.handle_bytes(self.now, conn, &frame);
+        self.turn();
+    }
+
+    /// One turn; how many frames left in it.
+    fn turn(&mut self) -> usize {
+        self.now.mono += 1000;
+        self.now.wall += 1000;
+        let before = self.sockets.sends;
+        while self.shard.poll_flush(self.now, &mut self.sockets) {}
+        while self.shard.poll_action().is_some() {}
+        self.sockets.sends - before
+    }
+
+    /// One line of the feed and the turn that it leads to. `write` is given the number of the line.
+    fn say(&mut self, write: impl FnOnce(&mut Vec<u8>, usize)) -> usize {
+        self.count += 1;
+        self.line.clear();
+        write(&mut self.line, self.count);
+        self.line.push(b'\n');
+        let feed = self.feed.expect("opened at once");
+        self.shard.handle_bytes(self.now, feed, &self.line);
+        self.turn()
+    }
+
+    fn set(&mut self, key: impl FnOnce(usize) -> usize) -> usize {
+        self.say(|line, count| {
+            let key = key(count);
+            write!(line, r#"{{"op":"set","key":"things/{key}","data":{{"count":{count},"text":"{X}"}}}}"#)
+                .expect("a Vec takes all");
+        })
+    }
+}
+
+/// A publication of about 100 bytes to the subscribers of one channel.
+pub fn publication(subscribers: usize) -> Work {
+    let mut world = World::new();
+    (0..subscribers).for_each(|_| world.subscribe("news"));
+    Box::new(move || {
+        let sent = world.say(|line, count| {
+            write!(line, r#"{{"op":"publish","channel":"news","data":"{X}{count}"}}"#)
+                .expect("a Vec takes all");
+        });
+        assert_eq!(sent, subscribers);
+        sent
+    })
+}
+
+/// A document of about 100 bytes changes in one member.
+pub fn document(subscribers: usize) -> Work {
+    let mut world = World::new();
+    for _ in 0..subscribers {
+        world.socket("/things/1");
+    }
+    Box::new(move || {
+        let sent = world.set(|_| 1);
+        assert_eq!(sent, subscribers);
+        sent
+    })
+}
+
+/// One item of a list changes, and the list has one subscriber.
+pub fn list_item(items: usize) -> Work {
+    let mut world = World::new();
+    for _ in 0..items {
+        world.set(|count| count);
+    }
+    world.socket("/things/*");
+    let mut rng = fastrand::Rng::with_seed(1);
+    Box::new(move || {
+        let sent = world.set(|_| rng.usize(1..=items));
+        assert_eq!(sent, 1);
+        sent
+    })
+}
+
+/// A list that has a subscriber gets another one, who leaves again: the snapshot is there already.
+pub fn list_join(items: usize) -> Work {
+    let mut world = World::new();
+    for _ in 0..items {
+        world.set(|count| count);
+    }
+    world.socket("/things/*");
+    let slot = world.slots;
+    Box::new(move || {
+        let before = world.sockets.bytes;
+        let conn = world.shard.handle_open(world.now, slot, Door::Clients(0));
+        world.upgrade(conn, "/things/*");
+        world.shard.handle_broken(world.now, conn);
+        let got = world.sockets.bytes - before;
+        assert!(got > items * X.len());
+        got
+    })
+}

@@ -1,0 +1,230 @@
+//! What keeps the tree readable: a purpose on every file, bounds on length, links that lead somewhere.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Lines of a source file.
+const MAX_FILE: usize = 800;
+/// Lines of a function, signature and closing brace included.
+const MAX_FUNCTION: usize = 70;
+/// Folders that hold nothing of ours.
+const FOREIGN: [&str; 3] = ["target", "node_modules", ".git"];
+/// Texts that nobody should commit; in two parts, so that this file does not hold them.
+const UNFINISHED: [(&str, &str); 5] =
+    [("to", "do!("), ("unimple", "mented!("), ("FIX", "ME"), ("TO", "DO"), ("db", "g!(")];
+/// Where developers keep their trees.
+const PRIVATE: [(&str, &str); 4] = [("/ho", "me/"), ("/wo", "rk/"), ("/Us", "ers/"), ("/ro", "ot/")];
+
+struct File {
+    path: PathBuf,
+    text: String,
+}
+
+impl File {
+    fn shown(&self) -> String {
+        self.path.strip_prefix(root()).expect("it is ours").display().to_string()
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn walk(folder: &Path, found: &mut Vec<File>) {
+    for entry in fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("it can be read").path();
+        let name = path.file_name().unwrap_or_default();
+        if FOREIGN.iter().any(|foreign| name == *foreign) {
+            continue;
+        }
+        if path.is_dir() {
+            walk(&path, found);
+        } else if let Ok(text) = fs::read_to_string(&path) {
+            found.push(File { path, text });
+        }
+    }
+}
+
+/// The tree's text files whose names end like this.
+fn files(ending: &str) -> Vec<File> {
+    let mut found = Vec::new();
+    walk(root(), &mut found);
+    found.retain(|file| file.path.to_string_lossy().ends_with(ending));
+    assert!(!found.is_empty(), "the walk finds no *{ending}");
+    found
+}
+
+fn report(faults: Vec<String>) {
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// Functions that are too long, as `(line, length)`, by the braces that rustfmt puts in the column of the `fn`.
+fn long_functions(text: &str) -> Vec<(usize, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let function = |line: &str| {
+        let code = line.trim_start().trim_start_matches("pub");
+        let code = code.strip_prefix("(super)").or(code.strip_prefix("(crate)")).unwrap_or(code).trim_start();
+        ["fn ", "async fn ", "const fn ", "unsafe fn "].iter().any(|begin| code.starts_with(begin))
+    };
+    let mut found = Vec::new();
+    for (i, line) in lines.iter().enumerate().filter(|(_, line)| function(line)) {
+        let indent = &line[..line.len() - line.trim_start().len()];
+        let ends = |(n, line): (usize, &&str)| {
+            let rest = line.strip_prefix(indent).filter(|rest| !rest.starts_with(' ')).unwrap_or_default();
+            rest == "}" || rest.ends_with(';') || rest.ends_with("{}") || (n == 0 && rest.ends_with('}'))
+        };
+        let len = lines[i..].iter().enumerate().position(ends).map_or(0, |n| n + 1);
+        if len > MAX_FUNCTION {
+            found.push((i + 1, len));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_source_file_says_what_it_is_for_and_is_not_too_long() {
+    let mut faults = Vec::new();
+    for file in files(".rs") {
+        if !file.text.starts_with("//! ") {
+            faults.push(format!("{}: does not begin with `//!`", file.shown()));
+        }
+        let lines = file.text.lines().count();
+        if lines > MAX_FILE {
+            faults.push(format!("{}: {lines} lines", file.shown()));
+        }
+        for (line, len) in long_functions(&file.text) {
+            faults.push(format!("{}:{line}: a function of {len} lines", file.shown()));
+        }
+    }
+    report(faults);
+}
+
+#[test]
+fn long_functions_are_seen() {
+    let body = |lines: usize| "    x();\n".repeat(lines);
+    let split = |n| format!("fn a() {{}}\n\npub(super) fn b(\n    y: u8,\n) -> u8 {{\n{}}}\n", body(n));
+    assert_eq!((long_functions(&split(66)), long_functions(&split(67))), (vec![], vec![(3, 71)]));
+    let long = format!("trait T {{\n    fn a();\n}}\n\npub const fn b() {{\n{}}}\nfn c() {{}}\n", body(69));
+    assert_eq!(long_functions(&long), [(5, 71)]);
+}
+
+#[test]
+fn nothing_unfinished_and_nothing_private_is_committed() {
+    let mut faults = Vec::new();
+    for file in files("").iter().filter(|file| !file.shown().ends_with(".lock")) {
+        let kinds = if file.shown().ends_with(".rs") { &UNFINISHED[..] } else { &[] };
+        for (a, b) in kinds.iter().chain(&PRIVATE) {
+            let text = format!("{a}{b}");
+            let line = |at: usize| file.text[..at].lines().count();
+            let alone = |at: &usize| !file.text[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+            let found = file.text.match_indices(&text).map(|(at, _)| at).find(alone);
+            faults.extend(found.map(|at| format!("{}:{}: {text}", file.shown(), line(at))));
+        }
+    }
+    report(faults);
+}
+
+/// The text of a page without its code blocks.
+fn prose(text: &str) -> String {
+    let mut code = false;
+    let keep = |line: &&str| {
+        let fence = line.trim_start().starts_with("```");
+        code ^= fence;
+        !code && !fence && !line.starts_with("    ")
+    };
+    text.lines().filter(keep).collect::<Vec<_>>().join("\n")
+}
+
+/// Where the links of a page lead, without those that leave the tree.
+fn links(prose: &str) -> Vec<&str> {
+    let targets = prose.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+    targets.filter(|target| !target.contains("://") && !target.starts_with("mailto:")).collect()
+}
+
+/// The anchors that mdBook and GitHub give a page's headings.
+fn anchors(text: &str) -> Vec<String> {
+    let headings =
+        text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let slug = |heading: &str| {
+        let kept = heading.to_lowercase().replace(' ', "-");
+        kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
+    };
+    headings.map(slug).collect()
+}
+
+#[test]
+fn every_link_of_the_documents_leads_somewhere() {
+    let mut faults = Vec::new();
+    for page in files(".md") {
+        let prose = prose(&page.text);
+        for link in links(&prose) {
+            let (path, anchor) =
+                link.split_once('#').map_or((link, None), |(path, anchor)| (path, Some(anchor)));
+            let target = match path {
+                "" => page.path.clone(),
+                path => page.path.parent().expect("it is in a folder").join(path),
+            };
+            let there = || fs::read_to_string(&target).unwrap_or_default();
+            if !target.exists() || anchor.is_some_and(|anchor| !anchors(&there()).iter().any(|a| a == anchor))
+            {
+                faults.push(format!("{}: `{link}` leads nowhere", page.shown()));
+            }
+        }
+    }
+    report(faults);
+}
+
+#[test]
+fn every_path_that_the_documents_name_is_there() {
+    let mut faults = Vec::new();
+    for page in files(".md") {
+        let prose = prose(&page.text);
+        let ours = |name: &&str| {
+            let path = name.strip_suffix('/').unwrap_or(name);
+            let plain = path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b));
+            let inside = ["src/", "tests/", "docs/", "loadtest/", ".ci/", "benches/", "examples/"];
+            plain && inside.iter().any(|folder| path.starts_with(folder))
+        };
+        for name in prose.split('`').skip(1).step_by(2).filter(ours) {
+            // A page beside sources may name them from where it stands.
+            if !root().join(name).exists() && !page.path.parent().is_some_and(|here| here.join(name).exists())
+            {
+                faults.push(format!("{}: `{name}` is not there", page.shown()));
+            }
+        }
+    }
+    report(faults);
+}
+
+#[test]
+fn the_summary_lists_every_page() {
+    let book = root().join("docs/src");
+    let summary = fs::read_to_string(book.join("SUMMARY.md")).expect("the book has a summary");
+    let listed = links(&summary);
+    let mut pages: Vec<String> = fs::read_dir(&book)
+        .expect("the book is there")
+        .map(|entry| entry.expect("it can be read").file_name().into_string().expect("a plain name"))
+        .filter(|name| name.ends_with(".md") && name != "SUMMARY.md")
+        .collect();
+    pages.sort();
+    assert!(pages.len() > 5, "only {pages:?} were found");
+    pages.retain(|page| !listed.contains(&page.as_str()));
+    assert!(pages.is_empty(), "not in the summary: {pages:?}");
+}
+
+#[test]
+fn every_crate_has_its_reason() {
+    let reasons = fs::read_to_string(root().join("docs/src/dependencies.md")).expect("the page is there");
+    let mut faults = Vec::new();
+    for manifest in files("Cargo.toml") {
+        let sections = manifest
+            .text
+            .split("\n[")
+            .filter(|s| s.split(']').next().is_some_and(|s| s.ends_with("dependencies")));
+        let lines = sections.flat_map(|section| section.lines().skip(1));
+        let names =
+            lines.filter_map(|line| line.split(['=', '.', ' ']).next()).filter(|name| !name.is_empty());
+        faults.extend(names.filter(|name| !reasons.contains(&format!("`{name}`"))).map(str::to_owned));
+    }
+    report(faults);
+}

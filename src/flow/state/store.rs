@@ -131,6 +131,6 @@ fn parent(key: &str) -> u64 {
 impl Store {
     /// All documents of a name, in the order of keys.
     pub fn matching_name<'a>(&'a self, name: &'a Name) -> impl Iterator<Item = &'a Arc<Item>> {
-        self.items.values().filter(|item| name.covers(item.key.as_str()))
+        self.keys.iter().filter(|key| name.covers(key.as_str())).map(|key| &self.items[key])
     }
 }

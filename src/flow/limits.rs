@@ -94,7 +94,7 @@ pub struct StreamLimits {
     pub sort_limit: usize,
     /// Bytes of replaced documents that a shard keeps for streams that have yet to come to them.
     pub cut_bytes: usize,
-    /// Streams and imports at once, on each shard.
+    /// Streams at once, on each shard.
     pub streams: usize,
 }
 

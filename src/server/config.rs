@@ -107,7 +107,7 @@ pub struct StreamSettings {
     pub sort_limit: u64,
     /// What a shard keeps of replaced documents for streams that have yet to come to them.
     pub cut_bytes: ByteSize,
-    /// Streams and imports at once, on each shard.
+    /// Streams at once, on each shard.
     pub streams: u64,
 }
 

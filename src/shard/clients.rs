@@ -67,6 +67,8 @@ pub struct Clients {
     pub held_feeds: Vec<ConnId>,
     /// Streamed answers.
     pub streams: Streams,
+    /// Imports that can go on.
+    pub(super) held_imports: Vec<ConnId>,
     /// Connections whose replies pile up: to be let go.
     doomed: Vec<ConnId>,
     /// Connections whose last bytes are on their way.
@@ -92,6 +94,7 @@ impl Clients {
             actions: VecDeque::new(),
             held_feeds: Vec::new(),
             streams: Streams::default(),
+            held_imports: Vec::new(),
             doomed: Vec::new(),
             closing: Vec::new(),
             unread: Vec::new(),
@@ -165,9 +168,13 @@ impl Clients {
             if unread && !self.unread.contains(&id) {
                 self.unread.push(id);
             }
+            let importing = http.import.is_some();
             if unread || http.is_busy() {
                 if http.held() > PIPELINE && !std::mem::replace(paused, true) {
                     self.actions.push_back(Action::Pause(id));
+                }
+                if importing {
+                    self.import_ready(id);
                 }
                 return;
             }
@@ -184,6 +191,12 @@ impl Clients {
                     return;
                 }
                 Ok(Progress::Continue) => self.send(id, CONTINUE.into()),
+                Ok(Progress::Import(head, body, waits)) => {
+                    if waits {
+                        self.send(id, CONTINUE.into());
+                    }
+                    self.open_import(desk, id, head, body);
+                }
                 Ok(Progress::Whole(head, body)) => {
                     *due = u64::MAX;
                     let call = rest::call(&head, &body, access, &desk.limits);

@@ -6,6 +6,7 @@ pub mod clients;
 pub mod credit;
 pub mod desk;
 pub mod feeds;
+pub mod imports;
 pub mod io;
 pub mod lists;
 pub mod mail;
@@ -168,7 +169,7 @@ impl Shard {
         }
         self.deliver_local();
         self.feed_on();
-        more || self.clients.fanout.has_more() || self.clients.streams.is_ready()
+        more || self.clients.fanout.has_more() || self.clients.streams.is_ready() || self.can_import()
     }
 
     /// The next thing to do to a socket.
@@ -200,6 +201,7 @@ impl Shard {
             Mail::Ask(ticket, ask) => self.asked(from, ticket, ask),
             Mail::Answer(ticket, answer) => match ticket.tag {
                 Tag::Request => clients.answer(desk, ticket.conn, answer),
+                Tag::Element => clients.import_written(ticket.conn),
                 Tag::Line(line, id) => self.feed_answer(ticket.conn, (line, id), answer),
             },
             Mail::Join(join) => match &join.subject {

@@ -68,7 +68,7 @@ impl Clients {
         if self.streams.open.len() >= desk.limits.stream.streams {
             let detail = "as many streams as are allowed at once are under way ([stream] streams); try again";
             let response = Response::problem(503, "too_many_streams", detail).header("Retry-After", "1");
-            return self.respond(desk, id, &rest::dress(response, &head, &desk.limits));
+            return self.respond(desk, id, &rest::dress(response, &head, &desk.limits.clone()));
         }
         self.streams.count = self.streams.count.wrapping_add(1);
         let count = self.streams.count;

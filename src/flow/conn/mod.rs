@@ -4,6 +4,7 @@
 pub mod ask;
 pub mod feed;
 pub mod http;
+pub mod import;
 pub mod rest;
 pub mod spec;
 pub mod stream;

@@ -107,6 +107,10 @@ pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
             Err(response) => Call::Respond(response),
         };
     }
+    if path == "/_/import" {
+        let response = Response::problem(405, "method_not_allowed", "an import is a POST");
+        return Call::Respond(response.header("Allow", "POST"));
+    }
     let needs = match head.method {
         Method::Get | Method::Head => Access::Read,
         Method::Post | Method::Patch | Method::Delete => Access::Write,

@@ -422,3 +422,80 @@ fn more_streams_than_allowed_are_told_to_wait() {
     assert_eq!(readers[1].got.json().as_array().unwrap().len(), 500);
     nothing_is_left(&world);
 }
+
+/// Sends an import in pieces, with turns between them.
+fn import(
+    world: &mut World,
+    reader: &mut Reader,
+    kind: &str,
+    query: &str,
+    body: &str,
+    piece: usize,
+) -> (bool, Value) {
+    let head = format!(
+        "POST /_/import{query} HTTP/1.1\r\nHost: h\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    for part in (head + body).as_bytes().chunks(piece) {
+        world.say(reader.line, part);
+        world.work(2);
+    }
+    world.settle(|world| drop(reader.read(world)));
+    assert!(reader.got.whole, "{}", reader.got.head);
+    let got = std::mem::take(&mut reader.got);
+    (got.head.starts_with("HTTP/1.1 200 "), got.json())
+}
+
+#[test]
+fn what_was_streamed_can_be_imported() {
+    for shards in SHARDS {
+        let docs = numbered(700);
+        let mut world = filled(shards, Limits::default(), &docs);
+        let mut reader = Reader::open(&mut world, 1 << 20);
+        let array = String::from_utf8(reader.fetch(&mut world, "n/*").body).unwrap();
+        let lines = array[1..array.len() - 1].replace("},{\"created", "}\n{\"created");
+        for (kind, body, piece) in
+            [("application/json", &array, 3000), ("application/x-ndjson", &lines, 100_000)]
+        {
+            let mut world = World::new(7, shards, Limits::default());
+            let mut reader = Reader::open(&mut world, 1 << 20);
+            let (ok, said) = import(&mut world, &mut reader, kind, "", body, piece);
+            assert_eq!((ok, said), (true, json!({"imported": 700, "last_key": "n/00699"})));
+            let back = reader.fetch(&mut world, "n/*?shape=value").json();
+            assert_eq!(back, json!(docs.values().collect::<Vec<_>>()), "the connection goes on");
+            let (_, said) = import(&mut world, &mut reader, kind, "?after=n/00690", body, piece);
+            assert_eq!(said["imported"], 9);
+        }
+    }
+}
+
+#[test]
+fn an_import_that_fails_says_how_far_it_came() {
+    for (body, imported, last, code) in [
+        (r#"[{"key":"a","data":1},{"key":"b/*","data":2}]"#, 1, json!("a"), "invalid_key"),
+        (r#"[{"key":"a","data":1},{"key":"b","data":2}"#, 2, json!("b"), "invalid_json"),
+        (r#"{"key":"a","data":1}"#, 0, Value::Null, "invalid_json"),
+        (r#"[{"data":1}]"#, 0, Value::Null, "invalid_field"),
+    ] {
+        let mut world = World::new(9, 2, Limits::default());
+        let mut reader = Reader::open(&mut world, 1 << 20);
+        let (ok, said) = import(&mut world, &mut reader, "application/json", "", body, 7);
+        assert_eq!((ok, &said["imported"], &said["last_key"]), (false, &json!(imported), &last), "{said}");
+        assert_eq!(said["error"]["code"], code);
+    }
+}
+
+#[test]
+fn an_import_waits_for_those_who_are_told_of_it() {
+    let limits = Limits { queue_bytes: 4096, write_timeout: u64::MAX / 4, ..Limits::default() };
+    for shards in SHARDS {
+        let mut world = World::new(3, shards, limits.clone());
+        let body: Vec<Value> =
+            numbered(1000).into_iter().map(|(k, v)| json!({"key": k, "data": v})).collect();
+        let mut reader = Reader::open(&mut world, 1 << 20);
+        let (ok, said) =
+            import(&mut world, &mut reader, "application/json", "", &json!(body).to_string(), 50_000);
+        assert_eq!((ok, &said["imported"]), (true, &json!(1000)));
+        assert!(world.shards.iter().all(|shard| shard.clients.held_imports.is_empty()));
+    }
+}

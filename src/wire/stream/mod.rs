@@ -1,8 +1,10 @@
 //! The formats of streamed HTTP: how a row of JSON values stands in a body.
 
 mod pack;
+mod rows;
 
 pub use pack::{cbor, msgpack};
+pub use rows::{Row, RowError, Rows, element};
 
 /// A format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,10 +16,12 @@ use crate::server::config::{DEFAULT_CONFIG, Settings};
 use crate::server::doctor::{self, State};
 use crate::server::error::ServerError;
 use crate::server::facts;
+use crate::server::get;
 use crate::server::publish::{self, Input, Verb};
 use crate::server::serve;
 use crate::server::subscribe::{self, Subscription};
 use crate::server::values::{Address, Cores};
+use crate::wire::stream::Format;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -63,6 +65,15 @@ Examples:
   fanfare sub 'things/*' --count 1     the present state, then end
   fanfare sub 'things/*' --changes     see the patches";
 
+const GET_HELP: &str = "\
+Prints what the server streams: items in the order of keys, as one JSON array,
+one per line (ndjson), MessagePack one behind the other, or one CBOR array.
+
+Examples:
+  fanfare get 'things/*' | jq length
+  fanfare get 'things/*' --format ndjson --where price:gt:10
+  fanfare get 'things/*' --values --fields name,price --order -price --limit 5";
+
 /// A broadcast tier: keeps the copies of many subscribers up to date, by snapshot and JSON Patch.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
@@ -83,6 +94,9 @@ enum Command {
     /// Follow a key or pattern and print it
     #[command(after_help = SUB_HELP)]
     Sub(SubArgs),
+    /// Print the documents of a key or pattern
+    #[command(after_help = GET_HELP)]
+    Get(GetArgs),
     /// Check what this machine and this shell offer to a server, and say what mends it
     Doctor,
     /// Check a settings file (and that its cores are ours), without serving
@@ -167,6 +181,46 @@ struct SubArgs {
     no_reconnect: bool,
 }
 
+#[derive(Debug, Args)]
+struct GetArgs {
+    /// A key, or a pattern with '*' for a whole segment
+    pattern: String,
+    /// The server
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8800")]
+    url: String,
+    /// json, ndjson, msgpack or cbor
+    #[arg(long, default_value = "json", value_parser = format)]
+    format: Format,
+    /// The bare values instead of the items
+    #[arg(long)]
+    values: bool,
+    /// Only these fields of the values, such as name,price.net
+    #[arg(long, value_name = "LIST")]
+    fields: Option<String>,
+    /// Only documents for which this holds (eq ne lt le gt ge contains); may be given several times
+    #[arg(long = "where", value_name = "FIELD:OP:VALUE")]
+    conditions: Vec<String>,
+    /// By this field instead of by key; '-FIELD' falls
+    #[arg(long, value_name = "[-]FIELD", allow_hyphen_values = true)]
+    order: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Pass over so many
+    #[arg(long, value_name = "N")]
+    offset: Option<u64>,
+}
+
+fn format(name: &str) -> Result<Format, String> {
+    match name {
+        "json" => Ok(Format::Json),
+        "ndjson" => Ok(Format::Ndjson),
+        "msgpack" => Ok(Format::Msgpack),
+        "cbor" => Ok(Format::Cbor),
+        _ => Err("give json, ndjson, msgpack or cbor".to_owned()),
+    }
+}
+
 /// Reads the arguments, does what they ask for, and says why on standard error where that fails.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
@@ -204,6 +258,7 @@ fn answer(command: Command) -> Result<(), ServerError> {
                 reconnect: !args.no_reconnect,
             })
         }
+        Command::Get(args) => get::run(&wanted(args)),
         Command::Doctor => {
             let findings = doctor::examine(&facts::read());
             for finding in &findings {
@@ -220,6 +275,21 @@ fn answer(command: Command) -> Result<(), ServerError> {
         }
         Command::DefaultConfig => say(DEFAULT_CONFIG),
     }
+}
+
+fn wanted(args: GetArgs) -> get::Request {
+    let mut parameters: Vec<(&'static str, String)> = Vec::new();
+    if args.values {
+        parameters.push(("shape", "value".to_owned()));
+    }
+    let numbers = [("limit", args.limit), ("offset", args.offset)];
+    let numbers = numbers.into_iter().filter_map(|(name, n)| Some((name, n?.to_string())));
+    let texts = [("fields", args.fields), ("order", args.order)];
+    parameters.extend(numbers);
+    parameters.extend(texts.into_iter().filter_map(|(name, text)| Some((name, text?))));
+    parameters.extend(args.conditions.into_iter().map(|condition| ("where", condition)));
+    let pattern = args.pattern.trim_start_matches('/').to_owned();
+    get::Request { url: args.url, pattern, accept: args.format.media_type(), parameters }
 }
 
 /// Prints to standard output; that its reader is gone is no failure.

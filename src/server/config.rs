@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::Deserialize;
 
-use crate::flow::limits::{Access, Overflow, PatchMode};
+use crate::flow::limits::{Access, Overflow, PatchMode, StreamLimits};
 use crate::server::error::ServerError;
 use crate::server::values::{Address, Cores, Span, feed_or_path, one_or_many};
 
@@ -43,6 +43,8 @@ pub struct Settings {
     pub feed: FeedSettings,
     /// The ooo dialect.
     pub ooo: OooSettings,
+    /// Streamed answers.
+    pub stream: StreamSettings,
     /// What is different for the keys of a pattern; the first that says it holds.
     pub rule: Vec<RuleSettings>,
 }
@@ -87,6 +89,28 @@ pub struct OooSettings {
     pub max_body: ByteSize,
 }
 
+/// `[stream]`: streamed answers. A request may say the first five differently; 0 means the default.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StreamSettings {
+    /// A chunk is sent once it is longer than this after an element.
+    pub chunk_threshold: ByteSize,
+    /// Documents that a shard gives at a time.
+    pub batch_size: u64,
+    /// What a chunk's buffer begins with.
+    pub buffer_size: ByteSize,
+    /// Chunks that are made ahead of the reader.
+    pub channel_buffer: u64,
+    /// Elements a second; 0: no limit.
+    pub rate_limit: u64,
+    /// Documents that may be sorted for one answer.
+    pub sort_limit: u64,
+    /// What a shard keeps of replaced documents for streams that have yet to come to them.
+    pub cut_bytes: ByteSize,
+    /// Streams at once, on each shard.
+    pub streams: u64,
+}
+
 /// `[[rule]]`: what is different for the keys of a pattern, or for the channels of a name.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -116,6 +140,7 @@ impl Default for Settings {
             conn: ConnSettings::default(),
             feed: FeedSettings::default(),
             ooo: OooSettings::default(),
+            stream: StreamSettings::default(),
             rule: Vec::new(),
         }
     }
@@ -150,10 +175,35 @@ impl Default for OooSettings {
     }
 }
 
+impl Default for StreamSettings {
+    fn default() -> Self {
+        let StreamLimits {
+            chunk_threshold,
+            batch_size,
+            buffer_size,
+            channel_buffer,
+            rate_limit,
+            sort_limit,
+            cut_bytes,
+            streams,
+        } = StreamLimits::default();
+        Self {
+            chunk_threshold: ByteSize(chunk_threshold as u64),
+            batch_size: batch_size as u64,
+            buffer_size: ByteSize(buffer_size as u64),
+            channel_buffer: channel_buffer as u64,
+            rate_limit,
+            sort_limit: sort_limit as u64,
+            cut_bytes: ByteSize(cut_bytes as u64),
+            streams: streams as u64,
+        }
+    }
+}
+
 type Setter = fn(&mut Settings, &str) -> Result<(), String>;
 
 /// The variables that hold settings. `[[rule]]` has none: a list of tables does not fit a variable.
-const VARIABLES: [(&str, Setter); 18] = [
+const VARIABLES: [(&str, Setter); 26] = [
     ("FANFARE_LISTEN", |s, text| put_list(&mut s.listen, text)),
     ("FANFARE_ADMIN", |s, text| put(&mut s.admin, text)),
     ("FANFARE_CORES", |s, text| put(&mut s.cores, text)),
@@ -172,6 +222,14 @@ const VARIABLES: [(&str, Setter); 18] = [
     ("FANFARE_OOO_PING_INTERVAL", |s, text| put(&mut s.ooo.ping_interval, text)),
     ("FANFARE_OOO_PONG_TIMEOUT", |s, text| put(&mut s.ooo.pong_timeout, text)),
     ("FANFARE_OOO_MAX_BODY", |s, text| put(&mut s.ooo.max_body, text)),
+    ("FANFARE_STREAM_CHUNK_THRESHOLD", |s, text| put(&mut s.stream.chunk_threshold, text)),
+    ("FANFARE_STREAM_BATCH_SIZE", |s, text| put(&mut s.stream.batch_size, text)),
+    ("FANFARE_STREAM_BUFFER_SIZE", |s, text| put(&mut s.stream.buffer_size, text)),
+    ("FANFARE_STREAM_CHANNEL_BUFFER", |s, text| put(&mut s.stream.channel_buffer, text)),
+    ("FANFARE_STREAM_RATE_LIMIT", |s, text| put(&mut s.stream.rate_limit, text)),
+    ("FANFARE_STREAM_SORT_LIMIT", |s, text| put(&mut s.stream.sort_limit, text)),
+    ("FANFARE_STREAM_CUT_BYTES", |s, text| put(&mut s.stream.cut_bytes, text)),
+    ("FANFARE_STREAM_STREAMS", |s, text| put(&mut s.stream.streams, text)),
 ];
 
 /// Variables that are no settings: the file's name and the log filter.

@@ -93,6 +93,14 @@ pub enum ServerError {
         /// Why it ended.
         reason: String,
     },
+    /// The documents could not be read, or not all of them.
+    #[error("{url}: {reason}")]
+    GetFailed {
+        /// The server.
+        url: String,
+        /// What it said, or what happened.
+        reason: String,
+    },
     /// The doctor found what prevents serving; it is printed already.
     #[error("this machine cannot serve yet: see the lines marked 'wrong' above.")]
     Unfit,
@@ -118,6 +126,7 @@ impl ServerError {
             | Self::FeedRefused { .. }
             | Self::SubscriptionRefused { .. }
             | Self::SubscriptionLost { .. }
+            | Self::GetFailed { .. }
             | Self::Unfit
             | Self::Stream(_) => 1,
         }

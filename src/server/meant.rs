@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use bytesize::ByteSize;
 
-use crate::flow::limits::{Access, ChannelRule, Limits, Rule};
-use crate::server::config::{RuleSettings, Settings};
+use crate::flow::limits::{Access, ChannelRule, Limits, Rule, StreamLimits};
+use crate::server::config::{RuleSettings, Settings, StreamSettings};
 use crate::server::error::ServerError;
 use crate::server::values::Span;
 use crate::wire::http::Origins;
@@ -33,6 +33,7 @@ pub fn limits(settings: &Settings) -> Result<Limits, ServerError> {
         ping_interval: span("[ooo] ping_interval", ooo.ping_interval)?,
         pong_timeout: span("[ooo] pong_timeout", ooo.pong_timeout)?,
         max_body: size("[ooo] max_body", ooo.max_body)?,
+        stream: stream(&settings.stream)?,
         patch: settings.patch,
         rules,
         channel_rules,
@@ -45,6 +46,29 @@ pub fn limits(settings: &Settings) -> Result<Limits, ServerError> {
         return Err(ServerError::wrong("[ooo] pong_timeout", reason));
     }
     Ok(limits)
+}
+
+fn stream(written: &StreamSettings) -> Result<StreamLimits, ServerError> {
+    let default = StreamLimits::default();
+    let number = |name: &str, written: u64, default: usize| match written {
+        0 => Ok(default),
+        1..=MAX_SIZE => Ok(written as usize),
+        _ => Err(ServerError::wrong(format!("[stream] {name}"), "is too much; give at most 1073741824")),
+    };
+    Ok(StreamLimits {
+        chunk_threshold: number(
+            "chunk_threshold",
+            written.chunk_threshold.as_u64(),
+            default.chunk_threshold,
+        )?,
+        batch_size: number("batch_size", written.batch_size, default.batch_size)?,
+        buffer_size: number("buffer_size", written.buffer_size.as_u64(), default.buffer_size)?,
+        channel_buffer: number("channel_buffer", written.channel_buffer, default.channel_buffer)?,
+        rate_limit: written.rate_limit.min(1_000_000_000),
+        sort_limit: number("sort_limit", written.sort_limit, default.sort_limit)?,
+        cut_bytes: number("cut_bytes", written.cut_bytes.as_u64(), default.cut_bytes)?,
+        streams: number("streams", written.streams, default.streams)?,
+    })
 }
 
 fn size(place: &str, written: ByteSize) -> Result<usize, ServerError> {

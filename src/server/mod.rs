@@ -9,6 +9,7 @@ pub mod demo;
 pub mod doctor;
 pub mod error;
 pub mod facts;
+pub mod get;
 pub mod meant;
 pub mod publish;
 pub mod serve;

@@ -17,6 +17,8 @@ pub enum Chore {
     Rounds,
     /// Tell the time.
     Tick,
+    /// Let paced streams go on.
+    Streams,
 }
 
 impl Shard {
@@ -40,6 +42,7 @@ impl Shard {
                 self.lists.tidy(&mut self.desk);
                 self.chores.push(now + SEC, Chore::Tick);
             }
+            Chore::Streams => self.clients.streams.timer_came(),
             Chore::Rounds => {
                 for slot in 0..self.clients.conns.bound() {
                     self.look_after(slot);

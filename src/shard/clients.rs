@@ -16,6 +16,7 @@ use crate::flow::limits::Overflow;
 use crate::shard::desk::Desk;
 use crate::shard::io::{Action, Door};
 use crate::shard::mail::{Join, Mail};
+use crate::shard::streams::Streams;
 use crate::wire::http::{BadRequest, CONTINUE, Response};
 use crate::wire::ws::{self, Compression, Decoder, Event, Inflater, Violation};
 use smallvec::SmallVec;
@@ -49,6 +50,8 @@ pub enum Reason {
     Slow,
     /// The server stops.
     Stopping,
+    /// A streamed answer could not go on: its documents changed too much meanwhile.
+    Aborted,
 }
 
 impl Reason {
@@ -77,6 +80,10 @@ pub struct Clients {
     pub actions: VecDeque<Action>,
     /// Feeds that wait until less is under way.
     pub held_feeds: Vec<ConnId>,
+    /// Streamed answers.
+    pub streams: Streams,
+    /// Imports that can go on.
+    pub(super) held_imports: Vec<ConnId>,
     /// Connections whose replies pile up: to be let go.
     doomed: Vec<ConnId>,
     /// Connections whose last bytes are on their way.
@@ -97,6 +104,8 @@ impl Clients {
             fanout: Fanout::new(queue_bytes),
             actions: VecDeque::new(),
             held_feeds: Vec::new(),
+            streams: Streams::default(),
+            held_imports: Vec::new(),
             doomed: Vec::new(),
             closing: Vec::new(),
             unread: Vec::new(),
@@ -169,9 +178,13 @@ impl Clients {
             if unread && !self.unread.contains(&id) {
                 self.unread.push(id);
             }
-            if unread || http.pending.is_some() {
+            let importing = http.import.is_some();
+            if unread || http.is_busy() {
                 if http.held() > PIPELINE && !std::mem::replace(paused, true) {
                     self.actions.push_back(Action::Pause(id));
+                }
+                if importing {
+                    self.import_ready(id);
                 }
                 return;
             }
@@ -188,6 +201,12 @@ impl Clients {
                     return;
                 }
                 Ok(Progress::Continue) => self.send(id, CONTINUE.into()),
+                Ok(Progress::Import(head, body, waits)) => {
+                    if waits {
+                        self.send(id, CONTINUE.into());
+                    }
+                    self.open_import(desk, id, head, body);
+                }
                 Ok(Progress::Whole(head, body)) => {
                     *due = u64::MAX;
                     desk.stats.requests += 1;
@@ -207,7 +226,7 @@ impl Clients {
         let shards = desk.shards;
         let pending = |want, left| Some(Pending::new(head.clone(), want, left));
         let wait = match &call {
-            Call::Respond(_) | Call::Follow(..) | Call::Hub(..) => None,
+            Call::Respond(_) | Call::Follow(..) | Call::Hub(..) | Call::Stream(_) => None,
             Call::Ask(_, _, want) => pending(want.clone(), 1),
             Call::Push(..) => None,
             Call::Sweep(_) => pending(Want::Gone, shards),
@@ -229,6 +248,7 @@ impl Clients {
                 }
                 return;
             }
+            Call::Stream(spec) => return self.open_stream(desk, id, head, *spec),
             Call::Push(pattern, value) => {
                 let key =
                     pattern.push(&format!("{:x}", desk.stamp())).expect("only such patterns are pushed to");
@@ -263,20 +283,24 @@ impl Clients {
 
     /// An owner's answer to a request.
     pub fn answer(&mut self, desk: &mut Desk, id: ConnId, answer: Answer) {
-        let Some(Conn { phase: Phase::Http(http), due, .. }) = self.conns.get_mut(id.slot, id.generation)
-        else {
-            return;
-        };
+        let Some(http) = self.http(id) else { return };
         let Some(pending) = &mut http.pending else { return };
         let Some(response) = pending.answer(answer, &desk.limits) else { return };
         let response = rest::dress(response, &pending.head, &desk.limits);
         http.pending = None;
-        *due = desk.now.mono + desk.limits.handshake_timeout;
         self.respond(desk, id, &response);
+        self.request_done(desk, id);
+    }
+
+    /// A request is answered: the next one may come.
+    pub(super) fn request_done(&mut self, desk: &mut Desk, id: ConnId) {
+        let due = desk.now.mono + desk.limits.handshake_timeout;
+        let Some(Conn { phase: Phase::Http(_), due: place, .. }) = self.get(id) else { return };
+        *place = due;
         self.requests(desk, id);
     }
 
-    fn respond(&mut self, desk: &mut Desk, id: ConnId, response: &Response<'_>) {
+    pub(super) fn respond(&mut self, desk: &mut Desk, id: ConnId, response: &Response<'_>) {
         self.insist(id, response.encode().into());
         if response.closes() {
             self.finish(desk, id, Reason::Gone);
@@ -536,6 +560,7 @@ impl Clients {
 
     /// Sends what is queued, however slowly it is read, then ends the connection.
     pub fn finish(&mut self, desk: &mut Desk, id: ConnId, reason: Reason) {
+        self.take_stream(desk, id);
         let Some(conn) = self.conns.get_mut(id.slot, id.generation) else { return };
         if matches!(conn.phase, Phase::Closing) {
             return;
@@ -588,6 +613,7 @@ impl Clients {
 
     /// Forgets a connection at once.
     pub fn drop_conn(&mut self, desk: &mut Desk, id: ConnId, reason: Reason) {
+        self.take_stream(desk, id);
         let Some(conn) = self.get(id) else { return };
         if !matches!(conn.phase, Phase::Closing) {
             desk.stats.ended[reason as usize] += 1;

@@ -191,13 +191,14 @@ impl Shard {
         if self.is_behind() {
             return;
         }
+        self.imports_on();
         for id in std::mem::take(&mut self.clients.held_feeds) {
             self.feed_lines(id);
         }
     }
 
     /// Whether so much is under way that no more should be taken in: frames that wait for sockets, or for other shards.
-    fn is_behind(&self) -> bool {
+    pub(super) fn is_behind(&self) -> bool {
         self.clients.fanout.backlog() > self.desk.limits.queue_bytes || self.desk.credit.is_behind()
     }
 }

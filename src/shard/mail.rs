@@ -7,8 +7,10 @@ use crate::flow::conn::ask::{Answer, Ask, Ticket};
 use crate::flow::encode::frame::{Frame, Variant};
 use crate::flow::fanout::pool::{PoolId, Subject};
 use crate::flow::feed::{Refused, SweepId, Write};
+use crate::flow::state::cut::{CutId, Part};
 use crate::flow::state::item::Item;
 use crate::flow::state::list::Change;
+use crate::flow::state::select::Select;
 use crate::wire::key::{Key, Pattern};
 use std::sync::Arc;
 
@@ -42,6 +44,14 @@ pub enum Mail {
     Moved(Id, Change),
     /// The sender has done its part of a glob delete: these are gone, at these versions.
     Swept(SweepId, Arc<[(Key, u64)]>),
+    /// Open a cut, and give its first batch: at most so many documents.
+    Open(CutId, Arc<Select>, u32),
+    /// The next batch of a cut.
+    More(CutId, u32),
+    /// A batch.
+    Part(CutId, Box<Part>),
+    /// Nobody reads this cut any more.
+    Shut(CutId),
     /// Delete a document that a limited list has pushed out, if it still is at this version.
     Evict(Key, u64),
     /// Writes that concern several owners, to the shard that runs such batches one after the other; whether it is

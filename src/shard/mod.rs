@@ -6,6 +6,7 @@ pub mod clients;
 pub mod credit;
 pub mod desk;
 pub mod feeds;
+pub mod imports;
 pub mod io;
 pub mod lists;
 pub mod mail;
@@ -13,6 +14,7 @@ pub mod owner;
 #[cfg(test)]
 mod sim;
 pub mod stats;
+pub mod streams;
 
 use crate::base::id::{ConnId, ShardId};
 use crate::base::time::Now;
@@ -55,7 +57,7 @@ impl Shard {
         let clients = Clients::new(limits.queue_bytes);
         let mut desk = Desk::new(id, shards, limits.clone());
         desk.now = now;
-        let owner = Owner::new(desk.stamp());
+        let owner = Owner::new(desk.stamp(), limits.stream.cut_bytes);
         let (lists, batches, held, chores) = Default::default();
         let mut shard = Shard { desk, clients, owner, lists, batches, held, chores, outcomes: Vec::new() };
         for (pattern, _) in limits.limited().filter(|(pattern, _)| owner_of(pattern.as_str(), shards) == id) {
@@ -161,7 +163,11 @@ impl Shard {
         for outcome in std::mem::take(&mut self.outcomes) {
             self.clients.outcome(&mut self.desk, outcome);
         }
+        self.clients.pump(&mut self.desk);
         self.clients.settle(&mut self.desk);
+        if let Some(at) = self.clients.streams.deadline() {
+            self.chores.push(at, Chore::Streams);
+        }
         if !more {
             let owed: Vec<(ShardId, usize)> = self.desk.credit.settle().collect();
             for (shard, bytes) in owed {
@@ -170,7 +176,7 @@ impl Shard {
         }
         self.deliver_local();
         self.feed_on();
-        more || self.clients.fanout.has_more()
+        more || self.clients.fanout.has_more() || self.clients.streams.is_ready() || self.can_import()
     }
 
     /// The next thing to do to a socket.
@@ -217,6 +223,7 @@ impl Shard {
             Mail::Ask(ticket, ask) => self.asked(from, ticket, ask),
             Mail::Answer(ticket, answer) => match ticket.tag {
                 Tag::Request => clients.answer(desk, ticket.conn, answer),
+                Tag::Element => clients.import_written(ticket.conn),
                 Tag::Line(line, id) => self.feed_answer(ticket.conn, (line, id), answer),
             },
             Mail::Join(join) => match &join.subject {
@@ -241,6 +248,10 @@ impl Shard {
             Mail::Unfollow(list, pattern) => owner.unfollow(from, list, &pattern),
             Mail::Moved(list, change) => lists.moved(desk, list, change),
             Mail::Swept(sweep, gone) => lists.swept(desk, sweep, &gone),
+            Mail::Open(cut, select, most) => owner.open_cut(desk, cut, select, most),
+            Mail::More(cut, most) => owner.more(desk, cut, most, None),
+            Mail::Part(cut, part) => clients.part(from, cut, *part),
+            Mail::Shut(cut) => owner.shut(cut),
             Mail::Evict(key, version) => self.evict(key, version),
             Mail::Batch(ticket, writes, one) => batches.push(desk, from, ticket, writes, one),
             Mail::Prepare(part) => self.prepare(part),

@@ -10,10 +10,12 @@ use crate::flow::feed::{Done, Refused, SweepId, Write};
 use crate::flow::limits::PatchMode;
 use crate::flow::route::trie::Trie;
 use crate::flow::state::apply::apply;
+use crate::flow::state::cut::{CutId, Part};
 use crate::flow::state::diff::{Patch, diff};
 use crate::flow::state::item::Item;
 use crate::flow::state::list::Change;
 use crate::flow::state::merge::merge;
+use crate::flow::state::select::Select;
 use crate::flow::state::store::Store;
 use crate::shard::desk::Desk;
 use crate::shard::mail::{Join, ListRef, Mail};
@@ -98,9 +100,9 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// An owner without documents.
-    pub fn new(born: u64) -> Owner {
-        Owner { born, ..Owner::default() }
+    /// An owner without documents, whose cuts may keep `cut_bytes`.
+    pub fn new(born: u64, cut_bytes: usize) -> Owner {
+        Owner { born, store: Store::new(cut_bytes), ..Owner::default() }
     }
 
     /// How many documents there are.
@@ -313,6 +315,30 @@ impl Owner {
         if self.watches.get_mut(subject).is_some_and(|watch| watch.remove(from, pool)) {
             self.watches.remove(subject);
         }
+    }
+
+    /// A stream wants documents: from here on it sees them as they are now.
+    pub fn open_cut(&mut self, desk: &mut Desk, cut: CutId, select: Arc<Select>, most: u32) {
+        let total = if select.conditions.is_empty() { self.store.count(&select.name) } else { None };
+        self.store.cuts.open(cut, select, desk.stamps.last());
+        self.more(desk, cut, most, total);
+    }
+
+    /// A stream wants the next batch.
+    pub fn more(&mut self, desk: &mut Desk, cut: CutId, most: u32, total: Option<u64>) {
+        if let Some(part) = self.store.next_part(cut, most as usize) {
+            desk.post(cut.shard, Mail::Part(cut, Box::new(Part { total, ..part })));
+        }
+    }
+
+    /// How many cuts are open, and the bytes that they keep.
+    pub fn cuts(&self) -> (usize, usize) {
+        (self.store.cuts.len(), self.store.cuts.bytes())
+    }
+
+    /// A stream is over.
+    pub fn shut(&mut self, cut: CutId) {
+        self.store.cuts.close(cut);
     }
 
     /// A list wants the documents of a pattern: it is registered, and gets them in the same breath.

@@ -80,6 +80,22 @@ impl Name {
             Name::Pattern(pattern) => pattern.as_str(),
         }
     }
+
+    /// Whether `key` is the one, or one of those meant.
+    pub fn covers(&self, key: &str) -> bool {
+        match self {
+            Name::Key(name) => name.as_str() == key,
+            Name::Pattern(pattern) => pattern.matches(key),
+        }
+    }
+
+    /// All keys that are meant begin with it.
+    pub fn prefix(&self) -> &str {
+        match self {
+            Name::Key(key) => key.as_str(),
+            Name::Pattern(pattern) => pattern.prefix(),
+        }
+    }
 }
 
 impl Key {

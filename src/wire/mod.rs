@@ -5,5 +5,6 @@ pub mod http;
 pub mod hub;
 pub mod json;
 pub mod key;
+pub mod stream;
 pub mod url;
 pub mod ws;

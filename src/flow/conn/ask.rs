@@ -52,6 +52,8 @@ pub struct Ticket {
 pub enum Tag {
     /// The request that the connection waits for.
     Request,
+    /// An element of an import.
+    Element,
     /// A line of the feed: its number, and the `id` of the reply if one is wanted.
     Line(u64, Option<Box<str>>),
 }

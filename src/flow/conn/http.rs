@@ -1,6 +1,9 @@
 //! The request that is coming in on a connection.
 
+use crate::flow::conn::import::{Import, Next};
 use crate::flow::conn::rest::Pending;
+use crate::flow::conn::stream::Stream;
+use crate::flow::limits::Limits;
 use crate::wire::http::{BadRequest, Body, Head, MAX_HEAD, parse_head};
 
 /// A connection that speaks HTTP.
@@ -12,6 +15,10 @@ pub struct Http {
     incoming: Option<(Head, Body, Vec<u8>)>,
     /// The request that waits for the owners' answers.
     pub pending: Option<Pending>,
+    /// The streamed answer under way.
+    pub stream: Option<Box<Stream>>,
+    /// The import under way.
+    pub import: Option<Box<Import>>,
 }
 
 /// What has become of the bytes so far.
@@ -23,6 +30,8 @@ pub enum Progress {
     Continue,
     /// A whole request.
     Whole(Head, Vec<u8>),
+    /// The head of an import, whose body is read as it comes; whether the client waits for a `100 Continue`.
+    Import(Head, Body, bool),
 }
 
 impl Http {
@@ -33,7 +42,12 @@ impl Http {
 
     /// Whether nothing of a request is there.
     pub fn is_idle(&self) -> bool {
-        self.buf.is_empty() && self.incoming.is_none() && self.pending.is_none()
+        self.buf.is_empty() && self.incoming.is_none() && !self.is_busy()
+    }
+
+    /// Whether a request is being answered; the next one waits.
+    pub fn is_busy(&self) -> bool {
+        self.pending.is_some() || self.stream.is_some() || self.import.is_some()
     }
 
     /// Bytes that are held.
@@ -46,6 +60,12 @@ impl Http {
         self.buf
     }
 
+    /// What comes next in the import under way.
+    pub fn next_element(&mut self, limits: &Limits) -> Option<Next> {
+        let Http { import, buf, .. } = self;
+        import.as_mut().map(|import| import.next(buf, limits))
+    }
+
     /// The next request, as far as it is there.
     pub fn poll(&mut self, max_body: usize) -> Result<Progress, BadRequest> {
         if self.incoming.is_none() {
@@ -54,8 +74,12 @@ impl Http {
             self.buf.drain(..blank);
             let Some((head, len)) = parse_head(&self.buf, MAX_HEAD)? else { return Ok(Progress::Partial) };
             self.buf.drain(..len);
-            let body = Body::new(head.framing, max_body)?;
             let waits = head.expects_continue();
+            if Import::is_one(&head) {
+                let body = Body::new(head.framing, usize::MAX)?;
+                return Ok(Progress::Import(head, body, waits && self.buf.is_empty()));
+            }
+            let body = Body::new(head.framing, max_body)?;
             self.incoming = Some((head, body, Vec::new()));
             if waits && self.buf.is_empty() {
                 return Ok(Progress::Continue);

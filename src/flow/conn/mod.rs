@@ -4,7 +4,11 @@
 pub mod ask;
 pub mod feed;
 pub mod http;
+pub mod import;
 pub mod rest;
+pub mod spec;
+pub mod stream;
+pub mod writer;
 
 use crate::flow::encode::frame::Dialect;
 use crate::flow::fanout::pool::PoolId;

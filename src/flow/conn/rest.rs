@@ -1,6 +1,7 @@
 //! The ooo dialect over HTTP: from a request to what it asks for, and from the answers to the response.
 
 use crate::flow::conn::ask::{Answer, Ask};
+use crate::flow::conn::spec::{self, Spec};
 use crate::flow::fanout::pool::Subject;
 use crate::flow::feed::{Done, Refused, Write};
 use crate::flow::limits::{Access, Limits};
@@ -28,6 +29,8 @@ pub enum Call {
     Sweep(Pattern),
     /// All owners are to be asked.
     Gather(Want),
+    /// A streamed answer.
+    Stream(Box<Spec>),
     /// A WebSocket on this subject; the version that the client has.
     Follow(Subject, Hello, Option<u64>),
     /// A WebSocket of the hub; the channels that it wants at once.
@@ -97,6 +100,17 @@ pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
     if let Some(response) = limits.origins.preflight(head) {
         return Call::Respond(response);
     }
+    let Ok(path) = url::decode_path(&head.path) else { return refuse(404, NO_PAGE) };
+    if let Some(name) = path.strip_prefix("/_/stream/") {
+        return match spec::read(head, name, access, limits) {
+            Ok(spec) => Call::Stream(Box::new(spec)),
+            Err(response) => Call::Respond(response),
+        };
+    }
+    if path == "/_/import" {
+        let response = Response::problem(405, "method_not_allowed", "an import is a POST");
+        return Call::Respond(response.header("Allow", "POST"));
+    }
     let needs = match head.method {
         Method::Get | Method::Head => Access::Read,
         Method::Post | Method::Patch | Method::Delete => Access::Write,
@@ -105,7 +119,6 @@ pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
     if access < needs {
         return refuse(403, if needs == Access::Write { NO_WRITE } else { NO_READ });
     }
-    let Ok(path) = url::decode_path(&head.path) else { return refuse(404, NO_PAGE) };
     let name = path.strip_prefix('/').unwrap_or(&path);
     if head.wants_websocket() {
         return follow(head, name, limits);

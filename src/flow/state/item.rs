@@ -38,8 +38,13 @@ impl Item {
 
     /// Appends the item as JSON.
     pub fn write(&self, out: &mut Vec<u8>) {
+        self.write_with(out, |out| out.extend_from_slice(self.value.as_bytes()));
+    }
+
+    /// Appends the item as JSON, with what `value` appends in place of its value.
+    pub fn write_with(&self, out: &mut Vec<u8>, value: impl FnOnce(&mut Vec<u8>)) {
         out.extend_from_slice(&self.head);
-        out.extend_from_slice(self.value.as_bytes());
+        value(out);
         out.push(b'}');
     }
 

@@ -2,11 +2,13 @@
 
 pub mod align;
 pub mod apply;
+pub mod cut;
 pub mod diff;
 pub mod item;
 pub mod list;
 pub mod merge;
 pub mod order;
+pub mod select;
 pub mod stamp;
 pub mod store;
 pub mod tree;

@@ -1,9 +1,11 @@
 //! The documents of one owner, by key, and the memory of the ones deleted last.
 
+use crate::flow::state::cut::{CutId, Cuts, Documents, Part};
 use crate::flow::state::item::Item;
-use crate::wire::key::{Key, Pattern};
+use crate::wire::key::{Key, Name, Pattern};
 use hashbrown::HashMap;
 use std::collections::{BTreeSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -18,9 +20,18 @@ pub struct Store {
     keys: BTreeSet<Key>,
     graves: HashMap<Key, u64>,
     order: VecDeque<(Key, u64)>,
+    /// How many documents stand directly under each parent, by the parent's hash: totals are wanted at once.
+    counts: HashMap<u64, u32>,
+    /// What is being read at the state of an earlier moment.
+    pub cuts: Cuts,
 }
 
 impl Store {
+    /// An empty one, whose cuts may keep `cut_bytes`.
+    pub fn new(cut_bytes: usize) -> Store {
+        Store { cuts: Cuts::new(cut_bytes), ..Store::default() }
+    }
+
     /// The document, if there is one.
     pub fn get(&self, key: &str) -> Option<&Arc<Item>> {
         self.items.get(key)
@@ -35,14 +46,26 @@ impl Store {
     pub fn put(&mut self, item: Arc<Item>) {
         self.graves.remove(item.key.as_str());
         let key = item.key.clone();
-        if self.items.insert(key.clone(), item).is_none() {
-            self.keys.insert(key);
+        match self.items.insert(key.clone(), item) {
+            Some(old) => self.cuts.keep(&old),
+            None => {
+                *self.counts.entry(parent(key.as_str())).or_default() += 1;
+                self.keys.insert(key);
+            }
         }
     }
 
     /// Deletes a document at `version`.
     pub fn remove(&mut self, key: &Key, version: u64) -> Option<Arc<Item>> {
         let item = self.items.remove(key)?;
+        self.cuts.keep(&item);
+        let parent = parent(key.as_str());
+        if let Some(count) = self.counts.get_mut(&parent) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&parent);
+            }
+        }
         self.keys.remove(key);
         self.graves.insert(key.clone(), version);
         self.order.push_back((key.clone(), version));
@@ -63,6 +86,24 @@ impl Store {
         near.filter(move |key| pattern.matches(key.as_str())).map(|key| &self.items[key])
     }
 
+    /// How many documents have that name, where that is known without counting: for keys, and for patterns whose only
+    /// `*` is the last segment.
+    pub fn count(&self, name: &Name) -> Option<u64> {
+        match name {
+            Name::Key(key) => Some(self.items.contains_key(key).into()),
+            Name::Pattern(pattern) => {
+                let key = pattern.push("0")?;
+                Some(self.counts.get(&parent(key.as_str())).copied().unwrap_or(0).into())
+            }
+        }
+    }
+
+    /// The next batch of a cut: at most `most` documents.
+    pub fn next_part(&mut self, id: CutId, most: usize) -> Option<Part> {
+        let docs = Documents { keys: &self.keys, items: &self.items };
+        self.cuts.next(docs, id, most)
+    }
+
     /// All keys, in order.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.keys.iter()
@@ -76,5 +117,20 @@ impl Store {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+}
+
+/// The name under which a key is counted: everything before its last segment. A hash, because keys are many.
+fn parent(key: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.rsplit_once('/').map(|(parent, _)| parent).hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+impl Store {
+    /// All documents of a name, in the order of keys.
+    pub fn matching_name<'a>(&'a self, name: &'a Name) -> impl Iterator<Item = &'a Arc<Item>> {
+        self.keys.iter().filter(|key| name.covers(key.as_str())).map(|key| &self.items[key])
     }
 }

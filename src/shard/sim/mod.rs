@@ -4,6 +4,7 @@ mod channels;
 mod client;
 mod endings;
 mod properties;
+mod streams;
 
 use crate::base::id::{ConnId, ShardId};
 use crate::base::time::Now;

@@ -1,4 +1,4 @@
-//! Writes responses whose body is known; streams write their own.
+//! Writes responses whose body is known, and the heads of those that are streamed.
 
 use std::borrow::Cow;
 use std::io::Write;
@@ -8,7 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Serialize;
 
-use super::{Field, Head, Method};
+use super::{Field, Head, Method, Version};
 
 /// What a client that sent `Expect: 100-continue` waits for.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -24,6 +24,15 @@ pub struct Response<'a> {
     body: Cow<'a, [u8]>,
     close: bool,
     without_body: bool,
+    framing: Framed,
+}
+
+/// How the end of the body is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framed {
+    Length,
+    Chunked,
+    Close,
 }
 
 /// RFC 9457.
@@ -40,7 +49,14 @@ impl<'a> Response<'a> {
     /// Without a body.
     pub fn new(status: u16) -> Response<'a> {
         let body = Cow::Borrowed(&[][..]);
-        Response { status, headers: Vec::new(), body, close: false, without_body: false }
+        Response {
+            status,
+            headers: Vec::new(),
+            body,
+            close: false,
+            without_body: false,
+            framing: Framed::Length,
+        }
     }
 
     /// Plain text.
@@ -83,6 +99,16 @@ impl<'a> Response<'a> {
         self
     }
 
+    /// As the client asked, with a body that the caller sends behind the head: in chunks, or up to the end of the
+    /// connection where the client does not know them.
+    pub fn streaming(self, head: &Head) -> Response<'a> {
+        let chunked = head.version == Version::Http11;
+        let mut response = self.answering(head);
+        response.framing = if chunked { Framed::Chunked } else { Framed::Close };
+        response.close |= !chunked;
+        response
+    }
+
     /// Compressed by gzip if the client takes that and the body is neither too small to gain by it nor so large that
     /// compressing it would hold up everything else. For `HEAD` too, whose headers are those of `GET`.
     pub fn compressed_for(mut self, head: &Head) -> Response<'a> {
@@ -115,8 +141,13 @@ impl<'a> Response<'a> {
             write_header(name, value, &mut out);
         }
         let bodiless = matches!(self.status, 100..200 | 204 | 304);
-        if !bodiless {
-            write!(out, "Content-Length: {}\r\n", self.body.len()).expect("a Vec takes every write");
+        match self.framing {
+            Framed::Length if bodiless => {}
+            Framed::Length => {
+                write!(out, "Content-Length: {}\r\n", self.body.len()).expect("a Vec takes every write");
+            }
+            Framed::Chunked => write_header("Transfer-Encoding", "chunked", &mut out),
+            Framed::Close => {}
         }
         write_header("Connection", if self.close { "close" } else { "keep-alive" }, &mut out);
         out.extend_from_slice(b"\r\n");

@@ -1,0 +1,274 @@
+//! A streamed answer: the owners' batches in, merged in the order of keys; chunks out, as the reader takes them.
+
+use crate::base::id::ShardId;
+use crate::base::time::{Now, SEC};
+use crate::flow::conn::spec::{Spec, too_many_to_sort};
+use crate::flow::conn::writer::Writer;
+use crate::flow::encode::frame::Frame;
+use crate::flow::limits::Limits;
+use crate::flow::state::cut::{Part, Then};
+use crate::flow::state::item::Item;
+use crate::flow::state::select::Rank;
+use crate::flow::state::tree::Tree;
+use crate::wire::http::{Field, Head, Method, Response, Version};
+use crate::wire::stream::Coding;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// A paced stream may be ahead of its pace by a part of a second, so that it need not be woken for each element.
+const BURST: u64 = SEC / 20;
+
+/// What an owner gives.
+#[derive(Debug)]
+struct Source {
+    queue: VecDeque<Arc<Item>>,
+    asked: bool,
+    ended: bool,
+    total: Option<u64>,
+}
+
+/// What is to be done next.
+#[derive(Debug)]
+pub enum Step {
+    /// Ask this owner for its next batch.
+    Ask(ShardId),
+    /// Send this.
+    Send(Frame),
+    /// Send this; it is the end.
+    Last(Frame),
+    /// Answer this instead of a stream; it is the end.
+    Refuse(Response<'static>),
+    /// Break the connection off: the client must see that something is missing.
+    Abort,
+    /// Nothing, until an owner answers.
+    Wait,
+    /// Nothing, until then (nanoseconds, monotonic).
+    Until(u64),
+}
+
+/// One stream. Call order: `take` for each batch that comes; `poll` whenever the connection has nothing left to send.
+#[derive(Debug)]
+pub struct Stream {
+    /// Tells it from earlier ones of the connection.
+    pub count: u32,
+    /// The request's head.
+    pub head: Head,
+    /// What was asked for.
+    pub spec: Spec,
+    sources: Vec<Source>,
+    /// How many documents have come in.
+    came: u64,
+    skip: u64,
+    left: u64,
+    /// For an order other than by key: what has come in; the next one last, once all is there.
+    sorted: Vec<(Rank, Arc<Item>)>,
+    begun: bool,
+    ready: bool,
+    broken: bool,
+    too_many: bool,
+    writer: Writer,
+    /// When the next element is due, if there is a pace.
+    due: u64,
+}
+
+impl Stream {
+    /// A stream from `shards` owners, each of which has been asked for its first batch.
+    pub fn new(count: u32, head: Head, spec: Spec, shards: u16) -> Stream {
+        let source = || Source { queue: VecDeque::new(), asked: true, ended: false, total: None };
+        let s = &spec.settings;
+        let chunked = head.version == Version::Http11;
+        let writer = Writer::new(spec.format, spec.coding, chunked, s.chunk_threshold, s.buffer_size);
+        Stream {
+            count,
+            head,
+            sources: (0..shards).map(|_| source()).collect(),
+            came: 0,
+            skip: spec.offset,
+            left: spec.limit,
+            sorted: Vec::new(),
+            begun: false,
+            ready: false,
+            broken: false,
+            too_many: false,
+            writer,
+            due: 0,
+            spec,
+        }
+    }
+
+    /// How many chunks may be made at a time. Compressing one takes as long as copying many.
+    pub fn ahead(&self) -> usize {
+        if self.spec.coding == Coding::Plain { self.spec.settings.channel_buffer } else { 1 }
+    }
+
+    /// The owners that hold a cut open for it.
+    pub fn open(&self) -> impl Iterator<Item = ShardId> {
+        let open = self.sources.iter().enumerate().filter(|(_, source)| !source.ended);
+        open.map(|(shard, _)| ShardId(shard as u16))
+    }
+
+    /// How many documents wait here to be sent.
+    pub fn held(&self) -> usize {
+        self.sorted.len() + self.sources.iter().map(|source| source.queue.len()).sum::<usize>()
+    }
+
+    /// An owner's batch has come.
+    pub fn take(&mut self, from: ShardId, part: Part) {
+        let source = &mut self.sources[from.index()];
+        source.asked = false;
+        source.ended = part.then != Then::More;
+        source.total = source.total.or(part.total);
+        self.broken |= part.then == Then::Broken;
+        self.came += part.items.len() as u64;
+        let Some(order) = &self.spec.order else { return source.queue.extend(part.items) };
+        self.sorted.extend(part.items.into_iter().map(|item| (order.rank(&item), item)));
+        let most = self.spec.settings.sort_limit;
+        if self.spec.limit == u64::MAX {
+            self.too_many |= self.sorted.len() > most;
+        } else if self.sorted.len() as u64 > 2 * self.spec.needed().max(1000) {
+            self.sort();
+            self.sorted.truncate(self.spec.needed() as usize);
+        }
+    }
+
+    fn sort(&mut self) {
+        let Some(order) = &self.spec.order else { return };
+        let by = |a: &(Rank, Arc<Item>), b: &(Rank, Arc<Item>)| {
+            order.compare(&a.0, &b.0).then_with(|| a.1.key.cmp(&b.1.key))
+        };
+        self.sorted.sort_unstable_by(by);
+    }
+
+    /// What is to be done next.
+    pub fn poll(&mut self, now: Now, limits: &Limits) -> Step {
+        if self.broken {
+            return if self.begun { Step::Abort } else { Step::Refuse(torn()) };
+        }
+        if self.too_many {
+            return Step::Refuse(too_many_to_sort(self.spec.settings.sort_limit));
+        }
+        if let Some(ask) = self.ask() {
+            return ask;
+        }
+        if !self.ready && !self.begin() {
+            return Step::Wait;
+        }
+        if !self.begun {
+            self.begun = true;
+            return Step::Send(self.response(limits).encode().into());
+        }
+        if self.head.method == Method::Head {
+            return Step::Last(Frame::default());
+        }
+        self.fill(now)
+    }
+
+    /// An owner whose batch is half used up is asked for the next one.
+    fn ask(&mut self) -> Option<Step> {
+        let low = self.spec.batch() as usize / 2;
+        let shard = self.sources.iter().position(|s| !s.asked && !s.ended && s.queue.len() <= low)?;
+        self.sources[shard].asked = true;
+        Some(Step::Ask(ShardId(shard as u16)))
+    }
+
+    /// Whether the first element can be told: by key when each owner has said something, else when all have said all.
+    fn begin(&mut self) -> bool {
+        let ordered = self.spec.order.is_some();
+        let has_said = |s: &Source| s.ended || !ordered && !s.queue.is_empty();
+        self.ready = self.sources.iter().all(has_said);
+        if self.ready && ordered {
+            self.sort();
+            self.sorted.reverse();
+        }
+        self.ready
+    }
+
+    fn response(&self, limits: &Limits) -> Response<'static> {
+        let ended = self.sources.iter().all(|s| s.ended);
+        let known: Option<u64> = self.sources.iter().map(|s| s.total).sum();
+        let total = if ended { Some(self.came) } else { known };
+        let total = total.map_or("-1".to_owned(), |total| total.to_string());
+        let mut response = Response::new(200)
+            .header("Content-Type", self.spec.format.media_type())
+            .header("X-Total-Count", total)
+            .header("Cache-Control", "no-store");
+        if let Some(coding) = self.spec.coding.name() {
+            response = response.header("Content-Encoding", coding);
+        }
+        if self.head.get(Field::Origin).is_some() {
+            response = response.header("Access-Control-Expose-Headers", "X-Total-Count");
+        }
+        response.headers(limits.origins.headers(&self.head)).streaming(&self.head)
+    }
+
+    fn fill(&mut self, now: Now) -> Step {
+        let pace = SEC.checked_div(self.spec.settings.rate_limit).unwrap_or(0);
+        self.due = self.due.max(now.mono.saturating_sub(BURST));
+        loop {
+            if self.left == 0 {
+                return Step::Last(self.writer.finish());
+            }
+            if pace > 0 && self.due > now.mono {
+                let ready = self.writer.has_elements();
+                return if ready { Step::Send(self.writer.cut()) } else { Step::Until(self.due + BURST / 2) };
+            }
+            let item = match self.next() {
+                Next::Item(item) => item,
+                Next::Wait => return self.ask().unwrap_or(Step::Wait),
+                Next::End => return Step::Last(self.writer.finish()),
+            };
+            if self.skip > 0 {
+                self.skip -= 1;
+                continue;
+            }
+            self.left -= 1;
+            self.due += pace;
+            self.write(&item);
+            if self.writer.is_full() {
+                return Step::Send(self.writer.cut());
+            }
+        }
+    }
+
+    fn write(&mut self, item: &Item) {
+        let Spec { fields, bare, .. } = &self.spec;
+        let value = |out: &mut Vec<u8>| match fields {
+            None => out.extend_from_slice(item.value.as_bytes()),
+            Some(mask) => mask.write(Tree::new(&item.value).root(), out),
+        };
+        self.writer.element(|out| if *bare { value(out) } else { item.write_with(out, value) });
+    }
+
+    /// The next document: the one with the first key, when every owner that has more has said what its next one is.
+    fn next(&mut self) -> Next {
+        if self.spec.order.is_some() {
+            return self.sorted.pop().map_or(Next::End, |(_, item)| Next::Item(item));
+        }
+        let mut first: Option<usize> = None;
+        for (at, source) in self.sources.iter().enumerate() {
+            match source.queue.front() {
+                None if source.ended => {}
+                None => return Next::Wait,
+                Some(item) => {
+                    let smaller = |first: usize| item.key < self.sources[first].queue[0].key;
+                    if first.is_none_or(smaller) {
+                        first = Some(at);
+                    }
+                }
+            }
+        }
+        let item = first.and_then(|at| self.sources[at].queue.pop_front());
+        item.map_or(Next::End, Next::Item)
+    }
+}
+
+enum Next {
+    Item(Arc<Item>),
+    Wait,
+    End,
+}
+
+fn torn() -> Response<'static> {
+    let detail = "more was written meanwhile than is kept for streams ([stream] cut_bytes); try again";
+    Response::problem(503, "cut_broken", detail).header("Retry-After", "1")
+}

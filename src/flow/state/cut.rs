@@ -1,0 +1,317 @@
+//! Cuts: the documents of a name as they were at one moment, read batch by batch while writes go on.
+//!
+//! Nothing is copied when a cut opens. What a write replaces or deletes afterwards is kept for each cut that has yet to
+//! come to that key; what is younger than the cut is passed over. So a cut costs what is written while it is open, and
+//! that has a bound: beyond it the cut that holds most is broken, and its reader is told.
+
+use crate::base::id::{ConnId, ShardId};
+use crate::flow::state::item::Item;
+use crate::flow::state::select::Select;
+use crate::wire::key::{Key, Name};
+use hashbrown::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// What a kept document costs beside its text: the two heads, its place in the map.
+const KEPT: usize = 256;
+/// How many keys a batch may pass over for each document that it may hold.
+const STRIDE: usize = 8;
+
+/// A cut's name, given by its reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CutId {
+    /// The reader's shard.
+    pub shard: ShardId,
+    /// The reader.
+    pub conn: ConnId,
+    /// Tells this cut from earlier ones of that connection.
+    pub count: u32,
+}
+
+/// One batch of a cut.
+#[derive(Debug)]
+pub struct Part {
+    /// The next documents, in the order of keys.
+    pub items: Vec<Arc<Item>>,
+    /// What comes after them.
+    pub then: Then,
+    /// How many documents the cut has in all, if that is known.
+    pub total: Option<u64>,
+}
+
+/// What comes after a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Perhaps more: ask.
+    More,
+    /// Nothing.
+    End,
+    /// The cut is broken: more was written meanwhile than may be kept.
+    Broken,
+}
+
+#[derive(Debug)]
+struct Cut {
+    select: Arc<Select>,
+    /// The owner's clock at the moment of the cut.
+    stamp: u64,
+    /// The last key that was looked at.
+    after: Option<Key>,
+    /// Documents behind that key as they were at the moment, where they are not so any more.
+    kept: BTreeMap<Key, Arc<Item>>,
+    bytes: usize,
+    broken: bool,
+}
+
+/// The documents as they are now.
+#[derive(Clone, Copy, Debug)]
+pub struct Documents<'a> {
+    /// Their keys, in order.
+    pub keys: &'a BTreeSet<Key>,
+    /// By key.
+    pub items: &'a HashMap<Key, Arc<Item>>,
+}
+
+/// The open cuts of one owner.
+#[derive(Debug, Default)]
+pub struct Cuts {
+    open: HashMap<CutId, Cut>,
+    /// Bytes that all of them keep.
+    bytes: usize,
+    budget: usize,
+}
+
+impl Cuts {
+    /// None yet; together they may keep `budget` bytes.
+    pub fn new(budget: usize) -> Cuts {
+        Cuts { budget, ..Cuts::default() }
+    }
+
+    /// How many are open.
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether none is open.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Bytes that are kept.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Opens a cut at `stamp`: what was written up to then is in it.
+    pub fn open(&mut self, id: CutId, select: Arc<Select>, stamp: u64) {
+        let cut = Cut { select, stamp, after: None, kept: BTreeMap::new(), bytes: 0, broken: false };
+        self.open.insert(id, cut);
+    }
+
+    /// Closes a cut that nobody reads any more.
+    pub fn close(&mut self, id: CutId) {
+        if let Some(cut) = self.open.remove(&id) {
+            self.bytes -= cut.bytes;
+        }
+    }
+
+    /// A document is about to be replaced or deleted.
+    pub fn keep(&mut self, old: &Arc<Item>) {
+        for cut in self.open.values_mut() {
+            let ahead = cut.after.as_ref().is_none_or(|after| *after < old.key);
+            // what replaces it is younger than the cut, so each key is kept at most once
+            if ahead && old.version() <= cut.stamp && !cut.broken && cut.select.name.covers(old.key.as_str())
+            {
+                let cost = old.text_len() + KEPT;
+                cut.kept.insert(old.key.clone(), old.clone());
+                cut.bytes += cost;
+                self.bytes += cost;
+            }
+        }
+        while self.bytes > self.budget {
+            let Some(largest) = self.open.values_mut().max_by_key(|cut| cut.bytes) else { return };
+            self.bytes -= std::mem::take(&mut largest.bytes);
+            largest.kept.clear();
+            largest.broken = true;
+        }
+    }
+
+    /// The next batch: at most `most` documents. A cut that has ended or is broken is closed with it.
+    pub fn next(&mut self, docs: Documents<'_>, id: CutId, most: usize) -> Option<Part> {
+        let cut = self.open.get_mut(&id)?;
+        let part = if cut.broken {
+            Part { items: Vec::new(), then: Then::Broken, total: None }
+        } else {
+            cut.next(docs, most)
+        };
+        self.bytes -= cut.release();
+        if part.then != Then::More {
+            self.close(id);
+        }
+        Some(part)
+    }
+}
+
+impl Cut {
+    fn next(&mut self, docs: Documents<'_>, most: usize) -> Part {
+        let select = &*self.select;
+        let prefix = select.name.prefix();
+        let start = self.after.as_ref().map_or(Bound::Included(prefix), |key| Bound::Excluded(key.as_str()));
+        let end = match &select.name {
+            Name::Key(key) => Bound::Included(key.as_str()),
+            Name::Pattern(_) => Bound::Unbounded,
+        };
+        let live = docs.keys.range::<str, _>((start, end)).take_while(|key| key.as_str().starts_with(prefix));
+        let (mut live, mut kept) = (live.peekable(), self.kept.iter().peekable());
+        let (mut found, mut looked, mut then, mut last) = (Vec::new(), 0, Then::More, None);
+        for _ in 0..most.saturating_mul(STRIDE) {
+            let next_is_kept = match (live.peek(), kept.peek()) {
+                (None, None) => {
+                    then = Then::End;
+                    break;
+                }
+                // the living one of the same key comes next, and is too young
+                (Some(living), Some((old, _))) => old <= living,
+                (living, _) => living.is_none(),
+            };
+            let next =
+                if next_is_kept { kept.next() } else { live.next().map(|key| (key, &docs.items[key])) };
+            let (key, item) = next.expect("just peeked");
+            last = Some(key);
+            if next_is_kept || item.version() <= self.stamp && select.name.covers(key.as_str()) {
+                looked += 1;
+                if select.passes(item) {
+                    found.push(item.clone());
+                }
+            }
+            if looked == most {
+                break;
+            }
+        }
+        if let Some(last) = last.cloned() {
+            self.after = Some(last);
+        }
+        Part { items: found, then, total: None }
+    }
+
+    /// Lets go of what is kept for keys that have been looked at; returns how many bytes that were.
+    fn release(&mut self) -> usize {
+        let Some(after) = self.after.as_ref().filter(|_| !self.kept.is_empty()) else { return 0 };
+        let ahead = self.kept.split_off(after.as_str());
+        let mut gone = std::mem::replace(&mut self.kept, ahead);
+        gone.extend(self.kept.remove_entry(after.as_str()));
+        let bytes = gone.values().map(|item| item.text_len() + KEPT).sum();
+        self.bytes -= bytes;
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CutId, Then};
+    use crate::base::id::{ConnId, ShardId};
+    use crate::flow::state::item::Item;
+    use crate::flow::state::select::Select;
+    use crate::flow::state::store::Store;
+    use crate::wire::json::Json;
+    use crate::wire::key::{Key, Name};
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    fn id(count: u32) -> CutId {
+        CutId { shard: ShardId(0), conn: ConnId { slot: 1, generation: 1 }, count }
+    }
+
+    fn put(store: &mut Store, key: &str, stamp: u64) {
+        let key = Key::parse(key).unwrap();
+        let created = store.get(key.as_str()).map_or(stamp, |old| old.created);
+        let value = Json::parse(stamp.to_string().as_bytes()).unwrap();
+        store.put(Arc::new(Item::new(key, created, if created == stamp { 0 } else { stamp }, value)));
+    }
+
+    #[test]
+    fn a_cut_is_the_store_at_its_moment_whatever_is_written_meanwhile() {
+        for seed in 0..300 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let (mut store, mut stamp) = (Store::new(1 << 20), 0);
+            let names = ["a/*", "*/3", "*", "b/1", "*/*", "zz/*"];
+            let mut open: Vec<(CutId, Vec<(String, u64)>, Vec<(String, u64)>)> = Vec::new();
+            for step in 0..400u32 {
+                let key = match rng.u8(0..8) {
+                    0 => format!("s{}", rng.u8(0..3)),
+                    n => format!("{}/{}", if n & 1 == 0 { "a" } else { "b" }, rng.u8(0..30)),
+                };
+                stamp += 1;
+                match rng.u8(0..10) {
+                    0..5 => put(&mut store, &key, stamp),
+                    5..7 => drop(store.remove(&Key::parse(&key).unwrap(), stamp)),
+                    7 if open.len() < 4 => {
+                        let name = Name::parse(rng.choice(names).unwrap()).unwrap();
+                        let all =
+                            store.matching_name(&name).map(|i| (i.key.as_str().to_owned(), i.version()));
+                        let all: Vec<_> = all.collect();
+                        if let Some(count) = store.count(&name) {
+                            assert_eq!(count, all.len() as u64, "{name:?}");
+                        }
+                        let select = Select { name, conditions: Vec::new() };
+                        store.cuts.open(id(step), Arc::new(select), stamp);
+                        open.push((id(step), all, Vec::new()));
+                    }
+                    _ if !open.is_empty() => {
+                        let at = rng.usize(0..open.len());
+                        let (id, want, got) = &mut open[at];
+                        let most = rng.usize(1..6);
+                        let part = store.next_part(*id, most).expect("it is open");
+                        assert!(part.items.len() <= most);
+                        got.extend(part.items.iter().map(|i| (i.key.as_str().to_owned(), i.version())));
+                        if part.then == Then::End {
+                            assert_eq!(got, want, "seed {seed}");
+                            open.remove(at);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            for (id, ..) in open {
+                store.cuts.close(id);
+            }
+            assert_eq!((store.cuts.len(), store.cuts.bytes()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn a_cut_that_keeps_too_much_is_broken_and_says_so() {
+        let mut store = Store::new(10_000);
+        (0..100).for_each(|i| put(&mut store, &format!("a/{i}"), i + 1));
+        let select = Arc::new(Select { name: Name::parse("a/*").unwrap(), conditions: Vec::new() });
+        store.cuts.open(id(1), select, 100);
+        assert_eq!(store.next_part(id(1), 50).unwrap().then, Then::More);
+        (0..100).for_each(|i| put(&mut store, &format!("a/{i}"), i + 101));
+        assert_eq!(store.cuts.bytes(), 0);
+        assert_eq!(store.next_part(id(1), 50).unwrap().then, Then::Broken);
+        assert!(store.next_part(id(1), 50).is_none() && store.cuts.is_empty());
+    }
+
+    #[test]
+    fn counts_follow_the_keys() {
+        let (mut store, mut rng) = (Store::new(0), fastrand::Rng::with_seed(4));
+        let mut model: BTreeMap<String, ()> = BTreeMap::new();
+        for stamp in 1..2000 {
+            let key = ["x/y/", "x/", ""][rng.usize(0..3)].to_owned() + &rng.u8(0..20).to_string();
+            if rng.bool() {
+                put(&mut store, &key, stamp);
+                model.insert(key, ());
+            } else {
+                store.remove(&Key::parse(&key).unwrap(), stamp);
+                model.remove(&key);
+            }
+        }
+        for (name, prefix, slashes) in [("x/y/*", "x/y/", 2), ("x/*", "x/", 1), ("*", "", 0)] {
+            let is = |k: &&String| k.starts_with(prefix) && k.matches('/').count() == slashes;
+            let want = model.keys().filter(is).count() as u64;
+            assert_eq!(store.count(&Name::parse(name).unwrap()), Some(want), "{name}");
+        }
+        assert_eq!(store.count(&Name::parse("*/y/*").unwrap()), None);
+    }
+}

@@ -1,0 +1,100 @@
+//! Imports: elements go to their owners as the body comes, as far as there is room for them.
+
+use crate::base::id::ConnId;
+use crate::flow::conn::ask::{Ask, Tag, Ticket};
+use crate::flow::conn::import::{Import, Next};
+use crate::flow::conn::rest;
+use crate::flow::feed::Write;
+use crate::shard::Shard;
+use crate::shard::clients::{Clients, Reason};
+use crate::shard::desk::Desk;
+use crate::shard::io::Action;
+use crate::shard::mail::Mail;
+use crate::wire::http::{Body, Head};
+
+impl Clients {
+    /// The head of an import has come.
+    pub(super) fn open_import(&mut self, desk: &mut Desk, id: ConnId, head: Head, body: Body) {
+        let Some(access) = self.get(id).map(|conn| conn.access) else { return };
+        match (Import::new(head.clone(), body, access), self.http(id)) {
+            (Ok(import), Some(http)) => {
+                http.import = Some(Box::new(import));
+                self.import_ready(id);
+            }
+            (Err(response), _) => self.respond(desk, id, &rest::dress(response, &head, &desk.limits.clone())),
+            (Ok(_), None) => {}
+        }
+    }
+
+    /// An import can go on: bytes or answers have come.
+    pub(super) fn import_ready(&mut self, id: ConnId) {
+        if !self.held_imports.contains(&id) {
+            self.held_imports.push(id);
+        }
+    }
+
+    /// An owner has written an element.
+    pub(super) fn import_written(&mut self, id: ConnId) {
+        if let Some(import) = self.http(id).and_then(|http| http.import.as_mut()) {
+            import.written();
+            self.import_ready(id);
+        }
+    }
+}
+
+impl Shard {
+    /// Goes on with the imports that can.
+    pub(super) fn imports_on(&mut self) {
+        for id in std::mem::take(&mut self.clients.held_imports) {
+            self.import_on(id);
+        }
+        self.deliver_local();
+    }
+
+    /// Whether an import can go on at once.
+    pub(super) fn can_import(&self) -> bool {
+        !self.clients.held_imports.is_empty() && !self.is_behind()
+    }
+
+    fn import_on(&mut self, id: ConnId) {
+        loop {
+            let limits = self.desk.limits.clone();
+            let Some(http) = self.clients.http(id) else { return };
+            match http.next_element(&limits) {
+                None => return,
+                Some(Next::Wait) => {
+                    if let Some(conn) = self.clients.get(id) {
+                        conn.due = u64::MAX;
+                    }
+                    return;
+                }
+                Some(Next::Write(key, value)) => {
+                    let ticket = Ticket { conn: id, tag: Tag::Element };
+                    let name = key.clone();
+                    let ask = Ask::Write(Write::Set(key, value));
+                    self.desk.post_to_owner(name.as_str(), Mail::Ask(ticket, ask));
+                }
+                Some(Next::More) => {
+                    let due = self.desk.now.mono + limits.handshake_timeout;
+                    let Some(conn) = self.clients.get(id) else { return };
+                    conn.due = due;
+                    if conn.ended {
+                        return self.clients.finish(&mut self.desk, id, Reason::Gone);
+                    }
+                    if std::mem::replace(&mut conn.paused, false) {
+                        self.clients.actions.push_back(Action::Resume(id));
+                    }
+                    return;
+                }
+                Some(Next::Done(response)) => {
+                    let Some(import) = self.clients.http(id).and_then(|http| http.import.take()) else {
+                        return;
+                    };
+                    let response = rest::dress(response, &import.head, &limits);
+                    self.clients.respond(&mut self.desk, id, &response);
+                    return self.clients.request_done(&mut self.desk, id);
+                }
+            }
+        }
+    }
+}

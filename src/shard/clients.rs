@@ -56,7 +56,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, each at its own number.
-    pub const ALL: [Reason; 7] = [
+    pub const ALL: [Reason; 8] = [
         Reason::Gone,
         Reason::Violation,
         Reason::Stuck,
@@ -64,10 +64,15 @@ impl Reason {
         Reason::Late,
         Reason::Slow,
         Reason::Stopping,
+        Reason::Aborted,
     ];
     /// What they are called in metrics.
-    pub const LABELS: [&str; 7] = ["gone", "violation", "stuck", "silent", "late", "slow", "stopping"];
+    pub const LABELS: [&str; 8] =
+        ["gone", "violation", "stuck", "silent", "late", "slow", "stopping", "aborted"];
 }
+
+// a reason without a counter must not compile
+const _: () = assert!(Reason::ALL.len() == Reason::Aborted as usize + 1);
 
 /// The connections.
 #[derive(Debug)]

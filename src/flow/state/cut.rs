@@ -236,7 +236,8 @@ mod tests {
             let mut rng = fastrand::Rng::with_seed(seed);
             let (mut store, mut stamp) = (Store::new(1 << 20), 0);
             let names = ["a/*", "*/3", "*", "b/1", "*/*", "zz/*"];
-            let mut open: Vec<(CutId, Vec<(String, u64)>, Vec<(String, u64)>)> = Vec::new();
+            type Rows = Vec<(String, u64)>;
+            let mut open: Vec<(CutId, Rows, Rows)> = Vec::new();
             for step in 0..400u32 {
                 let key = match rng.u8(0..8) {
                     0 => format!("s{}", rng.u8(0..3)),

@@ -11,14 +11,19 @@ use std::thread;
 /// Batches that fit a lane, as in `runtime/mailbox.rs`.
 const DEPTH: usize = 64;
 
+/// Looks this often before it lets others run, who may have the core that the other end needs.
+const LOOKS: usize = 10_000;
+
 fn receive(lane: &Receiver<Vec<Mail>>) -> Option<Vec<Mail>> {
-    loop {
+    for look in 1_usize.. {
         match lane.try_recv() {
             Ok(batch) => return Some(batch),
-            Err(TryRecvError::Empty) => spin_loop(),
             Err(TryRecvError::Disconnected) => return None,
+            Err(TryRecvError::Empty) if look.is_multiple_of(LOOKS) => thread::yield_now(),
+            Err(TryRecvError::Empty) => spin_loop(),
         }
     }
+    None
 }
 
 pub fn hop(messages: usize) -> Work {

@@ -32,7 +32,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 /// How long anything may take that should happen at once.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The binary under test.
 pub const FANFARE: &str = env!("CARGO_BIN_EXE_fanfare");

@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::io::BufRead;
+use std::io::BufReader;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
@@ -62,4 +64,20 @@ fn a_live_socket_is_refused_with_a_sentence_and_goes_on() {
     std::thread::sleep(Duration::from_millis(50));
     assert!(server.is_alive());
     server.feed().apply(json!({"op": "set", "key": "box", "data": 1}));
+}
+
+#[test]
+fn the_next_server_starts_at_once_where_one_was_killed() {
+    for _ in 0..5 {
+        let mut first = Server::start(&[], "");
+        first.subscribe("box").wait("the first state", |_| true);
+        first.stop(Signal::KILL);
+        let mut second = serve(first.listen, first.admin, &first.feed).spawn().expect("it starts");
+        let mut said = String::new();
+        let stdout = second.stdout.take().expect("piped");
+        BufReader::new(stdout).read_line(&mut said).expect("its output");
+        second.kill().expect("it is ours");
+        let output = second.wait_with_output().expect("its output");
+        assert!(said.contains("listening"), "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }

@@ -8,7 +8,7 @@ use fanfare::flow::state::item::Item;
 use fanfare::wire::feed::Publish;
 use fanfare::wire::json::Json;
 use fanfare::wire::key::Key;
-use fanfare::wire::ws::{Compression, Decoder};
+use fanfare::wire::ws::{Compression, Decoder, Deflater, Inflater, Kind, Op, encode};
 
 /// Messages in one read.
 pub const FRAMES: usize = 32;
@@ -40,6 +40,26 @@ pub fn frame_parse(len: usize) -> Work {
         assert_eq!(events, FRAMES);
         events
     })
+}
+
+/// A frame of JSON for everybody who takes it compressed.
+pub fn deflate(len: usize) -> Work {
+    let (frame, mut deflater) = (json_frame(len), Deflater::default());
+    Box::new(move || deflater.frame(&frame).expect("JSON shrinks").len())
+}
+
+/// The same as if a client had sent it.
+pub fn inflate(len: usize) -> Work {
+    let (frame, mut deflater, mut inflater) = (json_frame(len), Deflater::default(), Inflater::default());
+    // two or four bytes of header
+    let deflated = deflater.frame(&frame).expect("JSON shrinks");
+    let data = deflated[if deflated[1] < 126 { 2 } else { 4 }..].to_vec();
+    Box::new(move || inflater.message(Kind::Text, &data, 1 << 20).expect("what was deflated").len())
+}
+
+fn json_frame(len: usize) -> Vec<u8> {
+    let text = entries(60).to_string().repeat(1 + len / 1000);
+    encode(Op::Message(Kind::Text), &text.as_bytes()[..len])
 }
 
 /// As an application sends it: with blanks.

@@ -1,7 +1,7 @@
 //! One pool, many members, sockets that take everything.
 
 use super::Work;
-use fanfare::flow::encode::frame::{Frame, Variant};
+use fanfare::flow::encode::frame::{Dialect, Frame, Variant};
 use fanfare::flow::fanout::plan::Fanout;
 use fanfare::flow::fanout::pool::{Member, Subject};
 use fanfare::flow::fanout::sockets::{Due, Parts, Short, Sockets};
@@ -41,7 +41,11 @@ pub fn many_frames(members: usize) -> Work {
 
 fn fan_out(members: usize, frames: usize) -> Work {
     let mut fanout = Fanout::new(64 << 10);
-    let pool = fanout.pools.enter(&Subject::Channel("news".into()), Variant::Hub, Overflow::Disconnect);
+    let pool = fanout.pools.enter(
+        &Subject::Channel("news".into()),
+        Variant::plain(Dialect::Hub),
+        Overflow::Disconnect,
+    );
     for slot in 0..members as u32 {
         fanout.open(slot);
         fanout.join(pool, Member { slot, sub: 0 });

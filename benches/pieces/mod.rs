@@ -57,6 +57,8 @@ pub const PIECES: &[Piece] = &[
     // sizes: bytes of payload
     Piece::new("encode_item", &[128, 16384], codec::encode_item),
     Piece::new("encode_publication", &[128, 16384], codec::encode_publication),
+    Piece::new("deflate", &[1024, 16384], codec::deflate),
+    Piece::new("inflate", &[1024, 16384], codec::inflate),
     // sizes: members of the pool; operations: deliveries
     Piece::new("fanout", &[100, 10_000], fanout::one_frame).times(|members| members),
     Piece::new("fanout_32", &[100, 10_000], fanout::many_frames).times(|members| members * fanout::MANY),
@@ -68,6 +70,8 @@ pub const PIECES: &[Piece] = &[
     // sizes: items of the list
     Piece::new("list_item", &[100, 10_000], server::list_item),
     Piece::new("list_join", &[100, 10_000], server::list_join),
+    // sizes: bytes of the document
+    Piece::new("document_join", &[100, 100_000], server::document_join),
 ];
 
 /// The piece of that name.

@@ -138,21 +138,36 @@ pub fn list_item(items: usize) -> Work {
     })
 }
 
-/// A list that has a subscriber gets another one, who leaves again: the snapshot is there already.
+/// A list that has a subscriber gets another one.
 pub fn list_join(items: usize) -> Work {
     let mut world = World::new();
     for _ in 0..items {
         world.set(|count| count);
     }
-    world.socket("/things/*");
+    joined(world, "/things/*", items * X.len())
+}
+
+/// A document that has a subscriber gets another one.
+pub fn document_join(len: usize) -> Work {
+    let mut world = World::new();
+    world.say(|line, _| {
+        write!(line, r#"{{"op":"set","key":"things/1","data":"{}"}}"#, "x".repeat(len))
+            .expect("a Vec takes all");
+    });
+    joined(world, "/things/1", len)
+}
+
+/// A second subscriber comes, gets a snapshot that is there already, of at least `len` bytes, and leaves.
+fn joined(mut world: World, path: &'static str, len: usize) -> Work {
+    world.socket(path);
     let slot = world.slots;
     Box::new(move || {
         let before = world.sockets.bytes;
         let conn = world.shard.handle_open(world.now, slot, Door::Clients(0));
-        world.upgrade(conn, "/things/*");
+        world.upgrade(conn, path);
         world.shard.handle_broken(world.now, conn);
         let got = world.sockets.bytes - before;
-        assert!(got > items * X.len());
+        assert!(got > len);
         got
     })
 }

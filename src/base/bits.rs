@@ -24,6 +24,16 @@ impl Bits {
         was != *word
     }
 
+    /// How many are in; looks at every word.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// Whether none is in.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
     /// Whether `n` is in.
     pub fn contains(&self, n: u32) -> bool {
         self.0.get(n as usize / 64).is_some_and(|word| word >> (n % 64) & 1 == 1)
@@ -46,6 +56,7 @@ mod tests {
                 1 => assert_eq!(bits.remove(n), set.remove(&n)),
                 _ => assert_eq!(bits.contains(n), set.contains(&n)),
             }
+            assert_eq!((bits.len(), bits.is_empty()), (set.len(), set.is_empty()));
         }
     }
 }

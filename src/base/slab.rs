@@ -97,6 +97,9 @@ impl<T> Default for Table<T> {
 }
 
 impl<T> Table<T> {
+    /// Bytes that one place takes.
+    pub const PLACE: usize = size_of::<Entry<T>>();
+
     fn entry(&self, slot: u32) -> Option<&Entry<T>> {
         self.pages.get(slot as usize / PAGE).map(|page| &page[slot as usize % PAGE])
     }

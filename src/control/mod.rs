@@ -1,3 +1,4 @@
 //! Floor 4: the control plane. One ordinary tokio thread beside the cores; no shard ever waits for it.
 
 pub mod admin;
+pub mod metrics;

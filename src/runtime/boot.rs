@@ -4,11 +4,12 @@ use crate::base::id::ShardId;
 use crate::runtime::listen::{self, FeedPath};
 use crate::runtime::mailbox::{Post, mesh};
 use crate::runtime::ring::{Ring, setup};
-use crate::runtime::turn::Turn;
+use crate::runtime::turn::{Board, Turn};
 use crate::runtime::wake::Wake;
 use crate::shard::Shard;
 use crate::shard::io::Door;
 use crate::shard::mail::Mail;
+use crate::shard::stats::Stats;
 use crossbeam_channel::{Sender, bounded};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use rustix::io::Errno;
@@ -18,7 +19,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Memory that glommio sets aside for its own disk I/O, of which we do none.
 const GLOMMIO_MEMORY: usize = 64 << 10;
@@ -111,6 +112,7 @@ pub struct Running {
     cpus: Vec<usize>,
     clients: Vec<SocketAddr>,
     feed: Option<FeedPath>,
+    boards: Vec<Board>,
 }
 
 /// Stops the shards, from any thread.
@@ -143,6 +145,11 @@ impl Running {
         &self.clients
     }
 
+    /// The counters of each shard.
+    pub fn boards(&self) -> Vec<Board> {
+        self.boards.clone()
+    }
+
     /// Something that can stop the shards while this thread joins them.
     pub fn stopper(&self) -> Stopper {
         self.stopper.clone()
@@ -173,6 +180,7 @@ struct Seat<F> {
     stopper: Stopper,
     listeners: Vec<(Socket, Door)>,
     connections: u32,
+    board: Board,
 }
 
 /// Starts one pinned thread per element of `makes`, in the order of the shards; each makes its shard there. When this
@@ -206,10 +214,14 @@ where
     });
 
     let (ready, is_ready) = bounded(shards);
-    let mut running = Running { threads: Vec::new(), stopper, cpus: plan.cpus, clients, feed };
+    let mut running =
+        Running { threads: Vec::new(), stopper, cpus: plan.cpus, clients, feed, boards: Vec::new() };
     let posts = mesh(&running.stopper.wakes);
     for (shard, ((make, post), listeners)) in makes.into_iter().zip(posts).zip(listeners).enumerate() {
-        let seat = Seat { make, post, stopper: running.stopper(), listeners, connections: plan.connections };
+        let board: Board = std::iter::repeat_with(AtomicU64::default).take(Stats::VALUES).collect();
+        running.boards.push(board.clone());
+        let (stopper, connections) = (running.stopper(), plan.connections);
+        let seat = Seat { make, post, stopper, listeners, connections, board };
         match seat.start(ShardId(shard as u16), running.cpus[shard], ready.clone()) {
             Ok(thread) => running.threads.push(thread),
             Err(error) => {
@@ -251,7 +263,7 @@ impl<F: FnOnce() -> Shard + Send + 'static> Seat<F> {
                 // Fails only if the start was given up meanwhile, and then the stop flag says so.
                 let _ = ready.send(());
                 drop(ready);
-                Turn { shard, ring, post: self.post, wake, stop }.run().await;
+                Turn { shard, ring, post: self.post, wake, stop, board: self.board, told: 0 }.run().await;
                 Ok(())
             })
             .map_err(|cause| glommio_error(shard.index(), cpu, &cause))

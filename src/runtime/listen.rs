@@ -7,9 +7,29 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Connections that may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 16384;
+
+/// How long a door may be taken before it counts as taken: of a server that has ended, the kernel takes the ring apart,
+/// and with it what the ring listens on, only after the process is gone (seen: 50 ms).
+const LETTING_GO: Duration = Duration::from_secs(1);
+/// Between two attempts.
+const ATTEMPTS: Duration = Duration::from_millis(20);
+
+/// Makes attempts until the address is not in use, or for `LETTING_GO`.
+fn when_free<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let deadline = Instant::now() + LETTING_GO;
+    loop {
+        match attempt() {
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                std::thread::sleep(ATTEMPTS);
+            }
+            other => return other,
+        }
+    }
+}
 
 /// One listener per shard on `addr`; the kernel spreads new connections over them by their hash. With port 0 the first
 /// one picks the port for all. Also returns the address as bound.
@@ -17,7 +37,7 @@ pub(super) fn tcp(addr: SocketAddr, shards: usize) -> Result<(Vec<Socket>, Socke
     let fail = |cause| Error::Listen { addr, cause };
     // Sharing a port among our shards would also share it with another server of ours, and split its clients: so first
     // see whether the port can be had alone.
-    tcp_one(addr, false).map_err(fail)?;
+    when_free(|| tcp_one(addr, false)).map_err(fail)?;
     let mut bound = addr;
     let mut sockets = Vec::new();
     for _ in 0..shards {
@@ -60,11 +80,19 @@ impl Drop for FeedPath {
 /// is an error, and so is anything there that is not a socket.
 pub(super) fn feed(path: &Path) -> Result<(Socket, FeedPath), Error> {
     let fail = |cause| Error::Feed { path: path.to_owned(), cause };
-    match UnixStream::connect(path) {
-        Ok(_) => return Err(Error::FeedTaken { path: path.to_owned() }),
+    let alive = when_free(|| match UnixStream::connect(path) {
+        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
         // Nobody there, or nobody behind it: the rename below replaces what is left.
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {}
-        Err(error) => return Err(fail(error)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            Ok(())
+        }
+        Err(error) => Err(error),
+    });
+    match alive {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            return Err(Error::FeedTaken { path: path.to_owned() });
+        }
+        alive => alive.map_err(fail)?,
     }
     if path.symlink_metadata().is_ok_and(|there| !is_socket(&there)) {
         return Err(fail(io::Error::new(

@@ -15,4 +15,6 @@ mod wake;
 pub use turn::now;
 
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod tests;

@@ -36,6 +36,8 @@ const ACCEPT_REST: u64 = 100 * MS;
 pub(super) trait Events {
     /// A connection was accepted; the answer names it.
     fn open(&mut self, slot: u32, door: Door) -> ConnId;
+    /// One was closed at once, because every place is taken.
+    fn refused(&mut self);
     /// Bytes came.
     fn bytes(&mut self, conn: ConnId, bytes: &[u8]);
     /// The peer will send nothing more.
@@ -303,6 +305,8 @@ impl Ring {
                     let conn = events.open(slot, door);
                     self.slots.fill(conn, fd);
                     self.receive(conn);
+                } else {
+                    events.refused();
                 }
                 if !cqueue::more(answer.flags) {
                     self.accept_all();

@@ -19,6 +19,7 @@ enum Seen {
     Bytes(ConnId, Vec<u8>),
     Eof(ConnId),
     Broken(ConnId),
+    Refused,
     Writable(ConnId),
 }
 
@@ -35,6 +36,9 @@ impl Events for Ear {
         self.conns.push(conn);
         self.seen.push(Seen::Open(slot));
         conn
+    }
+    fn refused(&mut self) {
+        self.seen.push(Seen::Refused);
     }
     fn bytes(&mut self, conn: ConnId, bytes: &[u8]) {
         self.seen.push(Seen::Bytes(conn, bytes.to_vec()));

@@ -10,7 +10,7 @@ use crate::shard::io::Door;
 use crate::shard::mail::Mail;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Batches taken from one lane in one turn, so that a busy neighbour does not hold up the sockets.
 const LANE_SHARE: usize = 16;
@@ -21,6 +21,9 @@ const YIELD_EVERY: u64 = 10 * MS;
 /// Flush slices that a stopping shard still gets.
 const LAST_SLICES: usize = 1024;
 
+/// A shard's counters in the order of `METRICS`, as they were within the last second or two. Read by any thread.
+pub type Board = Arc<[AtomicU64]>;
+
 /// One shard with everything that moves its bytes.
 pub(super) struct Turn {
     pub(super) shard: Shard,
@@ -28,6 +31,9 @@ pub(super) struct Turn {
     pub(super) post: Post<Mail>,
     pub(super) wake: Arc<Wake>,
     pub(super) stop: Arc<AtomicBool>,
+    pub(super) board: Board,
+    /// When the board was last written.
+    pub(super) told: u64,
 }
 
 /// The shard's ear on the ring.
@@ -39,6 +45,9 @@ struct Inbound<'a> {
 impl Events for Inbound<'_> {
     fn open(&mut self, slot: u32, door: Door) -> ConnId {
         self.shard.handle_open(self.now, slot, door)
+    }
+    fn refused(&mut self) {
+        self.shard.handle_refused();
     }
     fn bytes(&mut self, conn: ConnId, bytes: &[u8]) {
         self.shard.handle_bytes(self.now, conn, bytes);
@@ -86,7 +95,18 @@ impl Turn {
             self.ring.apply(action);
         }
         self.post_mail();
+        if now.mono - self.told >= SEC {
+            self.told = now.mono;
+            self.tell();
+        }
         more
+    }
+
+    /// Writes the shard's counters where other threads read them.
+    fn tell(&mut self) {
+        for (place, value) in self.board.iter().zip(self.shard.stats().values()) {
+            place.store(value, Ordering::Relaxed);
+        }
     }
 
     fn take_mail(&mut self, now: Now) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::base::id::ShardId;
+use crate::control::metrics;
 use crate::runtime::boot;
 use crate::runtime::now;
 use crate::server::boot::{Plan, Running};
@@ -30,10 +31,10 @@ pub fn start(plan: &Plan, bounds: &Bounds) -> Result<Running, ServerError> {
         connections: u32::try_from(bounds.connections).unwrap_or(u32::MAX),
     };
     let running = boot::run(plan, makes)?;
-    let stopper = running.stopper();
+    let (stopper, boards) = (running.stopper(), running.boards());
     Ok(Running {
         clients: running.clients().to_vec(),
-        metrics: Arc::new(String::new),
+        metrics: Arc::new(move || metrics::page(&boards)),
         stop: Box::new(move || stopper.stop()),
         join: Box::new(move || Ok(running.join()?)),
     })

@@ -34,7 +34,7 @@ const EVERYONE: &str = "*";
 const GRACE: u64 = 2 * SEC;
 
 /// Why a connection was closed by us, or found closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// The peer went, politely or not.
     Gone,
@@ -52,6 +52,23 @@ pub enum Reason {
     Stopping,
     /// A streamed answer could not go on: its documents changed too much meanwhile.
     Aborted,
+}
+
+impl Reason {
+    /// All of them, each at its own number.
+    pub const ALL: [Reason; 8] = [
+        Reason::Gone,
+        Reason::Violation,
+        Reason::Stuck,
+        Reason::Silent,
+        Reason::Late,
+        Reason::Slow,
+        Reason::Stopping,
+        Reason::Aborted,
+    ];
+    /// What they are called in metrics.
+    pub const LABELS: [&str; 8] =
+        ["gone", "violation", "stuck", "silent", "late", "slow", "stopping", "aborted"];
 }
 
 /// The connections.
@@ -75,10 +92,6 @@ pub struct Clients {
     closing: Vec<ConnId>,
     /// Connections whose next request waits until they have read the responses so far.
     unread: Vec<ConnId>,
-    /// How many publications were left out for readers that were behind.
-    pub dropped: u64,
-    /// How many connections ended, by reason.
-    pub ended: hashbrown::HashMap<Reason, u64>,
     tickets: u32,
     sweeps: u64,
     scratch: Vec<u8>,
@@ -98,8 +111,6 @@ impl Clients {
             doomed: Vec::new(),
             closing: Vec::new(),
             unread: Vec::new(),
-            dropped: 0,
-            ended: hashbrown::HashMap::new(),
             tickets: 0,
             sweeps: 0,
             scratch: Vec::new(),
@@ -108,7 +119,7 @@ impl Clients {
     }
 
     /// A connection came in.
-    pub fn open(&mut self, desk: &Desk, slot: u32, door: Door) -> ConnId {
+    pub fn open(&mut self, desk: &mut Desk, slot: u32, door: Door) -> ConnId {
         let now = desk.now.mono;
         let access = match door {
             Door::Clients(n) => desk.limits.anonymous[n as usize],
@@ -118,6 +129,7 @@ impl Clients {
             Door::Clients(_) => (Phase::Http(Box::default()), now + desk.limits.handshake_timeout),
             Door::Feed => (Phase::Feed(Box::default()), u64::MAX),
         };
+        desk.stats.accepted[usize::from(door == Door::Feed)] += 1;
         let conn = Conn {
             access,
             phase,
@@ -199,6 +211,7 @@ impl Clients {
                 }
                 Ok(Progress::Whole(head, body)) => {
                     *due = u64::MAX;
+                    desk.stats.requests += 1;
                     let call = rest::call(&head, &body, access, &desk.limits);
                     self.carry_out(desk, id, head, call);
                 }
@@ -321,6 +334,7 @@ impl Clients {
                 Ok(Some(Event::Ping(payload))) => self.send(id, ws::encode(ws::Op::Pong, payload).into()),
                 Ok(Some(Event::Pong(_))) => {}
                 Ok(Some(Event::Message { kind, data, compressed: true })) => {
+                    desk.stats.inflated += 1;
                     let mut inflater = std::mem::take(&mut self.inflater);
                     match inflater.message(kind, data, desk.limits.max_message) {
                         Ok(data) => self.message(desk, id, dialect, data),
@@ -344,6 +358,7 @@ impl Clients {
     }
 
     fn message(&mut self, desk: &mut Desk, id: ConnId, dialect: Dialect, data: &[u8]) {
+        desk.stats.received += 1;
         match dialect {
             Dialect::Ooo => {}
             Dialect::Hub => self.hub_message(desk, id, data),
@@ -417,16 +432,18 @@ impl Clients {
     }
 
     /// The state of a subscription has come: from here on the connection follows.
-    pub fn joined(&mut self, pool: PoolId, id: ConnId, ticket: u32, state: Option<Frame>) {
+    pub fn joined(&mut self, desk: &mut Desk, pool: PoolId, id: ConnId, ticket: u32, state: Option<Frame>) {
         let Some(conn) = self.conns.get_mut(id.slot, id.generation) else { return };
         let Some(at) = conn.subs.iter().position(|s| s.pool == pool && s.stage == Stage::Waiting(ticket))
         else {
             return;
         };
+        desk.stats.joins[usize::from(state.is_none())] += 1;
         if let Some(state) = state
             && !self.fanout.direct(id.slot, state)
         {
             self.conns.get_mut(id.slot, id.generation).expect("still there").subs[at].stage = Stage::Behind;
+            desk.stats.conflated += 1;
             return;
         }
         let place = self.fanout.join(pool, Member { slot: id.slot, sub: at as u32 });
@@ -479,14 +496,16 @@ impl Clients {
                 let id = self.id(slot);
                 let Some(conn) = self.get(id) else { return };
                 conn.stuck = desk.now.mono;
+                desk.stats.blocked += 1;
                 self.actions.push_back(Action::WatchWritable(id));
             }
             Outcome::Behind(slot, pool) => self.fell_behind(desk, slot, pool),
-            Outcome::Dropped(count) => self.dropped += u64::from(count),
+            Outcome::Dropped(count) => desk.stats.dropped += u64::from(count),
             Outcome::Drained(slot) => {
                 let id = self.id(slot);
                 let Some(conn) = self.get(id) else { return };
                 conn.stuck = 0;
+                desk.stats.drained += 1;
                 let behind = conn.subs.iter().filter(|sub| sub.stage == Stage::Behind).map(|sub| sub.pool);
                 for pool in behind.collect::<SmallVec<[PoolId; 4]>>() {
                     self.ask_state(desk, id, pool, None);
@@ -514,6 +533,7 @@ impl Clients {
             return;
         };
         let Stage::Member(place) = std::mem::replace(&mut sub.stage, Stage::Behind) else { return };
+        desk.stats.conflated += 1;
         self.fanout.pools.get_mut(pool).expect("a member's pool").waiting += 1;
         self.take_out(pool, place);
     }
@@ -556,7 +576,7 @@ impl Clients {
         for sub in std::mem::take(&mut conn.subs) {
             self.leave(desk, &sub);
         }
-        *self.ended.entry(reason).or_default() += 1;
+        desk.stats.ended[reason as usize] += 1;
         self.closing.push(id);
     }
 
@@ -598,7 +618,7 @@ impl Clients {
         self.take_stream(desk, id);
         let Some(conn) = self.get(id) else { return };
         if !matches!(conn.phase, Phase::Closing) {
-            *self.ended.entry(reason).or_default() += 1;
+            desk.stats.ended[reason as usize] += 1;
         }
         let subs = std::mem::take(&mut self.get(id).expect("just seen").subs);
         for sub in &subs {

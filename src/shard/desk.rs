@@ -8,6 +8,7 @@ use crate::flow::route::owner::owner;
 use crate::flow::state::stamp::Stamps;
 use crate::shard::credit::Credit;
 use crate::shard::mail::Mail;
+use crate::shard::stats::Stats;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -28,6 +29,8 @@ pub struct Desk {
     pub encoder: Encoder,
     /// How much is under way to and from other shards.
     pub credit: Credit,
+    /// What is counted.
+    pub stats: Stats,
     local: VecDeque<Mail>,
     outboxes: Vec<Vec<Mail>>,
 }
@@ -38,7 +41,8 @@ impl Desk {
         let outboxes = (0..shards).map(|_| Vec::new()).collect();
         let (now, stamps, encoder) = (Now::default(), Stamps::new(id), Encoder::new(limits.deflate_min));
         let credit = Credit::new(shards, limits.queue_bytes);
-        Desk { id, shards, limits, now, stamps, encoder, credit, local: VecDeque::new(), outboxes }
+        let (stats, local) = Default::default();
+        Desk { id, shards, limits, now, stamps, encoder, credit, stats, local, outboxes }
     }
 
     /// Sends mail; to oneself it arrives when the present piece of work is done.

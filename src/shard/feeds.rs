@@ -149,6 +149,7 @@ impl Shard {
     /// An owner has answered a line.
     pub(super) fn feed_answer(&mut self, id: ConnId, line: Line, answer: Answer) {
         let Answer::Wrote(result) = answer else { unreachable!("lines only write") };
+        self.desk.stats.lines += u64::from(result.is_ok());
         match (result, &line.1) {
             (Err(refused), _) => self.reply_error(id, &line, refused.code(), &refused.to_string()),
             (Ok(done), Some(reply_id)) => self.reply_done(id, reply_id, &done),
@@ -179,6 +180,7 @@ impl Shard {
     }
 
     fn reply_error(&mut self, id: ConnId, line: &Line, code: &str, message: &str) {
+        self.desk.stats.refuse_line(code);
         let mut out = Vec::with_capacity(128);
         write_error(line.1.as_deref(), line.0, code, message, &mut out);
         self.clients.insist(id, out.into());

@@ -48,6 +48,16 @@ pub struct Lists {
 }
 
 impl Lists {
+    /// How many lists there are.
+    pub fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+
     /// A list that must always be there, because it has a limit to keep.
     pub fn keep(&mut self, desk: &mut Desk, pattern: &Pattern) {
         let id = self.enter(desk, pattern);

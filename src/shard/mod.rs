@@ -13,6 +13,7 @@ pub mod mail;
 pub mod owner;
 #[cfg(test)]
 mod sim;
+pub mod stats;
 pub mod streams;
 
 use crate::base::id::{ConnId, ShardId};
@@ -33,6 +34,7 @@ use io::{Action, Door, Sockets};
 use lists::Lists;
 use mail::Mail;
 use owner::Owner;
+use stats::Stats;
 use std::sync::Arc;
 
 /// One shard: its connections, pools, documents and routes. Call order within a turn: any number of `handle_*`, then
@@ -70,7 +72,12 @@ impl Shard {
     /// A connection was accepted at `door` into `slot`. The answer names it from now on.
     pub fn handle_open(&mut self, now: Now, slot: u32, door: Door) -> ConnId {
         self.desk.now = now;
-        self.clients.open(&self.desk, slot, door)
+        self.clients.open(&mut self.desk, slot, door)
+    }
+
+    /// A connection could not be taken in, because every place was taken.
+    pub fn handle_refused(&mut self) {
+        self.desk.stats.refused += 1;
     }
 
     /// Bytes from the peer, in order. Bytes for a connection that is gone are ignored.
@@ -187,6 +194,21 @@ impl Shard {
         self.chores.next()
     }
 
+    /// What has been counted so far, and what there is.
+    pub fn stats(&mut self) -> &Stats {
+        let Shard { desk: Desk { stats, encoder, .. }, clients, owner, lists, .. } = self;
+        let fanout = &clients.fanout;
+        (stats.sent, stats.encoded) = (fanout.sent, encoder.count);
+        stats.open = clients.conns.len() as u64;
+        stats.full = fanout.full() as u64;
+        stats.backlog = fanout.backlog() as u64;
+        stats.pools = fanout.pools.len() as u64;
+        stats.documents = owner.documents() as u64;
+        stats.channels = owner.channels() as u64;
+        stats.lists = lists.len() as u64;
+        stats
+    }
+
     /// Handles mail to this shard itself until there is none.
     fn deliver_local(&mut self) {
         while let Some(mail) = self.desk.next_local() {
@@ -211,7 +233,7 @@ impl Shard {
                 }
                 Subject::Key(_) | Subject::Channel(_) | Subject::Clock => owner.join(desk, from, *join),
             },
-            Mail::Joined(pool, conn, ticket, state) => clients.joined(pool, conn, ticket, state),
+            Mail::Joined(pool, conn, ticket, state) => clients.joined(desk, pool, conn, ticket, state),
             Mail::Leave(pool, Subject::List(pattern)) => lists.leave(desk, from, pool, &pattern),
             Mail::Leave(pool, subject) => owner.leave(from, pool, &subject),
             Mail::Frame(pool, frame) => {

@@ -105,6 +105,16 @@ impl Owner {
         Owner { born, store: Store::new(cut_bytes), ..Owner::default() }
     }
 
+    /// How many documents there are.
+    pub fn documents(&self) -> usize {
+        self.store.len()
+    }
+
+    /// How many channels there are.
+    pub fn channels(&self) -> usize {
+        self.channels.len()
+    }
+
     /// Answers a question.
     pub fn answer(&mut self, desk: &mut Desk, ask: Ask) -> Answer {
         match ask {
@@ -197,6 +207,7 @@ impl Owner {
         let (created, updated) = old.as_ref().map_or((stamp, 0), |old| (old.created, stamp));
         let new = Arc::new(Item::new(key.clone(), created, updated, value));
         self.store.put(new.clone());
+        desk.stats.written += 1;
         self.changed(desk, key, old, Some(new), stamp, true);
         stamp
     }
@@ -204,6 +215,7 @@ impl Owner {
     fn delete(&mut self, desk: &mut Desk, key: &Key) -> Option<u64> {
         let stamp = desk.stamp();
         let old = self.store.remove(key, stamp)?;
+        desk.stats.deleted += 1;
         self.changed(desk, key, Some(old), None, stamp, true);
         Some(stamp)
     }
@@ -215,6 +227,7 @@ impl Owner {
             let stamp = desk.stamp();
             let key = item.key.clone();
             self.store.remove(&key, stamp);
+            desk.stats.deleted += 1;
             self.changed(desk, &key, Some(item), None, stamp, false);
             gone.push((key, stamp));
         }
@@ -266,6 +279,7 @@ impl Owner {
     fn publish(&mut self, desk: &mut Desk, publish: &Publish) -> Done {
         let offset = self.channels.entry(publish.channel.clone()).or_insert(0);
         *offset += 1;
+        desk.stats.published += 1;
         let done = Done::Channel(publish.channel.clone(), *offset);
         if let Some(watch) = self.watches.get_mut(&Subject::Channel(publish.channel.clone())) {
             watch.send(desk, |encoder, dialect| match dialect {

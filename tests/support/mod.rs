@@ -13,6 +13,7 @@ use std::io::BufRead;
 use std::io::BufReader;
 use std::io::Read;
 use std::io::Write;
+use std::net::Shutdown;
 use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
@@ -91,6 +92,11 @@ impl Server {
     /// Subscribes to a key or pattern (with `?v=...` if wanted).
     pub fn subscribe(&self, key: &str) -> subscriber::Subscriber {
         subscriber::Subscriber::open(self.listen, key)
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// True while the process runs.
@@ -192,6 +198,11 @@ impl Feed {
         let mut line = String::new();
         let n = self.replies.read_line(&mut line).expect("a reply in time");
         (n > 0).then(|| serde_json::from_str(&line).expect("a reply is JSON"))
+    }
+
+    /// Says that no more lines will come; replies still do.
+    pub fn end(&mut self) {
+        self.stream.shutdown(Shutdown::Write).expect("the feed is open");
     }
 
     /// Sends one operation with an id and waits until it is applied; gives the reply.

@@ -29,7 +29,13 @@ pub struct Subscriber {
 impl Subscriber {
     /// Subscribes to a key or pattern.
     pub fn open(to: SocketAddr, key: &str) -> Subscriber {
-        let (socket, _) = tungstenite::client(format!("ws://{to}/{key}"), http::connect(to))
+        Subscriber::over(http::connect(to), key)
+    }
+
+    /// Subscribes over a connection that is there.
+    pub fn over(stream: TcpStream, key: &str) -> Subscriber {
+        let to = stream.peer_addr().expect("it is connected");
+        let (socket, _) = tungstenite::client(format!("ws://{to}/{key}"), stream)
             .unwrap_or_else(|e| panic!("no subscription to {key}: {e}"));
         Subscriber { socket, document: None, version: String::new(), frames: 0, patches: 0 }
     }

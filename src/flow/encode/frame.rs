@@ -55,8 +55,9 @@ pub struct Encoded {
 /// Builds frames in buffers that stay.
 #[derive(Debug, Default)]
 pub struct Encoder {
-    payload: Vec<u8>,
+    /// Room for the longest header, then the payload, so that the frame is copied once only, into its shared place.
     frame: Vec<u8>,
+    header: Vec<u8>,
     deflater: Deflater,
     deflate_min: usize,
     /// What it has come to so far.
@@ -64,8 +65,10 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// The longest payload whose buffer is worth keeping.
+    /// The longest frame whose buffer is worth keeping.
     const KEEP: usize = 1 << 20;
+    /// The most bytes of a header.
+    const HEADER: usize = 10;
 
     /// An encoder that deflates frames of at least `deflate_min` bytes.
     pub fn new(deflate_min: usize) -> Encoder {
@@ -75,14 +78,16 @@ impl Encoder {
     /// One whole WebSocket message; `write` appends its payload.
     pub fn message(&mut self, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) -> Frame {
         self.count.frames += 1;
-        self.payload.clear();
         self.frame.clear();
-        write(&mut self.payload);
-        ws::encode_into(ws::Op::Message(kind), self.payload.len(), &mut self.frame);
-        self.frame.extend_from_slice(&self.payload);
-        let frame = Frame::from(&self.frame[..]);
-        if self.payload.len() > Self::KEEP {
-            (self.payload, self.frame) = Default::default();
+        self.frame.resize(Self::HEADER, 0);
+        write(&mut self.frame);
+        self.header.clear();
+        ws::encode_into(ws::Op::Message(kind), self.frame.len() - Self::HEADER, &mut self.header);
+        let start = Self::HEADER - self.header.len();
+        self.frame[start..Self::HEADER].copy_from_slice(&self.header);
+        let frame = Frame::from(&self.frame[start..]);
+        if self.frame.len() > Self::KEEP {
+            self.frame = Vec::new();
         }
         frame
     }

@@ -33,6 +33,17 @@ pub enum Outcome {
     Broken(u32),
 }
 
+/// What has gone out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Frames due to connections: one for each frame and connection.
+    pub deliveries: u64,
+    /// Sends.
+    pub sends: u64,
+    /// Bytes that sockets have taken.
+    pub bytes: u64,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     slot: u32,
@@ -47,6 +58,18 @@ struct Plan {
     /// Second and further entries of connections that are in several pools.
     extras: Vec<Entry>,
     runs: Vec<(Frame, PoolId)>,
+}
+
+impl Sent {
+    fn count(&mut self, batch: &[Due<'_>], short: &[Short]) {
+        let missing = |s: &Short| {
+            let wanted = len(&batch[s.index as usize].bytes);
+            wanted - if let Came::Part(n) = s.came { n } else { 0 }
+        };
+        let wanted: usize = batch.iter().map(|due| len(&due.bytes)).sum();
+        self.sends += batch.len() as u64;
+        self.bytes += (wanted - short.iter().map(missing).sum::<usize>()) as u64;
+    }
 }
 
 impl Plan {
@@ -83,6 +106,8 @@ struct Place {
 pub struct Fanout {
     /// Who is in which pool.
     pub pools: Pools,
+    /// What it has come to so far.
+    pub sent: Sent,
     budget: usize,
     places: Vec<Place>,
     /// Sockets that refused bytes and have not been writable since.
@@ -103,10 +128,16 @@ pub struct Fanout {
 }
 
 impl Fanout {
+    /// Bytes that one connection takes here while nothing waits for it.
+    pub const IDLE: usize = size_of::<Place>();
+    /// Bytes that one connection takes in a broadcast.
+    pub const DUE: usize = size_of::<Entry>();
+
     /// `budget`: the bytes that may wait for one connection.
     pub fn new(budget: usize) -> Fanout {
         Fanout {
             pools: Pools::default(),
+            sent: Sent::default(),
             budget,
             places: Vec::new(),
             blocked: Bits::default(),
@@ -125,6 +156,11 @@ impl Fanout {
     /// Bytes of frames that wait for the plan under way to end, each counted once however many want it.
     pub fn backlog(&self) -> usize {
         self.backlog
+    }
+
+    /// Connections whose socket is full.
+    pub fn full(&self) -> usize {
+        self.blocked.len()
     }
 
     /// Bytes that wait for this connection alone.
@@ -185,6 +221,7 @@ impl Fanout {
     /// A frame for one connection. False if the connection is full to its budget; the frame is then left out.
     #[must_use]
     pub fn direct(&mut self, slot: u32, frame: Frame) -> bool {
+        self.sent.deliveries += 1;
         let queue = self.places[slot as usize].queue.get_or_insert_default();
         if self.blocked.contains(slot) && !queue.takes(frame.len(), self.budget) {
             return false;
@@ -252,6 +289,7 @@ impl Fanout {
         let frames = std::mem::take(&mut pool.frames);
         let mut newcomers = std::mem::take(&mut pool.newcomers);
         newcomers.sort_unstable();
+        self.sent.deliveries += (frames.len() * pool.members.len()) as u64;
         let whole = self.plan.add_run(&frames, id);
         for member in &pool.members {
             let run = match newcomers.binary_search_by_key(&member.slot, |(slot, _)| *slot) {
@@ -293,6 +331,7 @@ impl Fanout {
         let batch: Vec<Due<'_>> = slots.iter().map(due).collect();
         self.short.clear();
         sockets.send(&batch, &mut self.short);
+        self.sent.count(&batch, &self.short);
         let lens: Vec<usize> = batch.iter().map(|d| len(&d.bytes)).collect();
         let mut short = self.short.iter().peekable();
         for (i, (&(slot, _), &len)) in slots.iter().zip(&lens).enumerate() {
@@ -352,6 +391,7 @@ impl Fanout {
         }
         self.short.clear();
         sockets.send(&batch, &mut self.short);
+        self.sent.count(&batch, &self.short);
         for short in std::mem::take(&mut self.short).drain(..) {
             let entry = &sent[short.index as usize];
             match short.came {

@@ -115,6 +115,16 @@ impl Pools {
         Some(pool)
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+
     /// All pools.
     pub fn iter(&self) -> impl Iterator<Item = (PoolId, &Pool)> {
         self.slab.iter()

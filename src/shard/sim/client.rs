@@ -2,7 +2,7 @@
 
 use super::{Line, World};
 use crate::shard::io::Door;
-use flate2::{Decompress, FlushDecompress};
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use serde_json::Value;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 use tungstenite::protocol::frame::{Frame, FrameHeader};
@@ -83,6 +83,15 @@ impl Subscriber {
     }
 }
 
+/// Deflates one message.
+fn deflate(data: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1 << 20);
+    let mut state = Compress::new(Compression::best(), false);
+    state.compress_vec(data, &mut out, FlushCompress::Sync).expect("there is room");
+    out.truncate(out.len() - 4);
+    out
+}
+
 /// Inflates one message, remembering nothing of earlier ones.
 fn inflate(payload: &[u8]) -> Vec<u8> {
     let data = [payload, &[0, 0, 0xff, 0xff]].concat();
@@ -132,11 +141,14 @@ impl Listener {
         Listener { line, got: Vec::new(), closed: None, buf: Vec::new(), greeted: false, offers }
     }
 
-    /// Sends a frame.
+    /// Sends a frame, deflated if that was agreed.
     pub fn send(&mut self, world: &mut World, frame: &Value) {
-        let frame = Frame::message(frame.to_string(), OpCode::Data(Data::Text), true);
+        let text = frame.to_string().into_bytes();
+        let payload = if self.offers { deflate(&text) } else { text };
+        let frame = Frame::message(payload, OpCode::Data(Data::Text), true);
         let mut bytes = Vec::new();
         let mut header = frame.header().clone();
+        header.rsv1 = self.offers;
         header.mask = Some([1, 2, 3, 4]);
         header.format(frame.payload().len() as u64, &mut bytes).expect("a Vec takes all");
         bytes.extend(frame.payload().iter().enumerate().map(|(i, b)| b ^ [1, 2, 3, 4][i % 4]));

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 
 const SHARDS: [u16; 4] = [1, 2, 3, 8];
+const PATHS: [&str; 9] = ["a/*", "b/*", "*/*", "*", "*/1", "a/1", "a/2", "b/1", "single1"];
 
 fn pattern(text: &str) -> Pattern {
     match Name::parse(text) {
@@ -106,6 +107,15 @@ fn check_document(path: &str, doc: &Value, model: &Model) {
     }
 }
 
+/// Each operation was answered as the model would have it.
+fn check_replies(wanted: &[Value], replies: &[Value]) {
+    for (i, op) in wanted.iter().enumerate() {
+        let reply =
+            replies.iter().find(|r| r["id"] == json!(i)).unwrap_or_else(|| panic!("no reply to {op}"));
+        assert_eq!(reply["ok"] == json!(true), op["ok"] == json!(true), "{op} -> {reply}");
+    }
+}
+
 /// Every copy is the model's, and those of one path are one.
 fn check_copies(subs: &[Subscriber], model: &Model) {
     let mut first: HashMap<&str, &Subscriber> = HashMap::new();
@@ -116,17 +126,15 @@ fn check_copies(subs: &[Subscriber], model: &Model) {
     }
 }
 
+/// Little room for those who stall, and nearly every frame worth deflating.
+fn tight() -> Limits {
+    Limits { queue_bytes: 2048, write_timeout: u64::MAX / 4, deflate_min: 100, ..Limits::default() }
+}
+
 /// Random writes while subscribers come, stall, go and come back: at rest every copy is the server's, and at no moment
 /// do two subscribers of one path have different documents at one version.
 fn everyone_agrees(seed: u64, shards: u16, patch: PatchMode) {
-    let limits = Limits {
-        queue_bytes: 2048,
-        patch,
-        write_timeout: u64::MAX / 4,
-        deflate_min: 100,
-        ..Limits::default()
-    };
-    let mut world = World::new(seed, shards, limits);
+    let mut world = World::new(seed, shards, Limits { patch, ..tight() });
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut app = Application::open(&mut world);
     let (mut model, mut expected) = (Model::default(), 0);
@@ -138,7 +146,6 @@ fn everyone_agrees(seed: u64, shards: u16, patch: PatchMode) {
             assert_eq!(*before, doc, "two documents at one version of {}", sub.path);
         }
     };
-    let paths = ["a/*", "b/*", "*/*", "*", "*/1", "a/1", "a/2", "b/1", "single1"];
     for _ in 0..300 {
         match rng.u8(0..10) {
             0..5 => {
@@ -152,7 +159,7 @@ fn everyone_agrees(seed: u64, shards: u16, patch: PatchMode) {
             }
             5 | 6 if subs.len() < 24 => {
                 let room = *rng.choice(&[100, 3000, 1 << 20]).unwrap();
-                let path = rng.choice(paths).unwrap();
+                let path = rng.choice(PATHS).unwrap();
                 subs.push(Subscriber::offering(&mut world, path, None, room, rng.bool()));
                 stalled.push(false);
             }
@@ -185,11 +192,7 @@ fn everyone_agrees(seed: u64, shards: u16, patch: PatchMode) {
         subs.iter_mut().for_each(|sub| assert!(sub.read(world)));
     });
     subs.iter_mut().for_each(&mut record);
-    for (i, op) in wanted.iter().enumerate() {
-        let reply =
-            app.replies.iter().find(|r| r["id"] == json!(i)).unwrap_or_else(|| panic!("no reply to {op}"));
-        assert_eq!(reply["ok"] == json!(true), op["ok"] == json!(true), "{op} -> {reply}");
-    }
+    check_replies(&wanted, &app.replies);
     check_copies(&subs, &model);
     assert!(world.shards.iter().any(|shard| shard.desk.encoder.count.deflated > 0));
 }

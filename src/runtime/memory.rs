@@ -1,0 +1,36 @@
+//! What a connection costs, part by part, held to the manual's page on memory.
+
+use super::slots::Slot;
+use crate::base::slab::Table;
+use crate::flow::conn::feed::Feed;
+use crate::flow::conn::http::Http;
+use crate::flow::conn::{Conn, Sub};
+use crate::flow::fanout::plan::Fanout;
+use crate::flow::fanout::pool::{Member, Pool};
+use crate::flow::fanout::queue::{Queue, Waiting};
+use crate::shard::mail::Mail;
+
+#[test]
+fn the_manual_tells_what_each_part_takes() {
+    let manual = include_str!("../../docs/src/memory.md");
+    let idle = Table::<Conn>::PLACE + size_of::<Member>() + Fanout::IDLE + size_of::<Slot>();
+    for (part, bytes) in [
+        ("the record, two subscriptions included", Table::<Conn>::PLACE),
+        ("its place in each pool", size_of::<Member>()),
+        ("its place on the sending side", Fanout::IDLE),
+        ("its socket on the ring", size_of::<Slot>()),
+        ("**an idle connection with one subscription**", idle),
+        ("its entry in a broadcast", Fanout::DUE),
+        ("each subscription beyond two", size_of::<Sub>()),
+        ("a request that is coming in", size_of::<Http>()),
+        ("a feed", size_of::<Feed>()),
+        ("a queue", size_of::<Queue>()),
+        ("each run of frames in it", size_of::<Waiting>()),
+        ("a pool", size_of::<Pool>()),
+        ("a message between shards", size_of::<Mail>()),
+    ] {
+        let row = manual.lines().find(|line| line.starts_with(&format!("| {part} | ")));
+        let written = row.and_then(|row| row.split('|').nth(2)).map(str::trim);
+        assert_eq!(written, Some(bytes.to_string().as_str()), "{part} in memory.md");
+    }
+}

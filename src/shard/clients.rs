@@ -207,6 +207,7 @@ impl Clients {
                 }
                 Ok(Progress::Continue) => self.send(id, CONTINUE.into()),
                 Ok(Progress::Import(head, body, waits)) => {
+                    desk.stats.requests += 1;
                     if waits {
                         self.send(id, CONTINUE.into());
                     }

@@ -1,7 +1,10 @@
 //! Settings as meant: checked, in the units that the core works in. `server` makes them from settings as written.
 
+pub mod route;
+
 use crate::wire::http::Origins;
 use crate::wire::key::{Name, Pattern};
+use route::Route;
 
 /// Whether changes travel as patches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,6 +116,24 @@ impl Default for StreamLimits {
     }
 }
 
+/// Server-sent events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SseLimits {
+    /// Nanoseconds that a client waits before it comes back.
+    pub retry: u64,
+    /// Nanoseconds between signs of life.
+    pub keepalive: u64,
+    /// Publications that are read from a history at a time.
+    pub replay_limit: usize,
+}
+
+impl Default for SseLimits {
+    fn default() -> Self {
+        const SEC: u64 = crate::base::time::SEC;
+        SseLimits { retry: 3 * SEC, keepalive: 15 * SEC, replay_limit: 200 }
+    }
+}
+
 /// Everything that is bounded, and the rules. One value for all shards.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -138,6 +159,10 @@ pub struct Limits {
     pub max_body: usize,
     /// Streamed answers.
     pub stream: StreamLimits,
+    /// Server-sent events.
+    pub sse: SseLimits,
+    /// Paths that are doors of their own.
+    pub routes: Vec<Route>,
     /// Whether changes travel as patches, where no rule says otherwise.
     pub patch: PatchMode,
     /// In the order of the file; the first that matches counts.
@@ -167,6 +192,8 @@ impl Default for Limits {
             pong_timeout: 150 * SEC,
             max_body: 10 << 20,
             stream: StreamLimits::default(),
+            sse: SseLimits::default(),
+            routes: Vec::new(),
             patch: PatchMode::Auto,
             rules: Vec::new(),
             channel_rules: Vec::new(),

@@ -6,6 +6,7 @@ use bytesize::ByteSize;
 
 use crate::flow::limits::{Access, ChannelRule, Limits, Rule, StreamLimits};
 use crate::server::config::{RuleSettings, Settings, StreamSettings};
+use crate::server::doors;
 use crate::server::error::ServerError;
 use crate::server::values::Span;
 use crate::wire::http::Origins;
@@ -34,6 +35,8 @@ pub fn limits(settings: &Settings) -> Result<Limits, ServerError> {
         pong_timeout: span("[ooo] pong_timeout", ooo.pong_timeout)?,
         max_body: size("[ooo] max_body", ooo.max_body)?,
         stream: stream(&settings.stream)?,
+        sse: doors::sse(&settings.sse)?,
+        routes: doors::routes(&settings.route)?,
         patch: settings.patch,
         rules,
         channel_rules,
@@ -79,7 +82,11 @@ fn size(place: &str, written: ByteSize) -> Result<usize, ServerError> {
     }
 }
 
-fn span(place: &str, written: Span) -> Result<u64, ServerError> {
+/// Nanoseconds, more than none.
+///
+/// # Errors
+/// None, or more than the clock can count; the message names the setting.
+pub fn span(place: &str, written: Span) -> Result<u64, ServerError> {
     // Half the range of the clock, so that now + span never wraps.
     match u64::try_from(written.0.as_nanos()) {
         Ok(0) => Err(ServerError::wrong(place, "must be more than 0s")),
@@ -192,6 +199,9 @@ mod tests {
     fn what_makes_no_sense_is_refused_by_name() {
         for (name, text) in [
             ("[conn] queue_bytes", "[conn]\nqueue_bytes = 0"),
+            ("[sse] replay_limit", "[sse]\nreplay_limit = 0"),
+            ("[sse] keepalive", "[sse]\nkeepalive = '0s'"),
+            ("[[route]] with path 'a'", "[[route]]\npath = 'a'\nprofile = 'hub'"),
             ("[feed] max_line", "[feed]\nmax_line = '2GiB'"),
             ("[ooo] pong_timeout", "[ooo]\npong_timeout = '60s'"),
             ("[ooo] ping_interval", "[ooo]\nping_interval = '0s'"),

@@ -7,6 +7,7 @@ pub mod config;
 pub mod cores;
 pub mod demo;
 pub mod doctor;
+pub mod doors;
 pub mod error;
 pub mod facts;
 pub mod get;

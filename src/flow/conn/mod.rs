@@ -2,6 +2,8 @@
 //! nothing else.
 
 pub mod ask;
+pub mod catchup;
+pub mod events;
 pub mod feed;
 pub mod http;
 pub mod import;

@@ -170,6 +170,8 @@ pub struct Limits {
     pub max_body: usize,
     /// Streamed answers.
     pub stream: StreamLimits,
+    /// The name of this server's histories: offsets and stamps of another one mean nothing here.
+    pub epoch: Box<str>,
     /// Server-sent events.
     pub sse: SseLimits,
     /// Paths that are doors of their own.
@@ -203,6 +205,7 @@ impl Default for Limits {
             pong_timeout: 150 * SEC,
             max_body: 10 << 20,
             stream: StreamLimits::default(),
+            epoch: "0".into(),
             sse: SseLimits::default(),
             routes: Vec::new(),
             patch: PatchMode::Auto,

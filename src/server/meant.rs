@@ -1,6 +1,7 @@
 //! Settings as meant: checked against each other, in the units that the lower floors count in.
 
 use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytesize::ByteSize;
 
@@ -35,6 +36,7 @@ pub fn limits(settings: &Settings) -> Result<Limits, ServerError> {
         pong_timeout: span("[ooo] pong_timeout", ooo.pong_timeout)?,
         max_body: size("[ooo] max_body", ooo.max_body)?,
         stream: stream(&settings.stream)?,
+        epoch: epoch(),
         sse: doors::sse(&settings.sse)?,
         routes: doors::routes(&settings.route)?,
         patch: settings.patch,
@@ -49,6 +51,12 @@ pub fn limits(settings: &Settings) -> Result<Limits, ServerError> {
         return Err(ServerError::wrong("[ooo] pong_timeout", reason));
     }
     Ok(limits)
+}
+
+/// Histories live in memory: each start begins new ones.
+fn epoch() -> Box<str> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{:x}", since.as_nanos()).into()
 }
 
 fn stream(written: &StreamSettings) -> Result<StreamLimits, ServerError> {

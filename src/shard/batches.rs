@@ -121,6 +121,7 @@ impl Shard {
         }
         let answer = match ask {
             Ask::Pools => self.clients.pools(),
+            Ask::Change(change) => Answer::Changed(self.clients.change_events(&mut self.desk, *change)),
             ask => self.owner.answer(&mut self.desk, ask),
         };
         self.desk.post(from, Mail::Answer(ticket, answer));

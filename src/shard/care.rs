@@ -27,7 +27,9 @@ impl Shard {
     /// How often every connection is looked at: well within the shortest time that matters to one.
     pub(super) fn rounds_every(&self) -> u64 {
         let l = &self.desk.limits;
-        let shortest = l.ping_interval.min(l.pong_timeout).min(l.handshake_timeout).min(l.write_timeout);
+        let shortest =
+            [l.ping_interval, l.pong_timeout, l.handshake_timeout, l.write_timeout, l.sse.keepalive];
+        let shortest = shortest.into_iter().min().expect("there are some");
         (shortest / 4).clamp(10 * MS, SEC)
     }
 
@@ -79,7 +81,8 @@ impl Shard {
                 self.clients.send(id, response.encode().into());
                 self.clients.finish(&mut self.desk, id, Reason::Late);
             }
-            Phase::Socket(_, Dialect::Ooo | Dialect::Hub) => {
+            Phase::Events(_) => self.clients.keep_alive(&self.desk, id),
+            Phase::Socket(..) => {
                 if conn.heard + limits.pong_timeout <= now {
                     return self.clients.drop_conn(&mut self.desk, id, Reason::Silent);
                 }

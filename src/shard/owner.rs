@@ -77,7 +77,7 @@ impl Owner {
             Ask::Get(key) => Answer::Item(self.store.get(key.as_str()).cloned()),
             Ask::List(pattern) => Answer::Items(self.store.matching(&pattern).cloned().collect()),
             Ask::Keys => Answer::Keys(self.store.keys().cloned().collect()),
-            Ask::Pools => unreachable!("pools are the clients' part"),
+            Ask::Pools | Ask::Change(_) => unreachable!("connections are the clients' part"),
         }
     }
 
@@ -243,9 +243,12 @@ impl Owner {
         let id = desk.id;
         let done = Done::Channel(publish.channel.clone(), *offset);
         let mark = Mark { key: None, at: *offset };
+        let limits = desk.limits.clone();
         let mut send = |subject: &Subject| {
             if let Some(watch) = self.watches.get_mut(subject) {
-                watch.send(desk, &mark, |encoder, _| Some(hub::publication(encoder, publish)));
+                watch.send(desk, &mark, |encoder, variant| {
+                    Some(hub::publication(encoder, variant, publish, (&limits.epoch, mark.at)))
+                });
             }
         };
         send(&Subject::Channel(publish.channel.clone()));
@@ -259,7 +262,8 @@ impl Owner {
     pub fn join(&mut self, desk: &mut Desk, from: ShardId, join: Join) {
         let watcher = Watcher { shard: from, pool: join.pool, variant: join.variant };
         let Join { pool, conn, ticket, .. } = join;
-        let nothing = Joined { pool, conn, ticket, at: desk.stamps.last(), count: 0, gap: false, state: None };
+        let nothing =
+            Joined { pool, conn, ticket, at: desk.stamps.last(), count: 0, gap: false, state: None };
         let joined = match &join.subject {
             Subject::Key(key) => {
                 let watch = self.watches.entry(join.subject.clone()).or_default();
@@ -285,13 +289,17 @@ impl Owner {
             }
             Subject::Channel(name) => {
                 self.watches.entry(join.subject.clone()).or_default().add(watcher);
-                Joined { at: self.channels.get(name).copied().unwrap_or(0), ..nothing }
+                let at = self.channels.get(name).copied().unwrap_or(0);
+                let gap = matches!(join.has, Has::Offset(has) if has != at);
+                Joined { at, gap, ..nothing }
             }
             Subject::Every(_) => {
                 self.watches.entry(join.subject.clone()).or_default().add(watcher);
                 nothing
             }
-            Subject::List(_) | Subject::Clock => unreachable!("lists have owners of their own, the clock none"),
+            Subject::List(_) | Subject::Clock => {
+                unreachable!("lists have owners of their own, the clock none")
+            }
         };
         desk.post(from, Mail::Joined(joined));
     }

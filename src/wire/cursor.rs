@@ -132,7 +132,7 @@ fn read_keys(members: Map<String, Value>) -> Result<BTreeMap<Arc<str>, Far>, Bad
         u64::from_str_radix(text, 16).ok().filter(|_| digits).ok_or(BadCursor)
     };
     let far = |(name, value): (String, Value)| {
-        let (name, Value::String(text)) = (Name::parse(&name).map_err(|_| BadCursor)?, value) else {
+        let (name, Value::String(text)) = (Name::parse_native(&name).map_err(|_| BadCursor)?, value) else {
             return Err(BadCursor);
         };
         let far = match name {

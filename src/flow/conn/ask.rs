@@ -1,9 +1,10 @@
 //! What a connection asks of the owners, and what they answer.
 
 use crate::base::id::ConnId;
+use crate::flow::conn::events::Change;
+use crate::flow::conn::hub::Versions;
 use crate::flow::feed::{Done, Refused, Write};
 use crate::flow::state::item::Item;
-use crate::flow::conn::hub::Versions;
 use crate::wire::key::{Key, Name, Pattern};
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ pub enum Ask {
     List(Pattern),
     /// All your keys.
     Keys,
+    /// Change what a connection of yours gets as events.
+    Change(Box<Change>),
     /// Your pools: what they are about and how many connections they have.
     Pools,
 }
@@ -35,6 +38,8 @@ pub enum Answer {
     Items(Vec<Arc<Item>>),
     /// To `Keys`, in order.
     Keys(Vec<Key>),
+    /// To `Change`: what of it could not be done, or that there is no such connection.
+    Changed(Option<Vec<String>>),
     /// To `Pools`.
     Pools(Vec<(Arc<str>, usize)>),
 }
@@ -67,6 +72,8 @@ pub enum Has {
     Nothing,
     /// The document at this version, if that is the present one; the state otherwise (`?v=` of the ooo dialect).
     Version(u64),
+    /// The publications of a channel up to this offset.
+    Offset(u64),
     /// All documents as they were at this stamp of their owner: it wants what changed since, deletions included. Of
     /// those that `fresh` means it has only the `versions`.
     Since {

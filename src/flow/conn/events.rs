@@ -2,8 +2,10 @@
 
 use crate::base::id::{ConnId, ShardId};
 use crate::flow::conn::spec::forbidden;
+use crate::flow::fanout::pool::Subject;
 use crate::flow::limits::{Access, Limits};
-use crate::wire::cursor::{BadCursor, Cursor};
+use crate::flow::route::owner::owner;
+use crate::wire::cursor::{BadCursor, Cursor, Far};
 use crate::wire::feed::{is_channel, object};
 use crate::wire::http::{Field, Head, Method, Response, Version};
 use crate::wire::key::Name;
@@ -98,7 +100,7 @@ fn put_channels(channels: &mut Vec<Arc<str>>, list: &str) -> Result<(), Response
 
 fn put_names(names: &mut Vec<Name>, list: &str) -> Result<(), Response<'static>> {
     for name in list.split(',').filter(|name| !name.is_empty()) {
-        let name = Name::parse(name).map_err(|why| bad("invalid_key", &format!("{name}: {why}")))?;
+        let name = Name::parse_native(name).map_err(|why| bad("invalid_key", &format!("{name}: {why}")))?;
         if !names.contains(&name) {
             names.push(name);
         }
@@ -108,6 +110,56 @@ fn put_names(names: &mut Vec<Name>, list: &str) -> Result<(), Response<'static>>
 
 fn bad(code: &str, detail: &str) -> Response<'static> {
     Response::problem(400, code, detail)
+}
+
+/// What a connection that gets events remembers.
+#[derive(Debug)]
+pub struct Events {
+    /// What it is called towards its client.
+    pub name: ConnName,
+    /// Whose it is.
+    pub user: Option<Box<str>>,
+    /// Whether it adds its own place to each event. Otherwise it has one channel, whose events hold their place.
+    pub personal: bool,
+    /// How far it has come.
+    pub cursor: Cursor,
+    /// It was told that what it missed cannot be made up for, and the new state is on its way.
+    pub resyncing: bool,
+    /// Nanoseconds between signs of life.
+    pub keepalive: u64,
+}
+
+impl Events {
+    /// The connection has everything of a subject up to `at`, an owner's stamp or an offset.
+    pub fn stands(&mut self, subject: &Subject, at: u64, shards: u16) {
+        match subject {
+            Subject::Channel(name) => {
+                self.cursor.channels.insert(name.clone(), at);
+            }
+            Subject::Part(names, shard) => {
+                for name in names.iter() {
+                    self.document(name, *shard, at, shards);
+                }
+            }
+            Subject::Key(_) | Subject::List(_) | Subject::Every(_) | Subject::Clock => {}
+        }
+    }
+
+    fn document(&mut self, name: &Name, shard: ShardId, at: u64, shards: u16) {
+        match name {
+            Name::Key(key) if owner(key.as_str(), shards) == shard => {
+                self.cursor.keys.insert(key.as_str().into(), Far::Version(at));
+            }
+            Name::Key(_) => {}
+            Name::Pattern(pattern) => {
+                let nowhere = || Far::Owners(vec![0; usize::from(shards)]);
+                let far = self.cursor.keys.entry(pattern.as_str().into()).or_insert_with(nowhere);
+                if let Far::Owners(stamps) = far {
+                    stamps[shard.index()] = at;
+                }
+            }
+        }
+    }
 }
 
 /// The head of a stream of events.
@@ -195,7 +247,10 @@ impl Change {
     ///
     /// # Errors
     /// The response that says what is wrong.
-    pub fn read(head: &Head, body: &[u8], add: bool) -> Result<Change, Response<'static>> {
+    pub fn read(head: &Head, body: &[u8], access: Access, add: bool) -> Result<Change, Response<'static>> {
+        if access < Access::Read {
+            return Err(forbidden("reading", "read"));
+        }
         if body.len() > MAX_CHANGE {
             return Err(error(413, "request body too large"));
         }
@@ -217,8 +272,9 @@ impl Change {
             list.into_iter().filter(good).map(Arc::from).collect()
         };
         let (channels, rooms) = (channels(body.channels), channels(body.rooms));
-        let name =
-            |name: &String| Name::parse(name).map_err(|why| errors.push(format!("{name}: {why}"))).ok();
+        let name = |name: &String| {
+            Name::parse_native(name).map_err(|why| errors.push(format!("{name}: {why}"))).ok()
+        };
         let names = body.keys.iter().filter_map(name).collect();
         Ok(Change { conn, user, add, channels, rooms, names, errors })
     }
@@ -336,7 +392,8 @@ mod tests {
     #[test]
     fn a_change_is_read_as_forge_has_it() {
         let read = |body: &str| {
-            let read = Change::read(&head("POST /sse/subscribe?user=u", ""), body.as_bytes(), true);
+            let read =
+                Change::read(&head("POST /sse/subscribe?user=u", ""), body.as_bytes(), Access::Read, true);
             read.map_err(|response| {
                 let text = String::from_utf8(response.encode()).unwrap();
                 (response.status(), text.split("\r\n\r\n").nth(1).unwrap().to_owned())

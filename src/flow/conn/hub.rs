@@ -3,6 +3,7 @@
 use crate::flow::conn::ask::Has;
 use crate::flow::fanout::pool::PoolId;
 use crate::flow::limits::PatchMode;
+use crate::wire::cursor::Far;
 use crate::wire::key::{Key, Name};
 use hashbrown::HashMap;
 use std::collections::VecDeque;
@@ -56,6 +57,20 @@ pub enum Request {
         /// What the client has already.
         versions: Versions,
     },
+    /// Subscribe and go on from where the client has come.
+    Resume {
+        /// To what.
+        name: Name,
+        /// How far.
+        far: Far,
+    },
     /// End a subscription.
     Unsubscribe(Name),
+}
+
+impl Request {
+    /// Subscribe to a name of which the client has nothing.
+    pub fn subscribe(name: Name) -> Request {
+        Request::Subscribe { name, patch: PatchMode::Auto, max_hz: 0, versions: Versions::new() }
+    }
 }

@@ -51,6 +51,8 @@ pub enum Phase {
     Feed(Box<feed::Feed>),
     /// WebSocket.
     Socket(Decoder, Dialect),
+    /// Server-sent events.
+    Events(Box<events::Events>),
     /// Nothing any more: the last bytes are on their way, then it closes.
     Closing,
 }

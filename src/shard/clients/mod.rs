@@ -1,6 +1,7 @@
 //! The connections of this shard: their requests, their sockets, their subscriptions.
 
 mod documents;
+mod events;
 mod requests;
 mod sockets;
 mod subs;
@@ -11,7 +12,7 @@ use crate::base::time::SEC;
 use crate::base::timers::Timers;
 use crate::flow::conn::ask::Answer;
 use crate::flow::conn::{Conn, Phase};
-use crate::flow::encode::frame::Frame;
+use crate::flow::encode::frame::{Dialect, Frame};
 use crate::flow::fanout::plan::Fanout;
 use crate::flow::fanout::pool::PoolId;
 use crate::flow::feed::SweepId;
@@ -173,7 +174,7 @@ impl Clients {
                 self.requests(desk, id);
             }
             Phase::Socket(..) => self.messages(desk, id, bytes),
-            Phase::Feed(_) | Phase::Closing => {}
+            Phase::Events(_) | Phase::Feed(_) | Phase::Closing => {}
         }
     }
 
@@ -199,9 +200,13 @@ impl Clients {
         }
     }
 
-    /// Closes a WebSocket with a code.
+    /// Closes a WebSocket with a code, a stream of events with the event that stands for it.
     pub fn close(&mut self, desk: &mut Desk, id: ConnId, code: Option<u16>, why: &str, reason: Reason) {
-        self.send(id, ws::encode_close(code, why).into());
+        let last = match self.dialect(id) {
+            Some(Dialect::Sse) => events::last(code.unwrap_or(1000), why),
+            _ => ws::encode_close(code, why),
+        };
+        self.send(id, last.into());
         self.finish(desk, id, reason);
     }
 

@@ -2,6 +2,7 @@
 
 use crate::base::id::ConnId;
 use crate::flow::conn::ask::{Answer, Ask, Has, Tag, Ticket};
+use crate::flow::conn::events::not_found;
 use crate::flow::conn::http::Progress;
 use crate::flow::conn::rest::{self, Call, Hello, Pending, Want};
 use crate::flow::conn::{Conn, Phase};
@@ -76,7 +77,8 @@ impl Clients {
         let shards = desk.shards;
         let pending = |want, left| Some(Pending::new(head.clone(), want, left));
         let wait = match &call {
-            Call::Respond(_) | Call::Follow(..) | Call::Hub(..) | Call::Stream(_) => None,
+            Call::Respond(_) | Call::Follow(..) | Call::Hub(..) | Call::Stream(_) | Call::Events(_) => None,
+            Call::Change(_) => pending(Want::Change, 1),
             Call::Ask(_, _, want) => pending(want.clone(), 1),
             Call::Push(..) => None,
             Call::Sweep(_) => pending(Want::Gone, shards),
@@ -98,6 +100,11 @@ impl Clients {
                 }
                 return;
             }
+            Call::Events(wish) => return self.open_events(desk, id, &head, *wish),
+            Call::Change(change) => match change.conn.shard {
+                shard if shard.0 < shards => desk.post(shard, Mail::Ask(ticket(), Ask::Change(change))),
+                _ => return self.respond(desk, id, &rest::dress(not_found(), &head, &desk.limits)),
+            },
             Call::Stream(spec) => return self.open_stream(desk, id, head, *spec),
             Call::Push(pattern, value) => {
                 let key =

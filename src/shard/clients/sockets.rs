@@ -50,7 +50,7 @@ impl Clients {
     fn message(&mut self, desk: &mut Desk, id: ConnId, dialect: Dialect, data: &[u8]) {
         desk.stats.received += 1;
         match dialect {
-            Dialect::Ooo => {}
+            Dialect::Ooo | Dialect::Sse => {}
             Dialect::Hub => self.hub_message(desk, id, data),
         }
     }
@@ -63,11 +63,7 @@ impl Clients {
                 self.subscribe(desk, id, Subject::Channel(channel), Has::Nothing);
             }
             Some(Ask::Unsubscribe(channel)) => {
-                let subject = Subject::Channel(channel);
-                let Some(variant) = self.variant(id, &subject) else { return };
-                if let Some(pool) = self.fanout.pools.find(&subject, variant) {
-                    self.unsubscribe(desk, id, pool);
-                }
+                self.unsubscribe_from(desk, id, &Subject::Channel(channel));
             }
             Some(Ask::Follow { name, mode, max_hz, versions }) => {
                 let patch = match mode.as_deref() {

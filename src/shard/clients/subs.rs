@@ -3,7 +3,7 @@
 use crate::base::id::ConnId;
 use crate::flow::conn::ask::Has;
 use crate::flow::conn::{Phase, Stage, Sub};
-use crate::flow::encode::frame::{Frame, Variant};
+use crate::flow::encode::frame::{Dialect, Frame, Variant};
 use crate::flow::encode::ooo;
 use crate::flow::fanout::plan::Outcome;
 use crate::flow::fanout::pool::{Member, PoolId, Subject};
@@ -19,10 +19,22 @@ impl Clients {
     /// In which variant a connection gets a subject. The clock's ticks are too short for compression.
     pub(super) fn variant(&mut self, id: ConnId, subject: &Subject) -> Option<Variant> {
         match &self.get(id)?.phase {
+            Phase::Events(events) => {
+                Some(Variant { personal: events.personal, ..Variant::plain(Dialect::Sse) })
+            }
             Phase::Socket(decoder, dialect) => {
                 let deflate = decoder.compression() == Compression::Deflate && *subject != Subject::Clock;
                 Some(Variant { deflate, ..Variant::plain(*dialect) })
             }
+            Phase::Http(_) | Phase::Feed(_) | Phase::Closing => None,
+        }
+    }
+
+    /// What a connection with subscriptions speaks.
+    pub(super) fn dialect(&mut self, id: ConnId) -> Option<Dialect> {
+        match &self.get(id)?.phase {
+            Phase::Socket(_, dialect) => Some(*dialect),
+            Phase::Events(_) => Some(Dialect::Sse),
             Phase::Http(_) | Phase::Feed(_) | Phase::Closing => None,
         }
     }
@@ -79,7 +91,13 @@ impl Clients {
         let waits = |s: &Sub| s.pool == pool && s.stage == Stage::Waiting(ticket);
         let Some(place) = conn.subs.iter().position(waits) else { return };
         desk.stats.joins[usize::from(state.is_none())] += 1;
-        if gap {
+        let part = matches!(self.fanout.pools.get(pool).map(|p| &p.subject), Some(Subject::Part(..)));
+        if gap && self.dialect(id) == Some(Dialect::Sse) {
+            self.resync(desk, id, part);
+            if part {
+                return;
+            }
+        } else if gap {
             let why = "slow consumer: deletions that it has missed are forgotten";
             return self.close(desk, id, Some(SLOW), why, Reason::Slow);
         }
@@ -98,11 +116,15 @@ impl Clients {
         self.conns.get_mut(id.slot, id.generation).expect("still there").subs[place].stage =
             Stage::Member(member);
         self.documents_joined(desk, id, pool, count);
+        self.events_joined(desk, id, pool, at);
     }
 
     /// A frame for all members of a pool.
-    pub fn deliver(&mut self, desk: &Desk, id: PoolId, frame: Frame, mark: Mark) {
+    pub fn deliver(&mut self, desk: &mut Desk, id: PoolId, frame: Frame, mark: Mark) {
         let Some(pool) = self.fanout.pools.get_mut(id) else { return };
+        if pool.variant.personal {
+            return self.deliver_each(desk, id, &frame, mark.at);
+        }
         if let (Some(paced), Some(key)) = (&mut pool.paced, mark.key) {
             let now = desk.now.mono;
             if !paced.held.is_empty() || now < paced.due {
@@ -139,6 +161,14 @@ impl Clients {
         match self.fanout.pools.get(pool).map(|pool| &pool.subject) {
             Some(Subject::Part(..)) if since > 0 => Has::since(since),
             _ => Has::Nothing,
+        }
+    }
+
+    /// Ends the subscription to a subject, if there is one.
+    pub(super) fn unsubscribe_from(&mut self, desk: &mut Desk, id: ConnId, subject: &Subject) {
+        let Some(variant) = self.variant(id, subject) else { return };
+        if let Some(pool) = self.fanout.pools.find(subject, variant) {
+            self.unsubscribe(desk, id, pool);
         }
     }
 
@@ -208,7 +238,7 @@ impl Clients {
 
     /// A document's subscriber gets the latest state when its socket has drained; a channel's is let go, because no
     /// later publication makes up for a lost one.
-    fn fell_behind(&mut self, desk: &mut Desk, slot: u32, pool: PoolId, since: u64) {
+    pub(super) fn fell_behind(&mut self, desk: &mut Desk, slot: u32, pool: PoolId, since: u64) {
         let id = self.id(slot);
         if self.fanout.pools.get(pool).is_some_and(|p| p.overflow == Overflow::Disconnect) {
             // what waits is given up, so that the reason is the next thing that it reads

@@ -4,6 +4,8 @@ mod channels;
 mod client;
 mod documents;
 mod endings;
+mod events;
+mod eventsource;
 mod properties;
 mod streams;
 

@@ -1,0 +1,31 @@
+//! Events that say something about the connection itself.
+
+use crate::wire::json::write_string;
+use crate::wire::sse::{write_json, write_name};
+use std::fmt::Display;
+use std::io::Write;
+
+/// The first event: what the connection is called, and whether it goes on where the client was.
+pub fn write_connected(conn: &impl Display, resumed: bool, out: &mut Vec<u8>) {
+    write_name("connected", out);
+    write_json(out, |out| {
+        write!(out, r#"{{"conn_id":"{conn}","resumed":{resumed},"session_id":""}}"#)
+            .expect("a Vec takes all");
+    });
+}
+
+/// What was missed cannot be made up for; fresh state follows.
+pub fn write_resync(out: &mut Vec<u8>) {
+    write_name("resync_required", out);
+    write_json(out, |out| out.extend_from_slice(br#"{"reason":"cursor could not be honoured"}"#));
+}
+
+/// The server closes.
+pub fn write_disconnect(code: u16, reason: &str, out: &mut Vec<u8>) {
+    write_name("disconnect", out);
+    write_json(out, |out| {
+        out.extend_from_slice(br#"{"type":"disconnect","reason":"#);
+        write_string(reason, out);
+        write!(out, r#","code":{code},"reconnect":true,"retry_after_ms":0}}"#).expect("a Vec takes all");
+    });
+}

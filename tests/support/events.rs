@@ -6,6 +6,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::net::TcpStream;
 use std::time::Duration;
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -102,6 +103,7 @@ impl Events {
 
     /// The next event, if one comes in time.
     pub fn next_in(&mut self, timeout: Duration) -> Option<Event> {
+        let deadline = Instant::now() + timeout;
         loop {
             while let Some(end) = self.text.windows(2).position(|w| w == b"\n\n") {
                 let block: Vec<u8> = self.text.drain(..end + 2).collect();
@@ -110,7 +112,9 @@ impl Events {
                     return event;
                 }
             }
-            if !self.fill(timeout) {
+            // signs of life come however long nothing happens
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || !self.fill(left) {
                 return None;
             }
             self.unchunk();

@@ -6,6 +6,7 @@
 pub mod browser;
 pub mod events;
 pub mod http;
+pub mod proxy;
 pub mod raw_ws;
 pub mod subscriber;
 pub mod tools;

@@ -75,9 +75,9 @@ pub(super) fn parameters(
 
 /// Whether a request may have a stream of events at all.
 pub(super) fn check(head: &Head, access: Access) -> Result<(), Response<'static>> {
-    if !matches!(head.method, Method::Get | Method::Head) {
+    if head.method != Method::Get {
         let response = Response::problem(405, "method_not_allowed", "events are read with GET");
-        return Err(response.header("Allow", "GET, HEAD"));
+        return Err(response.header("Allow", "GET"));
     }
     if head.version != Version::Http11 {
         return Err(Response::problem(505, "http_version", "events are sent in chunks, which HTTP/1.1 has"));

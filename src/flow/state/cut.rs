@@ -15,8 +15,13 @@ use std::sync::Arc;
 
 /// What a kept document costs beside its text: the two heads, its place in the map.
 const KEPT: usize = 256;
-/// How many keys a batch may pass over for each document that it may hold.
-const STRIDE: usize = 8;
+/// How many keys one batch looks at.
+const LOOKS: usize = 8192;
+/// How many bytes of documents one batch gives; the last one may go beyond. So neither the turn that gathers it nor the
+/// reader that waits with it has more than that in hand, however large documents are.
+const BATCH: usize = 1 << 20;
+/// What a byte counts that has to be read because there are conditions.
+const READ: usize = 4;
 
 /// A cut's name, given by its reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -164,8 +169,9 @@ impl Cut {
         };
         let live = docs.keys.range::<str, _>((start, end)).take_while(|key| key.as_str().starts_with(prefix));
         let (mut live, mut kept) = (live.peekable(), self.kept.iter().peekable());
-        let (mut found, mut looked, mut then, mut last) = (Vec::new(), 0, Then::More, None);
-        for _ in 0..most.saturating_mul(STRIDE) {
+        let (mut found, mut bytes, mut then, mut last) = (Vec::new(), 0, Then::More, None);
+        let weight = if select.conditions.is_empty() { 1 } else { READ };
+        for _ in 0..LOOKS {
             let next_is_kept = match (live.peek(), kept.peek()) {
                 (None, None) => {
                     then = Then::End;
@@ -175,17 +181,20 @@ impl Cut {
                 (Some(living), Some((old, _))) => old <= living,
                 (living, _) => living.is_none(),
             };
-            let next =
-                if next_is_kept { kept.next() } else { live.next().map(|key| (key, &docs.items[key])) };
+            let next = if next_is_kept {
+                kept.next().map(|(key, item)| (key, Some(item)))
+            } else {
+                let of_cut = |key: &Key| select.name.covers(key.as_str()).then(|| &docs.items[key]);
+                live.next().map(|key| (key, of_cut(key).filter(|item| item.version() <= self.stamp)))
+            };
             let (key, item) = next.expect("just peeked");
             last = Some(key);
-            if next_is_kept || item.version() <= self.stamp && select.name.covers(key.as_str()) {
-                looked += 1;
-                if select.passes(item) {
-                    found.push(item.clone());
-                }
+            let Some(item) = item else { continue };
+            bytes += weight * item.text_len();
+            if select.passes(item) {
+                found.push(item.clone());
             }
-            if looked == most {
+            if found.len() == most || bytes >= BATCH {
                 break;
             }
         }

@@ -4,7 +4,7 @@ use crate::wire::http::Origins;
 use crate::wire::key::{Name, Pattern};
 
 /// Whether changes travel as patches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PatchMode {
     /// A patch where it is shorter than the snapshot.
     #[default]
@@ -13,6 +13,17 @@ pub enum PatchMode {
     Never,
     /// Always a patch, once the subscriber has a value.
     Always,
+}
+
+impl PatchMode {
+    /// The mode for a subscriber that wants `wish`, where `self` holds. Where the operator wants no patches, there are
+    /// none.
+    pub fn with(self, wish: PatchMode) -> PatchMode {
+        match (self, wish) {
+            (PatchMode::Never, _) | (_, PatchMode::Auto) => self,
+            (_, wish) => wish,
+        }
+    }
 }
 
 /// What a client without a token may do.

@@ -19,6 +19,8 @@ pub enum Chore {
     Tick,
     /// Let paced streams go on.
     Streams,
+    /// Let paced subscriptions go on.
+    Pace,
 }
 
 impl Shard {
@@ -37,12 +39,16 @@ impl Shard {
                     self.clients.fanout.pools.find(&Subject::Clock, Variant::plain(Dialect::Ooo))
                 {
                     let frame = ooo::clock(&mut self.desk.encoder, self.desk.now.wall);
-                    self.clients.fanout.deliver(pool, frame);
+                    self.clients.fanout.deliver(pool, frame, 0);
                 }
                 self.lists.tidy(&mut self.desk);
                 self.chores.push(now + SEC, Chore::Tick);
             }
             Chore::Streams => self.clients.streams.timer_came(),
+            Chore::Pace => {
+                self.pacing = u64::MAX;
+                self.clients.pace(now);
+            }
             Chore::Rounds => {
                 for slot in 0..self.clients.conns.bound() {
                     self.look_after(slot);

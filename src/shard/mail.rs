@@ -1,9 +1,9 @@
 //! What shards say to each other. A lane from one shard to another keeps order and loses nothing; what a shard says to
 //! itself goes the same way.
 
-use crate::base::id::{ConnId, ShardId};
+use crate::base::id::ConnId;
 use crate::base::slab::Id;
-use crate::flow::conn::ask::{Answer, Ask, Ticket};
+use crate::flow::conn::ask::{Answer, Ask, Has, Ticket};
 use crate::flow::encode::frame::{Frame, Variant};
 use crate::flow::fanout::pool::{PoolId, Subject};
 use crate::flow::feed::{Refused, SweepId, Write};
@@ -26,12 +26,12 @@ pub enum Mail {
     Answer(Ticket, Answer),
     /// A connection of the sender wants the state of a subject, and its pool every change after that.
     Join(Box<Join>),
-    /// The state; what comes for the pool behind this is the very next change. `None`: the connection has it already.
-    Joined(PoolId, ConnId, u32, Option<Frame>),
+    /// The state; what comes for the pool behind this is the very next change.
+    Joined(Joined),
     /// A pool of the sender is gone.
     Leave(PoolId, Subject),
     /// A frame for all members of a pool.
-    Frame(PoolId, Frame),
+    Frame(PoolId, Frame, Mark),
     /// The sender has received and sent on this many bytes of frames.
     Credit(usize),
     /// A list of the sender wants the documents of a pattern, and every change after that.
@@ -80,17 +80,36 @@ pub struct Join {
     pub conn: ConnId,
     /// Tells this request from earlier ones of that connection.
     pub ticket: u32,
-    /// The version that the connection has.
-    pub has: Option<u64>,
+    /// What the connection has.
+    pub has: Has,
 }
 
-/// Where a list stands: its owner, and its name there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListRef {
-    /// The owner of the list.
-    pub shard: ShardId,
-    /// The list.
-    pub list: Id,
+/// The answer to a `Join`.
+#[derive(Debug)]
+pub struct Joined {
+    /// The pool.
+    pub pool: PoolId,
+    /// The connection that wanted the state.
+    pub conn: ConnId,
+    /// Its number for the request.
+    pub ticket: u32,
+    /// How far the state is: the owner's stamp, or the channel's offset.
+    pub at: u64,
+    /// How many keys' state there is.
+    pub count: u32,
+    /// Whether something was missed that cannot be made up for: deletions that are forgotten, publications too.
+    pub gap: bool,
+    /// The state; `None` if there is nothing to say.
+    pub state: Option<Frame>,
+}
+
+/// What a frame is about, for those who have to know without reading it.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    /// The key of a document of the native dialect.
+    pub key: Option<Key>,
+    /// Its version; or the offset of a publication.
+    pub at: u64,
 }
 
 // mail lies in vectors by the thousand

@@ -11,10 +11,12 @@ pub mod io;
 pub mod lists;
 pub mod mail;
 pub mod owner;
+pub mod parts;
 #[cfg(test)]
 mod sim;
 pub mod stats;
 pub mod streams;
+pub mod watch;
 
 use crate::base::id::{ConnId, ShardId};
 use crate::base::time::Now;
@@ -48,6 +50,8 @@ pub struct Shard {
     batches: Batches,
     held: Held,
     chores: Timers<Chore>,
+    /// The soonest moment for which a chore is set to let paced subscriptions go on.
+    pacing: u64,
     outcomes: Vec<Outcome>,
 }
 
@@ -59,7 +63,7 @@ impl Shard {
         desk.now = now;
         let owner = Owner::new(desk.stamp(), limits.stream.cut_bytes);
         let (lists, batches, held, chores) = Default::default();
-        let mut shard = Shard { desk, clients, owner, lists, batches, held, chores, outcomes: Vec::new() };
+        let mut shard = Shard { desk, clients, owner, lists, batches, held, chores, pacing: u64::MAX, outcomes: Vec::new() };
         for (pattern, _) in limits.limited().filter(|(pattern, _)| owner_of(pattern.as_str(), shards) == id) {
             shard.lists.keep(&mut shard.desk, pattern);
         }
@@ -165,6 +169,10 @@ impl Shard {
         }
         self.clients.pump(&mut self.desk);
         self.clients.settle(&mut self.desk);
+        if let Some(at) = self.clients.pacing.next().filter(|at| *at < self.pacing) {
+            self.pacing = at;
+            self.chores.push(at, Chore::Pace);
+        }
         if let Some(at) = self.clients.streams.deadline() {
             self.chores.push(at, Chore::Streams);
         }
@@ -231,16 +239,16 @@ impl Shard {
                     let pattern = pattern.clone();
                     lists.join(desk, from, *join, &pattern);
                 }
-                Subject::Key(_) | Subject::Channel(_) | Subject::Clock => owner.join(desk, from, *join),
+                _ => owner.join(desk, from, *join),
             },
-            Mail::Joined(pool, conn, ticket, state) => clients.joined(desk, pool, conn, ticket, state),
+            Mail::Joined(joined) => clients.joined(desk, joined),
             Mail::Leave(pool, Subject::List(pattern)) => lists.leave(desk, from, pool, &pattern),
             Mail::Leave(pool, subject) => owner.leave(from, pool, &subject),
-            Mail::Frame(pool, frame) => {
+            Mail::Frame(pool, frame, mark) => {
                 if from != desk.id {
                     desk.credit.owe(from, frame.len());
                 }
-                clients.fanout.deliver(pool, frame);
+                clients.deliver(desk, pool, frame, mark);
             }
             Mail::Credit(bytes) => desk.credit.back(from, bytes),
             Mail::Follow(list, pattern) => owner.follow(desk, from, list, &pattern),

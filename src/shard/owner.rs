@@ -2,8 +2,8 @@
 
 use crate::base::id::ShardId;
 use crate::base::slab::Id;
-use crate::flow::conn::ask::{Answer, Ask};
-use crate::flow::encode::frame::{Dialect, Encoder, Frame, Frames, Variant};
+use crate::flow::conn::ask::{Answer, Ask, Has};
+use crate::flow::encode::documents::Change;
 use crate::flow::encode::{hub, ooo};
 use crate::flow::fanout::pool::{PoolId, Subject};
 use crate::flow::feed::{Done, Refused, SweepId, Write};
@@ -11,14 +11,17 @@ use crate::flow::limits::PatchMode;
 use crate::flow::route::trie::Trie;
 use crate::flow::state::apply::apply;
 use crate::flow::state::cut::{CutId, Part};
-use crate::flow::state::diff::{Patch, diff};
+use crate::flow::state::diff::diff;
 use crate::flow::state::item::Item;
-use crate::flow::state::list::Change;
+use crate::flow::state::list::Change as Move;
 use crate::flow::state::merge::merge;
 use crate::flow::state::select::Select;
 use crate::flow::state::store::Store;
+use crate::shard::clients::EVERYONE;
 use crate::shard::desk::Desk;
-use crate::shard::mail::{Join, ListRef, Mail};
+use crate::shard::mail::{Join, Joined, Mail, Mark};
+use crate::shard::parts::Parts;
+use crate::shard::watch::{Watch, Watcher};
 use crate::wire::feed::Publish;
 use crate::wire::json::Json;
 use crate::wire::key::{Key, Pattern};
@@ -26,64 +29,13 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-/// A pool somewhere that wants the changes of a subject.
+/// Something that wants the documents of a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Watcher {
-    /// Its shard.
-    pub shard: ShardId,
-    /// Its name there.
-    pub pool: PoolId,
-    /// In which variant it wants them.
-    pub variant: Variant,
-}
-
-/// Those who want the changes of one subject, and its state as a frame until it changes.
-#[derive(Debug, Default)]
-pub struct Watch {
-    watchers: SmallVec<[Watcher; 1]>,
-    state: Frames,
-}
-
-impl Watch {
-    /// One more watcher; one that is there already stays single.
-    pub fn add(&mut self, watcher: Watcher) {
-        if !self.watchers.contains(&watcher) {
-            self.watchers.push(watcher);
-        }
-    }
-
-    /// Takes a watcher out; true if nobody is left.
-    pub fn remove(&mut self, shard: ShardId, pool: PoolId) -> bool {
-        self.watchers.retain(|w| (w.shard, w.pool) != (shard, pool));
-        self.watchers.is_empty()
-    }
-
-    /// Whether nobody watches.
-    pub fn is_empty(&self) -> bool {
-        self.watchers.is_empty()
-    }
-
-    /// The state as a frame, made once until the next change.
-    pub fn state(
-        &mut self,
-        encoder: &mut Encoder,
-        variant: Variant,
-        make: impl FnOnce(&mut Encoder) -> Option<Frame>,
-    ) -> Option<Frame> {
-        self.state.get(encoder, variant, make)
-    }
-
-    /// Sends one change to all watchers; each variant is made once.
-    pub fn send(&mut self, desk: &mut Desk, mut make: impl FnMut(&mut Encoder, Dialect) -> Option<Frame>) {
-        self.state = Frames::default();
-        let mut frames = Frames::default();
-        for watcher in &self.watchers {
-            let (variant, encoder) = (watcher.variant, &mut desk.encoder);
-            if let Some(frame) = frames.get(encoder, variant, |encoder| make(encoder, variant.dialect)) {
-                desk.post(watcher.shard, Mail::Frame(watcher.pool, frame));
-            }
-        }
-    }
+pub enum Target {
+    /// A list, at its owner.
+    List(ShardId, Id),
+    /// A part of this owner.
+    Part(Id),
 }
 
 /// The documents and channels that this shard owns.
@@ -91,8 +43,10 @@ impl Watch {
 pub struct Owner {
     store: Store,
     watches: HashMap<Subject, Watch>,
-    /// Which lists, anywhere, hold which keys.
-    followers: Trie<ListRef>,
+    /// Who wants which keys, by pattern.
+    interest: Trie<Target>,
+    /// The native subscriptions.
+    parts: Parts,
     /// The offset of the last publication.
     channels: HashMap<Arc<str>, u64>,
     /// The version of everything that never was.
@@ -248,12 +202,15 @@ impl Owner {
         stamp: u64,
         lists: bool,
     ) {
-        let mut followers: SmallVec<[ListRef; 4]> = SmallVec::new();
-        if lists {
-            self.followers.matches(key.as_str(), |list| followers.push(*list));
-        }
+        let mut followers: SmallVec<[(ShardId, Id); 4]> = SmallVec::new();
+        let mut parts: SmallVec<[Id; 4]> = SmallVec::new();
+        self.interest.matches(key.as_str(), |target| match target {
+            Target::List(shard, list) if lists => followers.push((*shard, *list)),
+            Target::Part(part) if !parts.contains(part) => parts.push(*part),
+            Target::List(..) | Target::Part(_) => {}
+        });
         let watch = self.watches.get_mut(&Subject::Key(key.clone()));
-        if watch.is_none() && followers.is_empty() {
+        if watch.is_none() && followers.is_empty() && parts.is_empty() {
             return;
         }
         let mode = desk.limits.patch_mode(key.as_str());
@@ -264,15 +221,18 @@ impl Owner {
             _ => None,
         };
         if let Some(watch) = watch {
-            let patch: Option<&Patch> = patch.as_deref();
-            watch.send(desk, |encoder, dialect| match dialect {
-                Dialect::Ooo => Some(ooo::item_change(encoder, mode, stamp, new.as_deref(), patch)),
-                Dialect::Hub => None,
+            watch.send(desk, &Mark { key: None, at: stamp }, |encoder, _| {
+                Some(ooo::item_change(encoder, mode, stamp, new.as_deref(), patch.as_deref()))
             });
         }
-        for follower in followers {
-            let change = Change { key: key.clone(), version: stamp, item: new.clone(), patch: patch.clone() };
-            desk.post(follower.shard, Mail::Moved(follower.list, change));
+        for part in parts {
+            let from = old.as_ref().map(|old| old.version());
+            let (new, patch) = (new.as_deref(), patch.as_deref());
+            self.parts.changed(desk, part, mode, Change { key, from, version: stamp, new, patch });
+        }
+        for (shard, list) in followers {
+            let change = Move { key: key.clone(), version: stamp, item: new.clone(), patch: patch.clone() };
+            desk.post(shard, Mail::Moved(list, change));
         }
     }
 
@@ -280,22 +240,30 @@ impl Owner {
         let offset = self.channels.entry(publish.channel.clone()).or_insert(0);
         *offset += 1;
         desk.stats.published += 1;
+        let id = desk.id;
         let done = Done::Channel(publish.channel.clone(), *offset);
-        if let Some(watch) = self.watches.get_mut(&Subject::Channel(publish.channel.clone())) {
-            watch.send(desk, |encoder, dialect| match dialect {
-                Dialect::Hub => Some(hub::publication(encoder, publish)),
-                Dialect::Ooo => None,
-            });
+        let mark = Mark { key: None, at: *offset };
+        let mut send = |subject: &Subject| {
+            if let Some(watch) = self.watches.get_mut(subject) {
+                watch.send(desk, &mark, |encoder, _| Some(hub::publication(encoder, publish)));
+            }
+        };
+        send(&Subject::Channel(publish.channel.clone()));
+        if *publish.channel != *EVERYONE {
+            send(&Subject::Every(id));
         }
         done
     }
 
-    /// A pool wants a key or a channel: it is registered, and gets the state in the same breath.
+    /// A pool wants documents or a channel: it is registered, and gets the state in the same breath.
     pub fn join(&mut self, desk: &mut Desk, from: ShardId, join: Join) {
-        let watch = self.watches.entry(join.subject.clone()).or_default();
-        watch.add(Watcher { shard: from, pool: join.pool, variant: join.variant });
-        let state = match &join.subject {
+        let watcher = Watcher { shard: from, pool: join.pool, variant: join.variant };
+        let Join { pool, conn, ticket, .. } = join;
+        let nothing = Joined { pool, conn, ticket, at: desk.stamps.last(), count: 0, gap: false, state: None };
+        let joined = match &join.subject {
             Subject::Key(key) => {
+                let watch = self.watches.entry(join.subject.clone()).or_default();
+                watch.add(watcher);
                 let item = self.store.get(key.as_str());
                 let version = item
                     .map(|item| item.version())
@@ -303,17 +271,43 @@ impl Owner {
                     .unwrap_or(self.born);
                 let make = |encoder: &mut _| Some(ooo::item(encoder, version, item.map(|item| &**item)));
                 let state = || watch.state(&mut desk.encoder, join.variant, make);
-                (join.has != Some(version)).then(state).flatten()
+                let has = matches!(join.has, Has::Version(has) if has == version);
+                Joined { state: (!has).then(state).flatten(), ..nothing }
             }
-            _ => None,
+            Subject::Part(names, _) => {
+                let (part, new) = self.parts.watch(names, watcher);
+                if new {
+                    for name in names.iter() {
+                        self.interest.insert(name.as_str(), Target::Part(part));
+                    }
+                }
+                self.parts.state(desk, &self.store, part, names, &join, nothing)
+            }
+            Subject::Channel(name) => {
+                self.watches.entry(join.subject.clone()).or_default().add(watcher);
+                Joined { at: self.channels.get(name).copied().unwrap_or(0), ..nothing }
+            }
+            Subject::Every(_) => {
+                self.watches.entry(join.subject.clone()).or_default().add(watcher);
+                nothing
+            }
+            Subject::List(_) | Subject::Clock => unreachable!("lists have owners of their own, the clock none"),
         };
-        desk.post(from, Mail::Joined(join.pool, join.conn, join.ticket, state));
+        desk.post(from, Mail::Joined(joined));
     }
 
     /// A pool wants no more.
     pub fn leave(&mut self, from: ShardId, pool: PoolId, subject: &Subject) {
-        if self.watches.get_mut(subject).is_some_and(|watch| watch.remove(from, pool)) {
-            self.watches.remove(subject);
+        let Subject::Part(names, _) = subject else {
+            if self.watches.get_mut(subject).is_some_and(|watch| watch.remove(from, pool)) {
+                self.watches.remove(subject);
+            }
+            return;
+        };
+        if let Some(part) = self.parts.leave(names, from, pool) {
+            for name in names.iter() {
+                self.interest.remove(name.as_str(), &Target::Part(part));
+            }
         }
     }
 
@@ -343,14 +337,14 @@ impl Owner {
 
     /// A list wants the documents of a pattern: it is registered, and gets them in the same breath.
     pub fn follow(&mut self, desk: &mut Desk, from: ShardId, list: Id, pattern: &Pattern) {
-        self.followers.insert(pattern.as_str(), ListRef { shard: from, list });
+        self.interest.insert(pattern.as_str(), Target::List(from, list));
         let items = self.store.matching(pattern).cloned().collect();
         desk.post(from, Mail::Followed(list, items));
     }
 
     /// A list wants no more.
     pub fn unfollow(&mut self, from: ShardId, list: Id, pattern: &Pattern) {
-        self.followers.remove(pattern.as_str(), &ListRef { shard: from, list });
+        self.interest.remove(pattern.as_str(), &Target::List(from, list));
     }
 }
 

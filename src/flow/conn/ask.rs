@@ -3,7 +3,8 @@
 use crate::base::id::ConnId;
 use crate::flow::feed::{Done, Refused, Write};
 use crate::flow::state::item::Item;
-use crate::wire::key::{Key, Pattern};
+use crate::flow::conn::hub::Versions;
+use crate::wire::key::{Key, Name, Pattern};
 use std::sync::Arc;
 
 /// A question to an owner.
@@ -56,4 +57,31 @@ pub enum Tag {
     Element,
     /// A line of the feed: its number, and the `id` of the reply if one is wanted.
     Line(u64, Option<Box<str>>),
+}
+
+/// What a subscriber has already of what it asks for.
+#[derive(Clone, Debug, Default)]
+pub enum Has {
+    /// Nothing: it wants the state.
+    #[default]
+    Nothing,
+    /// The document at this version, if that is the present one; the state otherwise (`?v=` of the ooo dialect).
+    Version(u64),
+    /// All documents as they were at this stamp of their owner: it wants what changed since, deletions included. Of
+    /// those that `fresh` means it has only the `versions`.
+    Since {
+        /// The stamp; 0: nothing.
+        stamp: u64,
+        /// What it had not subscribed to before.
+        fresh: Option<Name>,
+        /// What it has of that.
+        versions: Arc<Versions>,
+    },
+}
+
+impl Has {
+    /// Everything as it was at `stamp`.
+    pub fn since(stamp: u64) -> Has {
+        Has::Since { stamp, fresh: None, versions: Arc::default() }
+    }
 }

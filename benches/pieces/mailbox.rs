@@ -40,7 +40,8 @@ pub fn hop(messages: usize) -> Work {
     });
     let frame = Frame::from(&[b'x'; 128][..]);
     let pool = Id { index: 0, generation: 0 };
-    let mut batch: Vec<Mail> = (0..messages).map(|_| Mail::Frame(pool, frame.clone(), MARK.clone())).collect();
+    let mut batch: Vec<Mail> =
+        (0..messages).map(|_| Mail::Frame(pool, frame.clone(), MARK.clone())).collect();
     Box::new(move || {
         there.send(std::mem::take(&mut batch)).expect("the other end lives");
         batch = receive(&answers).expect("the other end lives");

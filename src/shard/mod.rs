@@ -63,7 +63,17 @@ impl Shard {
         desk.now = now;
         let owner = Owner::new(desk.stamp(), limits.stream.cut_bytes);
         let (lists, batches, held, chores) = Default::default();
-        let mut shard = Shard { desk, clients, owner, lists, batches, held, chores, pacing: u64::MAX, outcomes: Vec::new() };
+        let mut shard = Shard {
+            desk,
+            clients,
+            owner,
+            lists,
+            batches,
+            held,
+            chores,
+            pacing: u64::MAX,
+            outcomes: Vec::new(),
+        };
         for (pattern, _) in limits.limited().filter(|(pattern, _)| owner_of(pattern.as_str(), shards) == id) {
             shard.lists.keep(&mut shard.desk, pattern);
         }

@@ -259,7 +259,8 @@ impl Owner {
     pub fn join(&mut self, desk: &mut Desk, from: ShardId, join: Join) {
         let watcher = Watcher { shard: from, pool: join.pool, variant: join.variant };
         let Join { pool, conn, ticket, .. } = join;
-        let nothing = Joined { pool, conn, ticket, at: desk.stamps.last(), count: 0, gap: false, state: None };
+        let nothing =
+            Joined { pool, conn, ticket, at: desk.stamps.last(), count: 0, gap: false, state: None };
         let joined = match &join.subject {
             Subject::Key(key) => {
                 let watch = self.watches.entry(join.subject.clone()).or_default();
@@ -291,7 +292,9 @@ impl Owner {
                 self.watches.entry(join.subject.clone()).or_default().add(watcher);
                 nothing
             }
-            Subject::List(_) | Subject::Clock => unreachable!("lists have owners of their own, the clock none"),
+            Subject::List(_) | Subject::Clock => {
+                unreachable!("lists have owners of their own, the clock none")
+            }
         };
         desk.post(from, Mail::Joined(joined));
     }

@@ -84,8 +84,7 @@ impl Parts {
         if let Has::Since { stamp, fresh, versions } = &join.has {
             let lacks = Lacks { stamp: *stamp, fresh: fresh.as_ref(), versions };
             let frames = lacks.frames(desk, store, names);
-            let state =
-                (!frames.is_empty()).then(|| desk.encoder.run(join.variant, frames.iter().cloned()));
+            let state = (!frames.is_empty()).then(|| desk.encoder.run(join.variant, frames.iter().cloned()));
             let gap = *stamp > 0 && *stamp < store.horizon();
             return Joined { count: frames.len() as u32, gap, state, ..joined };
         }

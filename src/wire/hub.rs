@@ -61,7 +61,12 @@ pub fn parse(frame: &[u8]) -> Option<Ask> {
         let versions: std::collections::HashMap<Box<str>, Box<str>> =
             fields.versions.and_then(|v| serde_json::from_str(v.get()).ok()).unwrap_or_default();
         let mode = fields.mode.map(|mode| (*mode).into());
-        return Some(Ask::Follow { name, mode, max_hz: fields.max_hz, versions: versions.into_iter().collect() });
+        return Some(Ask::Follow {
+            name,
+            mode,
+            max_hz: fields.max_hz,
+            versions: versions.into_iter().collect(),
+        });
     }
     let channel: Arc<str> = fields.channel.filter(|name| is_channel(name)).map(|name| (*name).into())?;
     Some(if on { Ask::Subscribe(channel) } else { Ask::Unsubscribe(channel) })

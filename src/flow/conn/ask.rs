@@ -1,9 +1,9 @@
 //! What a connection asks of the owners, and what they answer.
 
 use crate::base::id::ConnId;
+use crate::flow::conn::hub::Versions;
 use crate::flow::feed::{Done, Refused, Write};
 use crate::flow::state::item::Item;
-use crate::flow::conn::hub::Versions;
 use crate::wire::key::{Key, Name, Pattern};
 use std::sync::Arc;
 

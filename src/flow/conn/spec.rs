@@ -55,7 +55,7 @@ pub fn read(head: &Head, name: &str, access: Access, limits: &Limits) -> Result<
     if access < Access::Read {
         return Err(forbidden("reading", "read"));
     }
-    let name = Name::parse(name).map_err(|why| bad("invalid_pattern", &why.to_string()))?;
+    let name = Name::parse_native(name).map_err(|why| bad("invalid_pattern", &why.to_string()))?;
     let mut spec = Spec {
         select: Arc::new(Select { name, conditions: Vec::new() }),
         fields: None,

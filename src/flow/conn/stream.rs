@@ -145,7 +145,13 @@ impl Stream {
         self.broken |= part.then == Then::Broken;
         self.came += part.items.len() as u64;
         source.low = part.items.len() / 2;
-        let Some(order) = &self.spec.order else { return source.queue.extend(part.items) };
+        let Some(order) = &self.spec.order else {
+            match source.queue.is_empty() {
+                true => source.queue = part.items.into(),
+                false => source.queue.extend(part.items),
+            }
+            return;
+        };
         for item in part.items {
             let rank = order.rank(&item);
             self.ranks += rank.text_len();

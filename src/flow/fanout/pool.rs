@@ -146,7 +146,18 @@ impl Pools {
         let subject = subject.clone();
         let (waiting, at, before, planned) = (0, 0, 0, 0);
         let pool = Pool {
-            subject, variant, max_hz, overflow, members, waiting, at, before, planned, paced, frames, newcomers,
+            subject,
+            variant,
+            max_hz,
+            overflow,
+            members,
+            waiting,
+            at,
+            before,
+            planned,
+            paced,
+            frames,
+            newcomers,
         };
         let id = self.slab.insert(pool);
         self.index.insert(name, id);

@@ -9,7 +9,7 @@ use crate::flow::state::item::Item;
 use crate::flow::state::select::Select;
 use crate::wire::key::{Key, Name};
 use hashbrown::HashMap;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -72,10 +72,10 @@ struct Cut {
 /// The documents as they are now.
 #[derive(Clone, Copy, Debug)]
 pub struct Documents<'a> {
-    /// Their keys, in order.
-    pub keys: &'a BTreeSet<Key>,
-    /// By key.
-    pub items: &'a HashMap<Key, Arc<Item>>,
+    /// Their keys, in order, and where each one lies.
+    pub keys: &'a BTreeMap<Key, u32>,
+    /// The places.
+    pub items: &'a [Option<Arc<Item>>],
 }
 
 /// The open cuts of one owner.
@@ -167,7 +167,14 @@ impl Cut {
             Name::Key(key) => Bound::Included(key.as_str()),
             Name::Pattern(_) => Bound::Unbounded,
         };
-        let live = docs.keys.range::<str, _>((start, end)).take_while(|key| key.as_str().starts_with(prefix));
+        let live = docs.keys.range::<str, _>((start, end));
+        let live = live.take_while(|(key, _)| key.as_str().starts_with(prefix));
+        // most patterns are a prefix and one more segment
+        let simple = matches!(&select.name, Name::Pattern(pattern) if pattern.push("0").is_some());
+        let covers = |key: &str| match simple {
+            true => !key.as_bytes()[prefix.len()..].contains(&b'/'),
+            false => select.name.covers(key),
+        };
         let (mut live, mut kept) = (live.peekable(), self.kept.iter().peekable());
         let (mut found, mut bytes, mut then, mut last) = (Vec::new(), 0, Then::More, None);
         let weight = if select.conditions.is_empty() { 1 } else { READ };
@@ -178,14 +185,16 @@ impl Cut {
                     break;
                 }
                 // the living one of the same key comes next, and is too young
-                (Some(living), Some((old, _))) => old <= living,
+                (Some((living, _)), Some((old, _))) => old <= living,
                 (living, _) => living.is_none(),
             };
             let next = if next_is_kept {
                 kept.next().map(|(key, item)| (key, Some(item)))
             } else {
-                let of_cut = |key: &Key| select.name.covers(key.as_str()).then(|| &docs.items[key]);
-                live.next().map(|key| (key, of_cut(key).filter(|item| item.version() <= self.stamp)))
+                live.next().map(|(key, place)| {
+                    let item = docs.items[*place as usize].as_ref().filter(|_| covers(key.as_str()));
+                    (key, item.filter(|item| item.version() <= self.stamp))
+                })
             };
             let (key, item) = next.expect("just peeked");
             last = Some(key);

@@ -71,7 +71,8 @@ impl Clients {
     fn take_documents(&mut self, desk: &mut Desk, id: ConnId, which: impl Fn(&[Name]) -> bool) -> Merged {
         let mut merged = Merged { names: Vec::new(), stamps: HashMap::new() };
         let Some(hub) = self.hub(id) else { return merged };
-        let taken: Vec<Documents> = hub.documents.extract_if(.., |documents| which(&documents.names)).collect();
+        let taken: Vec<Documents> =
+            hub.documents.extract_if(.., |documents| which(&documents.names)).collect();
         for Documents { names, pools } in taken {
             merged.names.extend(names.iter().cloned());
             for pool in pools {

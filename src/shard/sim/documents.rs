@@ -170,7 +170,10 @@ fn whoever_comes_back_gets_what_changed() {
         again.subscribe(&mut world, "t/*", versions);
         world.settle(|world| again.read(world));
         assert_eq!(again.synced, [("t/*".to_owned(), 3)], "{shards} shards");
-        assert_eq!((again.docs.get("t/3"), &again.docs["t/4"].1, again.docs.len()), (None, &json!("new"), 20));
+        assert_eq!(
+            (again.docs.get("t/3"), &again.docs["t/4"].1, again.docs.len()),
+            (None, &json!("new"), 20)
+        );
     }
 }
 

@@ -172,10 +172,11 @@ fn request(task: &Task, method: &str) -> std::io::Result<TcpStream> {
     let mut socket = TcpStream::connect_timeout(&task.addr, PATIENCE)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     let Task { host, path, .. } = task;
-    write!(
-        socket,
+    // in one piece: each write would be a packet of its own
+    let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
-    )?;
+    );
+    socket.write_all(head.as_bytes())?;
     Ok(socket)
 }
 

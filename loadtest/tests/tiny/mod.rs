@@ -106,6 +106,9 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>, fault: Fault) {
         return state.lock().unwrap().subscribers.retain(|subscriber| subscriber.id != id);
     }
     if target.starts_with("/_/stream/") {
+        // What is left unread would reset the connection.
+        let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+        lines.take_while(|line| !line.is_empty()).for_each(drop);
         // A reader that goes away half-way is nobody's fault.
         let _ = send_stream(stream, method, state, fault);
         return;

@@ -182,7 +182,13 @@ fn streamed(count: usize) -> (World, Vec<Arc<Item>>) {
 pub fn stream(count: usize) -> Work {
     let (mut world, _) = streamed(count);
     let conn = world.open(Door::Clients(0));
+    // room for chunks in the midst of the heap, as in a server that has lived: at its end each would be given back to
+    // the kernel, and faulted in again
+    let room: Vec<Vec<u8>> = (0..16).map(|_| vec![1; 40 << 10]).collect();
+    let above = Box::new(1);
+    drop(room);
     Box::new(move || {
+        std::hint::black_box(&above);
         let before = world.sockets.bytes;
         let request = b"GET /_/stream/things/* HTTP/1.1\r\nHost: h\r\n\r\n";
         world.shard.handle_bytes(world.now, conn, request);

@@ -69,11 +69,31 @@ struct Cut {
     broken: bool,
 }
 
+/// Where a document lies.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Its place among the documents.
+    pub at: u32,
+    /// How many segments its key has: what a walk asks without a look at the key itself, which lies elsewhere.
+    pub segments: u32,
+}
+
+impl Place {
+    /// The place of a document of that key.
+    pub fn new(at: u32, key: &str) -> Place {
+        Place { at, segments: segments(key) }
+    }
+}
+
+fn segments(name: &str) -> u32 {
+    name.bytes().filter(|byte| *byte == b'/').count() as u32 + 1
+}
+
 /// The documents as they are now.
 #[derive(Clone, Copy, Debug)]
 pub struct Documents<'a> {
     /// Their keys, in order, and where each one lies.
-    pub keys: &'a BTreeMap<Key, u32>,
+    pub keys: &'a BTreeMap<Key, Place>,
     /// The places.
     pub items: &'a [Option<Arc<Item>>],
 }
@@ -163,17 +183,22 @@ impl Cut {
         let select = &*self.select;
         let prefix = select.name.prefix();
         let start = self.after.as_ref().map_or(Bound::Included(prefix), |key| Bound::Excluded(key.as_str()));
-        let end = match &select.name {
-            Name::Key(key) => Bound::Included(key.as_str()),
-            Name::Pattern(_) => Bound::Unbounded,
+        // what begins with `a/` comes before `a0`, as `0` is the character behind `/`
+        let behind = prefix.strip_suffix('/').map(|stem| format!("{stem}0"));
+        let end = match (&select.name, &behind) {
+            (Name::Key(key), _) => Bound::Included(key.as_str()),
+            (Name::Pattern(_), Some(behind)) => Bound::Excluded(behind.as_str()),
+            (Name::Pattern(_), None) => Bound::Unbounded,
         };
         let live = docs.keys.range::<str, _>((start, end));
-        let live = live.take_while(|(key, _)| key.as_str().starts_with(prefix));
         // most patterns are a prefix and one more segment
-        let simple = matches!(&select.name, Name::Pattern(pattern) if pattern.push("0").is_some());
-        let covers = |key: &str| match simple {
-            true => !key.as_bytes()[prefix.len()..].contains(&b'/'),
-            false => select.name.covers(key),
+        let depth = match &select.name {
+            Name::Pattern(pattern) if pattern.push("0").is_some() => Some(segments(pattern.as_str())),
+            _ => None,
+        };
+        let covers = |key: &Key, place: Place| match depth {
+            Some(depth) => place.segments == depth,
+            None => select.name.covers(key.as_str()),
         };
         let (mut live, mut kept) = (live.peekable(), self.kept.iter().peekable());
         let (mut found, mut bytes, mut then, mut last) = (Vec::new(), 0, Then::More, None);
@@ -192,7 +217,7 @@ impl Cut {
                 kept.next().map(|(key, item)| (key, Some(item)))
             } else {
                 live.next().map(|(key, place)| {
-                    let item = docs.items[*place as usize].as_ref().filter(|_| covers(key.as_str()));
+                    let item = covers(key, *place).then(|| docs.items[place.at as usize].as_ref()).flatten();
                     (key, item.filter(|item| item.version() <= self.stamp))
                 })
             };

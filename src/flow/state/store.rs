@@ -1,6 +1,6 @@
 //! The documents of one owner, by key, and the memory of the ones deleted last.
 
-use crate::flow::state::cut::{CutId, Cuts, Documents, Part};
+use crate::flow::state::cut::{CutId, Cuts, Documents, Part, Place};
 use crate::flow::state::item::Item;
 use crate::wire::key::{Key, Name, Pattern};
 use hashbrown::HashMap;
@@ -18,7 +18,7 @@ pub struct Store {
     /// Where each document lies.
     places: HashMap<Key, u32>,
     /// The same by key, for patterns: a walk looks nothing up. Only a new key or a deleted one pays for it.
-    keys: BTreeMap<Key, u32>,
+    keys: BTreeMap<Key, Place>,
     /// The documents.
     items: Vec<Option<Arc<Item>>>,
     /// Places that are free.
@@ -84,7 +84,8 @@ impl Store {
         self.items[place as usize] = Some(item);
         *self.counts.entry(parent(key.as_str())).or_default() += 1;
         self.places.insert(key.clone(), place);
-        self.keys.insert(key, place);
+        let known = Place::new(place, key.as_str());
+        self.keys.insert(key, known);
     }
 
     /// Deletes a document at `version`.
@@ -117,7 +118,7 @@ impl Store {
     /// All documents that match, in the order of keys.
     pub fn matching<'a>(&'a self, pattern: &'a Pattern) -> impl Iterator<Item = &'a Arc<Item>> {
         let near = self.beginning_with(pattern.prefix());
-        near.filter(move |(key, _)| pattern.matches(key.as_str())).map(|(_, place)| self.at(*place))
+        near.filter(move |(key, _)| pattern.matches(key.as_str())).map(|(_, place)| self.at(place.at))
     }
 
     /// All documents that one of the names means (there is at least one name), each once, in the order of keys.
@@ -128,10 +129,10 @@ impl Store {
         let one = single.then(|| self.get(prefix)).flatten();
         let near = (!single).then(|| self.beginning_with(prefix)).into_iter().flatten();
         let walked = near.filter(|(key, _)| names.iter().any(|name| name.covers(key.as_str())));
-        one.into_iter().chain(walked.map(|(_, place)| self.at(*place)))
+        one.into_iter().chain(walked.map(|(_, place)| self.at(place.at)))
     }
 
-    fn beginning_with<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a Key, &'a u32)> {
+    fn beginning_with<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a Key, &'a Place)> {
         let range = self.keys.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
         range.take_while(move |(key, _)| key.as_str().starts_with(prefix))
     }
@@ -188,6 +189,6 @@ impl Store {
     /// All documents of a name, in the order of keys.
     pub fn matching_name<'a>(&'a self, name: &'a Name) -> impl Iterator<Item = &'a Arc<Item>> {
         let meant = self.keys.iter().filter(|(key, _)| name.covers(key.as_str()));
-        meant.map(|(_, place)| self.at(*place))
+        meant.map(|(_, place)| self.at(place.at))
     }
 }

@@ -15,6 +15,7 @@ use crate::server::boot::{self, Plan};
 use crate::server::config::{DEFAULT_CONFIG, Settings};
 use crate::server::doctor::{self, State};
 use crate::server::error::ServerError;
+use crate::server::events::EventFollower;
 use crate::server::facts;
 use crate::server::get;
 use crate::server::publish::{self, Input, Verb};
@@ -176,6 +177,9 @@ struct SubArgs {
     /// End after so many messages
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
+    /// By Server-Sent Events instead of WebSocket: one line per document that changes, patterns included
+    #[arg(long)]
+    sse: bool,
     /// End with an error when the connection ends
     #[arg(long)]
     no_reconnect: bool,
@@ -250,9 +254,14 @@ fn answer(command: Command) -> Result<(), ServerError> {
             for signal in [SIGTERM, SIGINT] {
                 signal_hook::flag::register_conditional_shutdown(signal, 0, Arc::new(AtomicBool::new(true)))?;
             }
+            let pattern = args.pattern.trim_start_matches('/').to_owned();
+            if args.sse {
+                let follower = EventFollower::new(args.url, ("keys", pattern), args.changes, args.count);
+                return subscribe::keep_following(follower, !args.no_reconnect);
+            }
             subscribe::run(Subscription {
                 url: args.url,
-                pattern: args.pattern.trim_start_matches('/').to_owned(),
+                pattern,
                 changes: args.changes,
                 count: args.count,
                 reconnect: !args.no_reconnect,

@@ -226,7 +226,7 @@ mod tests {
 
     fn publish(rng: &mut Rng) -> Box<Publish> {
         let word = |rng: &mut Rng| rng.bool().then(|| Arc::from(rng.choice(["u", "v", "w"]).unwrap()));
-        let text: String = (0..rng.usize(0..9)).map(|_| rng.choice(["a", "B", "\"", 'é']).unwrap()).collect();
+        let text: String = (0..rng.usize(0..9)).map(|_| rng.choice(["a", "B", "\"", "é"]).unwrap()).collect();
         let kind = if rng.u8(0..9) == 0 { "system" } else { "message" };
         let (user_id, thread_id) = (word(rng), word(rng));
         Box::new(Publish { user_id, thread_id, ..Publish::new("c", kind, Json::string(&text)) })

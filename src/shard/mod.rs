@@ -252,7 +252,14 @@ impl Shard {
     }
 
     fn receive(&mut self, from: ShardId, mail: Mail) {
+<<<<<<< HEAD
         let Shard { desk, clients, owner, lists, batches, quotas, sessions, .. } = self;
+=======
+        let Shard { desk, clients, owner, lists, batches, .. } = self;
+        if from != desk.id {
+            desk.credit.owe(from, mail.weight());
+        }
+>>>>>>> main
         match mail {
             Mail::Stamp(stamp) => desk.stamps.observe(stamp),
             Mail::Ask(ticket, ask) => self.asked(from, ticket, ask),
@@ -277,12 +284,7 @@ impl Shard {
             Mail::Joined(joined) => clients.joined(desk, joined),
             Mail::Leave(pool, Subject::List(pattern)) => lists.leave(desk, from, pool, &pattern),
             Mail::Leave(pool, subject) => owner.leave(from, pool, &subject),
-            Mail::Frame(pool, frame, mark) => {
-                if from != desk.id {
-                    desk.credit.owe(from, frame.len());
-                }
-                clients.deliver(desk, pool, frame, mark);
-            }
+            Mail::Frame(pool, frame, mark) => clients.deliver(desk, pool, frame, mark),
             Mail::Credit(bytes) => desk.credit.back(from, bytes),
             Mail::Follow(list, pattern) => owner.follow(desk, from, list, &pattern),
             Mail::Followed(list, items) => lists.followed(desk, list, items),

@@ -5,6 +5,7 @@ mod client;
 mod documents;
 mod endings;
 mod hub;
+mod pressure;
 mod properties;
 mod streams;
 

@@ -28,6 +28,7 @@ use crate::flow::conn::Phase;
 use crate::flow::conn::ask::Tag;
 use crate::flow::fanout::plan::Outcome;
 use crate::flow::fanout::pool::Subject;
+use crate::flow::fanout::queue::Budget;
 use crate::flow::feed::Write;
 use crate::flow::limits::Limits;
 use crate::flow::route::owner::owner as owner_of;
@@ -67,7 +68,7 @@ pub struct Shard {
 impl Shard {
     /// Shard `id` of `shards`, at its first moment.
     pub fn new(id: ShardId, shards: u16, limits: Arc<Limits>, now: Now) -> Shard {
-        let clients = Clients::new(limits.queue_bytes);
+        let clients = Clients::new(Budget { bytes: limits.queue_bytes, frames: limits.hub.queue_frames });
         let mut desk = Desk::new(id, shards, limits.clone());
         desk.now = now;
         let owner = Owner::new(desk.stamp(), limits.stream.cut_bytes);
@@ -252,14 +253,10 @@ impl Shard {
     }
 
     fn receive(&mut self, from: ShardId, mail: Mail) {
-<<<<<<< HEAD
         let Shard { desk, clients, owner, lists, batches, quotas, sessions, .. } = self;
-=======
-        let Shard { desk, clients, owner, lists, batches, .. } = self;
         if from != desk.id {
             desk.credit.owe(from, mail.weight());
         }
->>>>>>> main
         match mail {
             Mail::Stamp(stamp) => desk.stamps.observe(stamp),
             Mail::Ask(ticket, ask) => self.asked(from, ticket, ask),

@@ -418,7 +418,7 @@ fn implicit_channels_end_with_the_first_subscription_without_a_gap() {
             for channel in ["c1", "c2"] {
                 let seen = of(&got, channel);
                 assert_eq!(seen, (1..=seen.len() as u64).collect::<Vec<_>>());
-implicit += seen.len();
+                implicit += seen.len();
             }
             assert_eq!((of(&other, "c1").len(), of(&other, "c0").len(), of(&other, "*").len()), (67, 0, 200));
             app.send(&mut world, &json!({"op": "publish", "channel": "c2", "data": 0}));

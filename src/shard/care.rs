@@ -8,6 +8,8 @@ use crate::flow::fanout::pool::Subject;
 use crate::shard::Shard;
 use crate::shard::clients::Reason;
 use crate::wire::http::Response;
+use crate::wire::hub::Class;
+use crate::wire::hub::write;
 use crate::wire::ws;
 
 /// What is to be done at a moment.
@@ -27,9 +29,9 @@ impl Shard {
     /// How often every connection is looked at: well within the shortest time that matters to one.
     pub(super) fn rounds_every(&self) -> u64 {
         let l = &self.desk.limits;
-        let shortest =
-            [l.ping_interval, l.pong_timeout, l.handshake_timeout, l.write_timeout, l.sse.keepalive];
-        let shortest = shortest.into_iter().min().expect("there are some");
+        let pings = [l.ping_interval, l.hub.ping_interval, l.sse.keepalive, l.pong_timeout];
+        let pings = pings.into_iter().min().expect("there are some");
+        let shortest = pings.min(l.handshake_timeout).min(l.write_timeout);
         (shortest / 4).clamp(10 * MS, SEC)
     }
 
@@ -44,6 +46,8 @@ impl Shard {
                     self.clients.fanout.deliver(pool, frame, 0);
                 }
                 self.lists.tidy(&mut self.desk);
+                self.owner.tidy(&self.desk);
+                self.sessions.tidy(now);
                 self.chores.push(now + SEC, Chore::Tick);
             }
             Chore::Streams => self.clients.streams.timer_came(),
@@ -82,12 +86,20 @@ impl Shard {
                 self.clients.finish(&mut self.desk, id, Reason::Late);
             }
             Phase::Events(_) => self.clients.keep_alive(&self.desk, id),
-            Phase::Socket(..) => {
-                if conn.heard + limits.pong_timeout <= now {
+            Phase::Socket(_, dialect) => {
+                let (interval, timeout) = match dialect {
+                    Dialect::Ooo | Dialect::Sse => (limits.ping_interval, limits.pong_timeout),
+                    Dialect::Hub => (limits.hub.ping_interval, limits.hub.pong_timeout()),
+                };
+                if conn.heard + timeout <= now {
                     return self.clients.drop_conn(&mut self.desk, id, Reason::Silent);
                 }
-                conn.due = now + limits.ping_interval;
+                conn.due = now + interval;
                 self.clients.send(id, ws::encode(ws::Op::Ping, b"").into());
+                if self.clients.class(id) == Class::Forge {
+                    let stamp = self.desk.stamp();
+                    self.clients.say(&mut self.desk, id, |out| write::ping(stamp, out));
+                }
             }
         }
     }

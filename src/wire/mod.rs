@@ -9,5 +9,6 @@ pub mod key;
 pub mod sse;
 pub mod stream;
 pub mod template;
+pub mod time;
 pub mod url;
 pub mod ws;

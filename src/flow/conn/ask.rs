@@ -5,6 +5,7 @@ use crate::flow::conn::events::Change;
 use crate::flow::conn::hub::Versions;
 use crate::flow::feed::{Done, Refused, Write};
 use crate::flow::state::item::Item;
+use crate::wire::hub::{About, Query};
 use crate::wire::key::{Key, Name, Pattern};
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ pub enum Ask {
     Get(Key),
     /// Your documents that match.
     List(Pattern),
+    /// What was published into a channel.
+    History(Arc<str>, Box<Query>),
     /// All your keys.
     Keys,
     /// Change what a connection of yours gets as events.
@@ -40,6 +43,8 @@ pub enum Answer {
     Keys(Vec<Key>),
     /// To `Change`: what of it could not be done, or that there is no such connection.
     Changed(Option<Vec<String>>),
+    /// To `History`: a JSON list.
+    History(Vec<u8>),
     /// To `Pools`.
     Pools(Vec<(Arc<str>, usize)>),
 }
@@ -60,6 +65,8 @@ pub enum Tag {
     Request,
     /// An element of an import.
     Element,
+    /// A frame of the hub.
+    Frame(Box<About>),
     /// A line of the feed: its number, and the `id` of the reply if one is wanted.
     Line(u64, Option<Box<str>>),
 }
@@ -70,10 +77,10 @@ pub enum Has {
     /// Nothing: it wants the state.
     #[default]
     Nothing,
+    /// The publications of this epoch up to this offset: it wants those behind it.
+    Offset(Box<str>, u64),
     /// The document at this version, if that is the present one; the state otherwise (`?v=` of the ooo dialect).
     Version(u64),
-    /// The publications of a channel up to this offset.
-    Offset(u64),
     /// All documents as they were at this stamp of their owner: it wants what changed since, deletions included. Of
     /// those that `fresh` means it has only the `versions`.
     Since {

@@ -29,7 +29,7 @@ pub struct CatchUp {
     /// Which publications are wanted, if not all.
     pub choice: Option<Arc<Choice>>,
     /// Who the client says it is.
-    pub user: Option<Box<str>>,
+    pub user: Option<Arc<str>>,
 }
 
 impl CatchUp {

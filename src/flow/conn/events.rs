@@ -31,7 +31,7 @@ pub struct Wish {
     /// How far the client had come, if it was here before.
     pub cursor: Option<Result<Cursor, BadCursor>>,
     /// Who it says it is.
-    pub user: Option<Box<str>>,
+    pub user: Option<Arc<str>>,
 }
 
 impl Wish {
@@ -117,8 +117,6 @@ fn bad(code: &str, detail: &str) -> Response<'static> {
 pub struct Events {
     /// What it is called towards its client.
     pub name: ConnName,
-    /// Whose it is.
-    pub user: Option<Box<str>>,
     /// Whether it adds its own place to each event. Otherwise it has one channel, whose events hold their place.
     pub personal: bool,
     /// How far it has come.
@@ -217,7 +215,7 @@ pub struct Change {
     /// Whose subscriptions.
     pub conn: ConnName,
     /// Who says so.
-    pub user: Option<Box<str>>,
+    pub user: Option<Arc<str>>,
     /// Whether they are added.
     pub add: bool,
     /// Channels, rooms among them.

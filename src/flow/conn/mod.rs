@@ -2,6 +2,7 @@
 //! nothing else.
 
 pub mod ask;
+pub mod bucket;
 pub mod catchup;
 pub mod events;
 pub mod feed;

@@ -1,6 +1,5 @@
 //! Events that say something about the connection itself.
 
-use crate::wire::json::write_string;
 use crate::wire::sse::{write_json, write_name};
 use std::fmt::Display;
 use std::io::Write;
@@ -18,14 +17,4 @@ pub fn write_connected(conn: &impl Display, resumed: bool, out: &mut Vec<u8>) {
 pub fn write_resync(out: &mut Vec<u8>) {
     write_name("resync_required", out);
     write_json(out, |out| out.extend_from_slice(br#"{"reason":"cursor could not be honoured"}"#));
-}
-
-/// The server closes.
-pub fn write_disconnect(code: u16, reason: &str, out: &mut Vec<u8>) {
-    write_name("disconnect", out);
-    write_json(out, |out| {
-        out.extend_from_slice(br#"{"type":"disconnect","reason":"#);
-        write_string(reason, out);
-        write!(out, r#","code":{code},"reconnect":true,"retry_after_ms":0}}"#).expect("a Vec takes all");
-    });
 }

@@ -5,6 +5,7 @@ pub mod apply;
 pub mod choice;
 pub mod cut;
 pub mod diff;
+pub mod history;
 pub mod item;
 pub mod list;
 pub mod merge;

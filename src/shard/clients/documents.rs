@@ -6,7 +6,7 @@
 use crate::base::id::{ConnId, ShardId};
 use crate::flow::conn::Stage;
 use crate::flow::conn::ask::Has;
-use crate::flow::conn::hub::{Documents, Hub, Request, Syncing, Versions};
+use crate::flow::conn::hub::{Announced, Documents, Request, Syncing, Versions};
 use crate::flow::encode::documents;
 use crate::flow::encode::frame::Variant;
 use crate::flow::fanout::pool::{PoolId, Subject};
@@ -15,6 +15,7 @@ use crate::flow::route::owner::owner;
 use crate::shard::clients::Clients;
 use crate::shard::desk::Desk;
 use crate::wire::cursor::Far;
+use crate::wire::hub::write::Object;
 use crate::wire::key::Name;
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -51,28 +52,26 @@ impl Clients {
         self.next_documents(desk, id);
     }
 
-    fn hub(&mut self, id: ConnId) -> Option<&mut Hub> {
-        self.get(id)?.hub.as_deref_mut()
-    }
-
     fn next_documents(&mut self, desk: &mut Desk, id: ConnId) {
         while let Some(hub) = self.hub(id).filter(|hub| hub.syncing.is_none()) {
             match hub.waiting.pop_front() {
-                Some(Request::Subscribe { name, patch, max_hz, versions }) => {
+                Some(Request::Subscribe { name, patch, max_hz, versions, request }) => {
                     let merged = self.take_documents(desk, id, |names| names.iter().any(|n| n.meets(&name)));
-                    self.follow_documents(desk, id, merged, Some((name, versions)), patch, max_hz);
+                    let new = Some(((name, request), versions));
+                    self.follow_documents(desk, id, merged, new, patch, max_hz);
                 }
                 Some(Request::Resume { name, far }) => {
                     let mut merged =
                         self.take_documents(desk, id, |names| names.iter().any(|n| n.meets(&name)));
                     merged.resume(&name, far, desk.shards);
-                    let new = Some((name, Versions::default()));
+                    let new = Some(((name, None), Versions::default()));
                     self.follow_documents(desk, id, merged, new, PatchMode::Auto, 0);
                 }
-                Some(Request::Unsubscribe(name)) => {
+                Some(Request::Unsubscribe(name, request)) => {
                     let (variant, max_hz) = self.manner(id, &name);
                     let mut rest = self.take_documents(desk, id, |names| names.contains(&name));
                     rest.names.retain(|other| *other != name);
+                    self.unfollowed(desk, id, &name, request);
                     if !rest.names.is_empty() {
                         self.follow_documents(desk, id, rest, None, variant, max_hz);
                     }
@@ -80,6 +79,13 @@ impl Clients {
                 None => return,
             }
         }
+    }
+
+    /// A subscription has ended: whoever asked is told.
+    fn unfollowed(&mut self, desk: &mut Desk, id: ConnId, name: &Name, request: Option<Box<str>>) {
+        let request = request.as_deref();
+        let name = name.as_str();
+        self.say(desk, id, |out| Object::reply("unsubscribed", request, out).text("key", name).end());
     }
 
     /// How a connection gets the changes of a name.
@@ -128,13 +134,13 @@ impl Clients {
         desk: &mut Desk,
         id: ConnId,
         merged: Merged,
-        new: Option<(Name, Versions)>,
+        new: Option<(Announced, Versions)>,
         patch: PatchMode,
         max_hz: u32,
     ) {
         let Merged { mut names, stamps } = merged;
         let (announce, versions) = new.unzip();
-        let fresh = announce.clone().filter(|name| !names.contains(name));
+        let fresh = announce.iter().map(|(name, _)| name).find(|name| !names.contains(name)).cloned();
         names.extend(fresh.clone());
         names.sort_unstable();
         let names: Arc<[Name]> = names.into();
@@ -197,8 +203,9 @@ impl Clients {
         }
         let done = hub.syncing.take().expect("just seen");
         let dialect = self.dialect(id);
-        if let Some((name, dialect)) = done.announce.zip(dialect) {
-            let synced = documents::synced(&mut desk.encoder, dialect, name.as_str(), done.count);
+        if let Some(((name, request), dialect)) = done.announce.zip(dialect) {
+            let request = request.as_deref();
+            let synced = documents::synced(&mut desk.encoder, dialect, name.as_str(), request, done.count);
             self.insist(id, synced);
         }
         self.next_documents(desk, id);

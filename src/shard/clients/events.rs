@@ -4,17 +4,20 @@ use crate::base::id::ConnId;
 use crate::base::time::MS;
 use crate::flow::conn::ask::Has;
 use crate::flow::conn::events::{self, Change, ConnName, Events, Wish};
-use crate::flow::conn::hub::Request;
-use crate::flow::conn::{Conn, Phase, Stage};
+use crate::flow::conn::hub::{Hub, Request};
+use crate::flow::conn::{Conn, Phase, Stage, rest};
 use crate::flow::encode::events as encode;
 use crate::flow::encode::frame::Frame;
 use crate::flow::fanout::pool::{PoolId, Subject};
 use crate::flow::fanout::queue::Offered;
 use crate::shard::clients::{Clients, EVERYONE};
 use crate::shard::desk::Desk;
+use crate::shard::mail::Batch;
+use crate::shard::quotas::Holding;
 use crate::wire::cursor::{Cursor, Far};
-use crate::wire::http::Head;
-use crate::wire::sse::{LAST_CHUNK, chunk, write_comment, write_id, write_retry};
+use crate::wire::http::{Head, Response};
+use crate::wire::hub::{About, write};
+use crate::wire::sse::{LAST_CHUNK, chunk, write_comment, write_id, write_json, write_name, write_retry};
 
 impl Clients {
     /// A stream of events begins, from where the client had come if it was here before.
@@ -25,6 +28,11 @@ impl Clients {
             Some(Ok(cursor)) if is_ours(&cursor, desk) => (Some(cursor), false),
             Some(_) => (None, true),
         };
+        if wish.channels.len() + wish.rooms.len() > limits.hub.channels_per_user as usize {
+            let detail = "a client may be subscribed to fewer channels ([hub] channels_per_user)";
+            let response = Response::problem(429, "channel_limit_reached", detail);
+            return self.respond(desk, id, &rest::dress(response, head, &limits));
+        }
         let name = ConnName { shard: desk.id, conn: id, stamp: desk.stamp() };
         let mut bytes = events::response(head, &limits).encode();
         bytes.extend(chunk(|out| {
@@ -40,15 +48,25 @@ impl Clients {
         cursor.keys.retain(|name, _| wish.names.iter().any(|wanted| wanted.as_str() == &**name));
         let from = cursor.clone();
         let keepalive = limits.sse.keepalive;
-        let events = Events { name, user: wish.user, personal, cursor, resyncing: false, keepalive };
+        let events = Events { name, personal, cursor, resyncing: false, keepalive };
         let Some(conn) = self.get(id) else { return };
         conn.due = desk.now.mono + keepalive;
         conn.phase = Phase::Events(Box::new(events));
+        if wish.user.is_some() {
+            conn.hub = Some(Box::new(Hub { user: wish.user, ..Hub::default() }));
+        }
+        self.hold(desk, id, Holding::Connection);
         if lost {
             self.resync(desk, id, false);
         }
         for channel in wish.channels.into_iter().chain(wish.rooms).chain([EVERYONE.into()]) {
-            let has = from.channels.get(&channel).map_or(Has::Nothing, |offset| Has::Offset(*offset));
+            let has = from
+                .channels
+                .get(&channel)
+                .map_or(Has::Nothing, |offset| Has::Offset((*limits.epoch).into(), *offset));
+            if *channel != *EVERYONE {
+                self.hold(desk, id, Holding::Channel(channel.clone()));
+            }
             self.subscribe(desk, id, Subject::Channel(channel), has);
         }
         for name in wish.names {
@@ -89,9 +107,12 @@ impl Clients {
         if !is_everyone(&subject) {
             events.stands(&subject, at, desk.shards);
         }
+        let personal = events.personal;
         let Some(conn) = self.get(id) else { return };
         let waits = conn.subs.iter().any(|sub| !matches!(sub.stage, Stage::Member(_)));
-        if waits || conn.hub.as_ref().is_some_and(|hub| hub.syncing.is_some()) {
+        let syncing = conn.hub.as_ref().is_some_and(|hub| hub.syncing.is_some());
+        // where bytes are shared only its one channel tells a connection where it stands, and this is before all of them
+        if if personal { waits || syncing } else { is_everyone(&subject) } {
             return;
         }
         let Some(events) = self.events(id) else { return };
@@ -101,6 +122,39 @@ impl Clients {
             out.push(b'\n');
         });
         self.insist(id, place.into());
+    }
+
+    /// A stretch of history on its way to its reader. If there is more, it is asked for when this one is sent, and the
+    /// answer is true.
+    pub(super) fn replay(
+        &mut self,
+        desk: &Desk,
+        id: ConnId,
+        pool: PoolId,
+        run: Frame,
+        batch: &Batch,
+    ) -> bool {
+        let Some(subject) = self.fanout.pools.get(pool).map(|pool| pool.subject.clone()) else {
+            return false;
+        };
+        let Some(events) = self.events(id) else { return false };
+        let (mut bytes, mut from) = (Vec::new(), 0);
+        for (end, at) in &batch.marks {
+            events.stands(&subject, *at, desk.shards);
+            if events.personal {
+                bytes.extend(chunk(|out| write_id(&events.cursor.encode(), out)));
+            }
+            bytes.extend_from_slice(&run[std::mem::replace(&mut from, *end)..*end]);
+        }
+        self.insist(id, bytes.into());
+        if batch.more
+            && let Some(sub) = self.get(id).and_then(|conn| conn.subs.iter_mut().find(|sub| sub.pool == pool))
+        {
+            sub.stage = Stage::Behind;
+            sub.since = batch.marks.last().map_or(0, |(_, at)| *at);
+            self.fanout.tell_drained(id.slot);
+        }
+        batch.more
     }
 
     /// A frame for the members of a pool whose connections add their own place to it.
@@ -143,27 +197,29 @@ impl Clients {
     /// such connection, or it belongs to nobody or to somebody else.
     pub fn change_events(&mut self, desk: &mut Desk, change: Change) -> Option<Vec<String>> {
         let id = change.conn.conn;
-        let events = self.events(id)?;
-        if events.name != change.conn || events.user.is_none() || events.user != change.user {
+        if self.events(id)?.name != change.conn {
             return None;
         }
+        self.hub(id).filter(|hub| hub.user.is_some() && hub.user == change.user)?;
+        let mut errors = change.errors;
         for channel in change.channels.into_iter().chain(change.rooms) {
-            let subject = Subject::Channel(channel);
-            if change.add {
-                self.subscribe(desk, id, subject, Has::Nothing);
-            } else if !is_everyone(&subject) {
-                self.unsubscribe_from(desk, id, &subject);
-                self.events(id)?.cursor.channels.remove(subject.name());
+            let about = About::default();
+            if !change.add {
+                self.events(id)?.cursor.channels.remove(&channel);
+                self.unsubscribe_channel(desk, id, &channel, &about);
+            } else if let Err(why) = self.subscribe_channel(desk, id, channel.clone(), None, &about) {
+                errors.push(format!("{channel}: {}", why.message));
             }
         }
         for name in change.names {
             if !change.add {
                 self.events(id)?.cursor.keys.remove(name.as_str());
             }
-            let request = if change.add { Request::subscribe(name) } else { Request::Unsubscribe(name) };
+            let request =
+                if change.add { Request::subscribe(name) } else { Request::Unsubscribe(name, None) };
             self.documents(desk, id, request);
         }
-        Some(change.errors)
+        Some(errors)
     }
 
     /// A sign of life, when one is due.
@@ -178,8 +234,11 @@ impl Clients {
 }
 
 /// The end of a stream of events, and why.
-pub(super) fn last(code: u16, why: &str) -> Vec<u8> {
-    let mut bytes = chunk(|out| encode::write_disconnect(code, why, out));
+pub(super) fn last(why: &str, code: u16, again: Option<u64>) -> Vec<u8> {
+    let mut bytes = chunk(|out| {
+        write_name("disconnect", out);
+        write_json(out, |out| write::disconnect(why, code, again, out));
+    });
     bytes.extend_from_slice(LAST_CHUNK);
     bytes
 }

@@ -2,13 +2,13 @@
 
 use crate::base::id::ConnId;
 use crate::flow::conn::ask::Has;
-use crate::flow::conn::{Phase, Stage, Sub};
+use crate::flow::conn::{Conn, Phase, Stage, Sub};
 use crate::flow::encode::frame::{Dialect, Frame, Variant};
 use crate::flow::encode::ooo;
 use crate::flow::fanout::plan::Outcome;
 use crate::flow::fanout::pool::{Member, PoolId, Subject};
 use crate::flow::limits::Overflow;
-use crate::shard::clients::{Clients, Reason, SLOW};
+use crate::shard::clients::{Clients, EVERYONE, Reason, SLOW};
 use crate::shard::desk::Desk;
 use crate::shard::io::Action;
 use crate::shard::mail::{Join, Joined, Mail, Mark};
@@ -39,9 +39,9 @@ impl Clients {
         }
     }
 
-    /// Starts a subscription.
-    pub fn subscribe(&mut self, desk: &mut Desk, id: ConnId, subject: Subject, has: Has) {
-        let Some(variant) = self.variant(id, &subject) else { return };
+    /// Starts a subscription; says over which pool.
+    pub fn subscribe(&mut self, desk: &mut Desk, id: ConnId, subject: Subject, has: Has) -> Option<PoolId> {
+        let variant = self.variant(id, &subject)?;
         let overflow = match &subject {
             Subject::Channel(name) => desk.limits.overflow(name),
             Subject::Every(_) => Overflow::Disconnect,
@@ -49,6 +49,7 @@ impl Clients {
         };
         let pool = self.fanout.pools.enter(&subject, variant, 0, overflow);
         self.enter(desk, id, pool, has);
+        Some(pool)
     }
 
     /// Puts a connection into a pool: it is registered with the owner, whose answer brings the state.
@@ -78,7 +79,8 @@ impl Clients {
             }
             None => {
                 let state = Some(ooo::clock(&mut desk.encoder, desk.now.wall));
-                let joined = Joined { pool, conn: id, ticket, at: 0, count: 0, gap: false, state };
+                let joined =
+                    Joined { pool, conn: id, ticket, at: 0, count: 0, gap: false, state, batch: None };
                 desk.post(desk.id, Mail::Joined(joined));
             }
         }
@@ -86,22 +88,43 @@ impl Clients {
 
     /// The state of a subscription has come: from here on the connection follows.
     pub fn joined(&mut self, desk: &mut Desk, joined: Joined) {
-        let Joined { pool, conn: id, ticket, at, count, gap, state } = joined;
-        let Some(conn) = self.conns.get_mut(id.slot, id.generation) else { return };
+        let Joined { pool, conn: id, ticket, at, count, gap, state, batch } = joined;
         let waits = |s: &Sub| s.pool == pool && s.stage == Stage::Waiting(ticket);
-        let Some(place) = conn.subs.iter().position(waits) else { return };
+        let place = |conn: &Conn| conn.subs.iter().position(waits);
+        if self.get(id).and_then(|conn| place(conn)).is_none() {
+            return;
+        }
         desk.stats.joins[usize::from(state.is_none())] += 1;
-        let part = matches!(self.fanout.pools.get(pool).map(|p| &p.subject), Some(Subject::Part(..)));
+        let (channel, named) =
+            match &self.fanout.pools.get(pool).expect("a subscription's pool is there").subject {
+                Subject::Channel(name) => (true, **name != *EVERYONE),
+                Subject::Every(_) => (true, false),
+                _ => (false, false),
+            };
+        if named {
+            self.end_implicit(desk, id);
+        }
         if gap && self.dialect(id) == Some(Dialect::Sse) {
-            self.resync(desk, id, part);
-            if part {
+            self.resync(desk, id, !channel);
+            if !channel {
                 return;
             }
+        }
+        let place = self.get(id).and_then(|conn| place(conn)).expect("what is named stays");
+        if channel {
+            self.tell_beginning(desk, id, pool, at, gap);
         } else if gap {
             let why = "slow consumer: deletions that it has missed are forgotten";
             return self.close(desk, id, Some(SLOW), why, Reason::Slow);
         }
-        if let Some(state) = state
+        if let Some(batch) = batch {
+            if self.replay(desk, id, pool, state.unwrap_or_default(), &batch) {
+                return;
+            }
+        } else if channel {
+            // what was missed is bounded by the history, and nothing makes up for what is left out
+            state.into_iter().for_each(|state| self.insist(id, state));
+        } else if let Some(state) = state
             && !self.fanout.direct(id.slot, state)
         {
             self.conns.get_mut(id.slot, id.generation).expect("still there").subs[place].stage =
@@ -157,18 +180,11 @@ impl Clients {
     }
 
     /// What a subscriber that stands at `since` has of a pool's subject.
-    fn has(&self, pool: PoolId, since: u64) -> Has {
+    fn has(&self, desk: &Desk, pool: PoolId, since: u64) -> Has {
         match self.fanout.pools.get(pool).map(|pool| &pool.subject) {
+            Some(Subject::Channel(_)) => Has::Offset((*desk.limits.epoch).into(), since),
             Some(Subject::Part(..)) if since > 0 => Has::since(since),
             _ => Has::Nothing,
-        }
-    }
-
-    /// Ends the subscription to a subject, if there is one.
-    pub(super) fn unsubscribe_from(&mut self, desk: &mut Desk, id: ConnId, subject: &Subject) {
-        let Some(variant) = self.variant(id, subject) else { return };
-        if let Some(pool) = self.fanout.pools.find(subject, variant) {
-            self.unsubscribe(desk, id, pool);
         }
     }
 
@@ -229,7 +245,7 @@ impl Clients {
                 let behind = conn.subs.iter().filter(|sub| sub.stage == Stage::Behind);
                 let behind = behind.map(|sub| (sub.pool, sub.since));
                 for (pool, since) in behind.collect::<SmallVec<[(PoolId, u64); 4]>>() {
-                    let has = self.missing(id, pool).unwrap_or_else(|| self.has(pool, since));
+                    let has = self.missing(id, pool).unwrap_or_else(|| self.has(desk, pool, since));
                     self.ask_state(desk, id, pool, has);
                 }
             }

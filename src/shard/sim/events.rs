@@ -4,7 +4,7 @@ use super::World;
 use super::client::Application;
 use super::eventsource::EventSource;
 use crate::base::time::SEC;
-use crate::flow::limits::Limits;
+use crate::flow::limits::{ChannelRule, Limits, SseLimits};
 use crate::shard::clients::Reason;
 use crate::wire::cursor::Cursor;
 use serde_json::{Value, json};
@@ -387,5 +387,105 @@ fn subscriptions_are_changed_by_whose_they_are() {
         let cursor = Cursor::decode(&own.id()).unwrap();
         assert_eq!(cursor.channels.keys().map(|name| &**name).collect::<Vec<_>>(), ["a", "e"]);
         assert!(cursor.keys.is_empty());
+    }
+}
+
+fn keeping(history: usize, replay_limit: usize, queue_bytes: usize) -> Limits {
+    let rule = ChannelRule { channel: "*".into(), history: Some(history), ..ChannelRule::default() };
+    let sse = SseLimits { replay_limit, ..SseLimits::default() };
+    let write_timeout = u64::MAX / 4;
+    Limits { channel_rules: vec![rule], sse, queue_bytes, write_timeout, ..Limits::default() }
+}
+
+/// Readers that break off at any moment, in the middle of a replay too, and come back over sockets of any width have
+/// each publication once and in order, and hear of no resync. What waits for them is bounded.
+#[test]
+fn history_makes_up_for_every_absence() {
+    for shards in SHARDS {
+        for seed in 0..8 {
+            let mut world = World::new(seed, shards, keeping(10_000, 3, 1500));
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut app = Application::open(&mut world);
+            let targets = [
+                "/sse?channels=a",
+                "/sse?channels=a,b",
+                "/sse?channels=b&rooms=c&keys=k/*",
+                "/sse?channels=c",
+            ];
+            let mut all: Vec<EventSource> =
+                targets.iter().map(|target| EventSource::open(&mut world, target, 1 << 20)).collect();
+            settle(&mut world, &mut all);
+            let mut sent: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+            for n in 0..300 {
+                let channel = *rng.choice(&["a", "b", "c"]).unwrap();
+                sent.entry(channel).or_default().push(n as u64);
+                publish(&mut app, &mut world, channel, n);
+                world.work(rng.usize(0..6));
+                let source = &mut all[rng.usize(0..targets.len())];
+                match rng.u8(0..40) {
+                    0..8 => source.again(&mut world, *rng.choice(&[200, 1000, 1 << 20]).unwrap()),
+                    8..30 => {
+                        source.read(&mut world);
+                    }
+                    _ => {}
+                }
+                for source in &all {
+                    let queued =
+                        world.shards[source.line.shard].clients.fanout.queued(source.line.slot as u32);
+                    assert!(queued < 1500 + 2 * 1500, "{queued}");
+                }
+            }
+            // whoever was let go for being slow comes back as well
+            for _ in 0..20 {
+                world.settle(|world| {
+                    all.iter_mut().for_each(|source| {
+                        source.read(world);
+                    });
+                });
+                for source in &mut all {
+                    if source.reader.ended {
+                        source.again(&mut world, 1 << 20);
+                    }
+                }
+            }
+            for source in &all {
+                for channel in ["a", "b", "c"] {
+                    let wanted = source.target.contains(&format!("={channel}"))
+                        || source.target.contains(&format!(",{channel}"));
+                    let want = if wanted { sent[channel].clone() } else { vec![] };
+                    let got = numbers(source, channel);
+                    assert_eq!(got, want, "{} {channel} {shards} shards seed {seed}", source.target);
+                }
+                assert_eq!(source.data("resync_required").len(), 0);
+            }
+        }
+    }
+}
+
+/// What is not kept any more is told of once; what is, comes as far as it goes, and then the live stream.
+#[test]
+fn an_absence_longer_than_history_is_told_of_once() {
+    for shards in SHARDS {
+        let mut world = World::new(9, shards, keeping(5, 200, 64 << 10));
+        let mut app = Application::open(&mut world);
+        let mut source = EventSource::open(&mut world, "/sse?channels=a,b", 1 << 20);
+        for (n, missed) in [(0, 5), (10, 6)] {
+            world.settle(|world| assert!(source.read(world)));
+            world.hang_up(source.line);
+            for i in 0..missed {
+                publish(&mut app, &mut world, "a", n + i);
+            }
+            publish(&mut app, &mut world, "b", n);
+            world.settle(|_| {});
+            source.again(&mut world, 1 << 20);
+            world.settle(|world| assert!(source.read(world)));
+        }
+        publish(&mut app, &mut world, "a", 20);
+        world.settle(|world| assert!(source.read(world)));
+        assert_eq!(source.data("resync_required").len(), 1, "{shards} shards");
+        assert_eq!(numbers(&source, "a"), [0, 1, 2, 3, 4, 20]);
+        assert_eq!(numbers(&source, "b"), [0, 10]);
+        let cursor = Cursor::decode(&source.id()).unwrap();
+        assert_eq!((cursor.channels["a"], cursor.channels["b"]), (12, 2));
     }
 }

@@ -6,6 +6,7 @@ mod documents;
 mod endings;
 mod events;
 mod eventsource;
+mod hub;
 mod pressure;
 mod properties;
 mod streams;

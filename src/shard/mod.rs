@@ -241,7 +241,7 @@ impl Shard {
         stats.channels = owner.channels() as u64;
         stats.lists = lists.len() as u64;
         stats.users = quotas.count() as u64;
-        stats.sessions = sessions.len() as u64;
+        stats.sessions = sessions.count() as u64;
         stats
     }
 

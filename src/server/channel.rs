@@ -1,13 +1,11 @@
 //! `fanfare sub --channel`: follows a channel through the hub, and prints it.
 
-use std::io::{self, Write};
-
 use serde::Deserialize;
 use serde_json::json;
 use tungstenite::Message;
 
 use crate::server::error::ServerError;
-use crate::server::subscribe::{End, Follow, connect, keep_following, next_message};
+use crate::server::subscribe::{End, Follow, connect, keep_following, next_message, print};
 
 /// What to follow.
 #[derive(Clone, Debug)]
@@ -93,7 +91,8 @@ impl Listener {
                 if let Some((_, offset)) = &mut self.place {
                     *offset = sequence;
                 }
-                self.print(text)
+                self.messages += 1;
+                print(text, self.listening.count == Some(self.messages))
             }
             (_, Some(epoch), Some(offset)) if frame.kind == "subscribed" => {
                 if self.place.is_some() && frame.recovered == Some(false) {
@@ -105,15 +104,6 @@ impl Listener {
             }
             _ if frame.kind == "error" => Err(End::Refused(frame.error.unwrap_or_default())),
             _ => Ok(()),
-        }
-    }
-
-    fn print(&mut self, text: &str) -> Result<(), End> {
-        self.messages += 1;
-        let printed = writeln!(io::stdout(), "{text}");
-        match printed.is_err() || self.listening.count == Some(self.messages) {
-            true => Err(End::Done),
-            false => Ok(()),
         }
     }
 }

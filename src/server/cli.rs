@@ -272,16 +272,16 @@ fn answer(command: Command) -> Result<(), ServerError> {
             for signal in [SIGTERM, SIGINT] {
                 signal_hook::flag::register_conditional_shutdown(signal, 0, Arc::new(AtomicBool::new(true)))?;
             }
-            let (url, count, reconnect) = (args.url, args.count, !args.no_reconnect);
-            if let Some(channel) = args.channel {
-                return channel::run(Listening { url, channel, count, reconnect });
-            }
+            let (url, changes, count, reconnect) = (args.url, args.changes, args.count, !args.no_reconnect);
             let pattern = args.pattern.unwrap_or_default().trim_start_matches('/').to_owned();
-            if args.sse {
-                let follower = EventFollower::new(url, ("keys", pattern), args.changes, count);
-                return subscribe::keep_following(follower, reconnect);
+            match args.channel {
+                _ if args.sse => {
+                    let query = args.channel.map_or(("keys", pattern), |channel| ("channels", channel));
+                    subscribe::keep_following(EventFollower::new(url, query, changes, count), reconnect)
+                }
+                Some(channel) => channel::run(Listening { url, channel, count, reconnect }),
+                None => subscribe::run(Subscription { url, pattern, changes, count, reconnect }),
             }
-            subscribe::run(Subscription { url, pattern, changes: args.changes, count, reconnect })
         }
         Command::Get(args) => get::run(&wanted(args)),
         Command::Doctor => {

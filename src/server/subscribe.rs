@@ -31,7 +31,6 @@ pub struct Subscription {
 }
 
 /// Why one connection ended.
-#[derive(Debug)]
 pub enum End {
     /// As many messages as were asked for, or nobody reads the output any more.
     Done,

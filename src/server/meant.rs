@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytesize::ByteSize;
 
-use crate::flow::limits::{Access, ChannelRule, HubLimits, Limits, Rule, StreamLimits};
+use crate::flow::limits::{Access, ChannelRule, HubLimits, Keep, Limits, Rule, StreamLimits};
 use crate::server::config::{HubSettings, RuleSettings, Settings, StreamSettings};
 use crate::server::doors;
 use crate::server::error::ServerError;
@@ -22,7 +22,15 @@ const MAX_SIZE: u64 = 1 << 30;
 pub fn limits(settings: &Settings) -> Result<Limits, ServerError> {
     let Settings { conn, feed, ooo, .. } = settings;
     check_addresses(settings)?;
-    let (rules, channel_rules) = rules(&settings.rule)?;
+    let (rules, mut channel_rules) = rules(&settings.rule)?;
+    let routes = doors::routes(&settings.route)?;
+    // a route promises a catch-up, so its channels have a past unless a rule says otherwise
+    let promised = routes.iter().filter_map(|route| route.channel.as_ref());
+    channel_rules.extend(promised.map(|channel| ChannelRule {
+        channel: channel.glob(),
+        history: Some(Keep::ROOM.count),
+        ..ChannelRule::default()
+    }));
     let limits = Limits {
         queue_bytes: size("[conn] queue_bytes", conn.queue_bytes)?,
         write_timeout: span("[conn] write_timeout", conn.write_timeout)?,
@@ -36,7 +44,7 @@ pub fn limits(settings: &Settings) -> Result<Limits, ServerError> {
         max_body: size("[ooo] max_body", ooo.max_body)?,
         stream: stream(&settings.stream)?,
         sse: doors::sse(&settings.sse)?,
-        routes: doors::routes(&settings.route)?,
+        routes,
         hub: hub(&settings.hub)?,
         epoch: Limits::default().epoch,
         patch: settings.patch,
@@ -297,6 +305,17 @@ mod tests {
             let error = meant(text).expect_err(text);
             assert!(error.starts_with(&format!("{name}: ")), "{text:?} gave {error}");
         }
+    }
+
+    #[test]
+    fn the_channels_of_a_route_have_a_past_unless_a_rule_says_otherwise() {
+        let route = "[[route]]\npath = '/a/{x}'\nprofile = 'cella'\nchannel = 'a:{x}'";
+        let kept = |text: &str, channel: &str| {
+            let limits = meant(&format!("{route}\n{text}")).expect("right");
+            limits.keep(channel, Keep::NOTHING).count
+        };
+        assert_eq!((kept("", "a:1"), kept("", "b:1")), (1000, 0));
+        assert_eq!(kept("[[rule]]\nchannel = 'a:*'\nhistory = 7", "a:1"), 7);
     }
 
     #[test]

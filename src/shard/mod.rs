@@ -2,6 +2,7 @@
 
 pub mod batches;
 pub mod care;
+pub mod catchup;
 pub mod channels;
 pub mod clients;
 pub mod credit;
@@ -281,6 +282,7 @@ impl Shard {
             Mail::Joined(joined) => clients.joined(desk, joined),
             Mail::Leave(pool, Subject::List(pattern)) => lists.leave(desk, from, pool, &pattern),
             Mail::Leave(pool, subject) => owner.leave(from, pool, &subject),
+            Mail::Exit(route, user) => owner.exit(route, user),
             Mail::Frame(pool, frame, mark) => clients.deliver(desk, pool, frame, mark),
             Mail::Credit(bytes) => desk.credit.back(from, bytes),
             Mail::Follow(list, pattern) => owner.follow(desk, from, list, &pattern),

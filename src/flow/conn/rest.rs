@@ -1,10 +1,12 @@
 //! The ooo dialect over HTTP: from a request to what it asks for, and from the answers to the response.
 
 use crate::flow::conn::ask::{Answer, Ask};
+use crate::flow::conn::catchup::{self, CatchUp, Door};
 use crate::flow::conn::events::{self, Change, Wish};
 use crate::flow::conn::spec::{self, Spec};
 use crate::flow::fanout::pool::Subject;
 use crate::flow::feed::{Done, Refused, Write};
+use crate::flow::limits::route::Profile;
 use crate::flow::limits::{Access, Limits};
 use crate::flow::state::item::Item;
 use crate::wire::feed::is_channel;
@@ -35,6 +37,8 @@ pub enum Call {
     Stream(Box<Spec>),
     /// A WebSocket on this subject; the version that the client has.
     Follow(Subject, Hello, Option<u64>),
+    /// A stream with a catch-up, over a route.
+    Knock(Box<Door>),
     /// Server-sent events.
     Events(Box<Wish>),
     /// A change of what a connection gets as events.
@@ -93,6 +97,10 @@ pub enum Want {
     Pools,
     /// What has become of a change of subscriptions.
     Change,
+    /// What was missed of a channel.
+    Missed,
+    /// A place among the readers of a route.
+    Enter(Box<Door>),
 }
 
 /// A request that waits for answers.
@@ -135,6 +143,9 @@ pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
     if path == "/_/import" {
         let response = Response::problem(405, "method_not_allowed", "an import is a POST");
         return Call::Respond(response.header("Allow", "POST"));
+    }
+    if let Some((number, channel)) = limits.route(&path) {
+        return routed(head, number, channel, access, limits);
     }
     if path == "/sse" || path.starts_with("/sse/") {
         return sse(head, body, &path, access);
@@ -192,6 +203,32 @@ fn sse(head: &Head, body: &[u8], path: &str, access: Access) -> Call {
         _ => return refuse(404, NO_PAGE),
     };
     call.unwrap_or_else(Call::Respond)
+}
+
+/// A path that a route maps onto a channel.
+fn routed(head: &Head, number: usize, channel: Option<String>, access: Access, limits: &Limits) -> Call {
+    let route = &limits.routes[number];
+    let channel = channel.filter(|name| is_channel(name)).map(Arc::from);
+    if route.profile == Profile::Hub {
+        if access < Access::Read {
+            return refuse(403, NO_READ);
+        }
+        if !head.wants_websocket() {
+            return refuse(426, "this is a door of the hub: connect with a WebSocket");
+        }
+        let mut call = follow(head, "ws", access, limits);
+        if let Call::Hub(_, arrival) = &mut call {
+            arrival.channels.extend(channel);
+        }
+        return call;
+    }
+    let Some(channel) = channel else {
+        return Call::Respond(Response::problem(400, "invalid_channel", "this path names no channel"));
+    };
+    match CatchUp::read(head, route, access) {
+        Ok(wish) => Call::Knock(Box::new(Door { route: number as u8, channel, wish })),
+        Err(response) => Call::Respond(response),
+    }
 }
 
 fn post(name: &str, body: &[u8]) -> Call {
@@ -327,6 +364,14 @@ impl Want {
 }
 
 impl Pending {
+    /// The request for a place on a route that it was.
+    pub fn into_door(self) -> Option<(Head, Door)> {
+        match self.want {
+            Want::Enter(door) => Some((self.head, *door)),
+            _ => None,
+        }
+    }
+
     /// A request that waits for `left` answers.
     pub fn new(head: Head, want: Want, left: u16) -> Pending {
         Pending { head, want, left, items: Vec::new(), keys: Vec::new(), pools: Vec::new() }
@@ -341,7 +386,8 @@ impl Pending {
             Answer::Pools(pools) => self.pools.extend(pools),
             Answer::Changed(Some(errors)) => return Some(events::changed(&errors)),
             Answer::Changed(None) => return Some(events::not_found()),
-            Answer::History(_) => {}
+            Answer::History(json) => return Some(json_body(json)),
+            Answer::Entered(..) => return Some(catchup::too_many()),
             Answer::Item(None) => return Some(Response::text(404, "ooo: empty key")),
             Answer::Item(Some(item)) => {
                 let mut body = Vec::with_capacity(item.text_len());
@@ -360,6 +406,7 @@ impl Pending {
             Want::Gone => return Response::new(204),
             Want::Item => return Response::text(404, "ooo: empty key"),
             Want::Change => return events::not_found(),
+            Want::Missed | Want::Enter(_) => return Response::new(204),
             Want::Index(index) => {
                 out.extend_from_slice(br#"{"index":"#);
                 write_string(index, &mut out);

@@ -6,6 +6,7 @@ mod documents;
 mod events;
 pub mod hub;
 mod requests;
+mod routes;
 mod sockets;
 mod subs;
 
@@ -15,7 +16,7 @@ use crate::base::time::{MS, SEC};
 use crate::base::timers::Timers;
 use crate::flow::conn::ask::Answer;
 use crate::flow::conn::{Conn, Phase};
-use crate::flow::encode::frame::{Dialect, Frame};
+use crate::flow::encode::frame::Frame;
 use crate::flow::fanout::plan::Fanout;
 use crate::flow::fanout::pool::PoolId;
 use crate::flow::fanout::queue::Budget;
@@ -217,7 +218,7 @@ impl Clients {
     pub fn close(&mut self, desk: &mut Desk, id: ConnId, code: Option<u16>, why: &str, reason: Reason) {
         // the ranges are those of the protocol's page: what may come back by itself, and what may not
         let again = |code| matches!(code, 1001 | 3000..=3499).then_some(COME_BACK / MS);
-        if self.dialect(id) == Some(Dialect::Sse) {
+        if self.events(id).is_some() {
             let code = code.unwrap_or(1000);
             self.send(id, events::last(why, code, again(code)).into());
             return self.finish(desk, id, reason);
@@ -233,6 +234,7 @@ impl Clients {
     pub fn finish(&mut self, desk: &mut Desk, id: ConnId, reason: Reason) {
         self.take_stream(desk, id);
         self.depart(desk, id);
+        self.exit_route(desk, id);
         let Some(conn) = self.conns.get_mut(id.slot, id.generation) else { return };
         if matches!(conn.phase, Phase::Closing) {
             return;
@@ -287,6 +289,7 @@ impl Clients {
     pub fn drop_conn(&mut self, desk: &mut Desk, id: ConnId, reason: Reason) {
         self.take_stream(desk, id);
         self.depart(desk, id);
+        self.exit_route(desk, id);
         let Some(conn) = self.get(id) else { return };
         if !matches!(conn.phase, Phase::Closing) {
             desk.stats.ended[reason as usize] += 1;

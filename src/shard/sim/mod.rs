@@ -9,6 +9,7 @@ mod eventsource;
 mod hub;
 mod pressure;
 mod properties;
+mod routes;
 mod streams;
 
 use crate::base::id::{ConnId, ShardId};

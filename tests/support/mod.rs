@@ -5,6 +5,7 @@
 
 pub mod browser;
 pub mod http;
+pub mod hub;
 pub mod raw_ws;
 pub mod subscriber;
 pub mod tools;

@@ -201,9 +201,9 @@ fn whoever_can_understand_it_is_told_why_it_is_closed() {
     crowd.iter_mut().for_each(|hub| assert_eq!(hub.ask(json!({"type": "heartbeat"}))["type"], "heartbeat"));
     let mut sixth = Hub::native(server.listen, "ws?user=ann");
     let told = sixth.wait("disconnect");
-    assert_eq!((&told["code"], &told["reconnect"]), (&json!(3504), &json!(false)));
+    assert_eq!((&told["code"], &told["reconnect"]), (&json!(3009), &json!(true)));
     assert!(sixth.next(support::PATIENCE).is_none());
-    assert_eq!(sixth.closed.expect("a close frame").0, 3504);
+    assert_eq!(sixth.closed.expect("a close frame").0, 3009);
     let mut plain = Hub::open(server.listen, "ws?channels=a");
     let mut forge = Hub::open(server.listen, "ws?session_id=&channels=a");
     subscribed(&server, "a", 2);

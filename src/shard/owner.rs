@@ -247,8 +247,8 @@ impl Owner {
         let placed = channel.place(desk, &publish);
         let mark = Mark { key: None, at: placed.sequence };
         let mut frames = Frames::default();
-        let everyone = *publish.channel == *EVERYONE;
-        let every = (!everyone).then_some(Subject::Every(desk.id));
+        let implicit = desk.limits.hub.implicit_channels && *publish.channel != *EVERYONE;
+        let every = implicit.then_some(Subject::Every(desk.id));
         for subject in [Subject::Channel(publish.channel.clone())].into_iter().chain(every) {
             if let Some(watch) = watches.get_mut(&subject) {
                 watch.send_from(desk, &mut frames, &mark, |encoder, _| {

@@ -334,9 +334,9 @@ fn a_user_has_so_many_channels_and_connections_and_no_more() {
             let [.., got] = rest(&mut world, [&mut first, &mut second, &mut other, &mut third]);
             assert_eq!(
                 (of_type(&got, "disconnect")[0]["code"].as_u64(), third.closed.unwrap().0),
-                (Some(3504), 3504)
+                (Some(3009), 3009)
             );
-            assert_eq!(of_type(&got, "disconnect")[0]["reconnect"], false);
+            assert_eq!(of_type(&got, "disconnect")[0]["retry_after_ms"], 10_000);
             // the same channel on another connection is no other channel
             for channel in ["a", "b", "c", "d", "e", "f"] {
                 second.send(&mut world, &json!({"type": "subscribe", "channel": channel}));

@@ -590,3 +590,33 @@ fn hostile_frames_are_answered_and_do_no_harm() {
         );
     }
 }
+
+/// What waits is bounded in frames as well as in bytes, and whoever can understand it is told why it is let go.
+#[test]
+fn a_reader_with_too_many_frames_waiting_is_let_go_and_told_why() {
+    for shards in SHARDS {
+        let limits = Limits { queue_bytes: 1 << 20, ..hub(|hub| hub.queue_frames = 20) };
+        let mut world = World::new(10, shards, limits);
+        let mut app = Application::open(&mut world);
+        let mut slow = Listener::open(&mut world, "session_id=&channels=a", 400);
+        let mut late = Listener::open(&mut world, "channels=a", 1 << 20);
+        world.settle(|world| assert!(slow.read(world) && late.read(world)));
+        for n in 0..20 {
+            app.send(&mut world, &json!({"op": "publish", "channel": "a", "data": n}));
+            world.work(4 * shards as usize);
+        }
+        let ended = |world: &World| -> u64 {
+            world.shards.iter().map(|s| s.desk.stats.ended.iter().sum::<u64>()).sum()
+        };
+        assert_eq!(ended(&world), 0, "so many may wait");
+        for n in 20..60 {
+            app.send(&mut world, &json!({"op": "publish", "channel": "a", "data": n}));
+            world.work(4 * shards as usize);
+        }
+        let [got, all] = rest(&mut world, [&mut slow, &mut late]);
+        assert_eq!((all.len(), slow.closed.expect("a close frame").0), (60, 3008));
+        let told = got.last().expect("it is told");
+        assert_eq!((&told["type"], &told["reconnect"]), (&json!("disconnect"), &json!(true)));
+        assert!((5..30).contains(&got.len()), "{} frames came before", got.len());
+    }
+}

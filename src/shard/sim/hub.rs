@@ -620,3 +620,56 @@ fn a_reader_with_too_many_frames_waiting_is_let_go_and_told_why() {
         assert!((5..30).contains(&got.len()), "{} frames came before", got.len());
     }
 }
+
+/// Several feeds and clients publish into the same channels at once: every subscriber sees one order, each of them
+/// its own publications too, and nobody's are out of the order in which they were said.
+#[test]
+fn everybody_sees_the_publications_of_all_in_one_order() {
+    for shards in SHARDS {
+        for seed in 0..10 {
+            let mut world = World::new(seed, shards, hub(|hub| (hub.rate, hub.burst) = (1000, 1000)));
+            let mut rng = Rng::with_seed(seed);
+            let mut apps: Vec<Application> = (0..2).map(|_| Application::open(&mut world)).collect();
+            let open = |world: &mut World, i: usize| match i % 2 {
+                0 => Listener::native(world, &format!("user=u{i}&channels=a,b")),
+                _ => Listener::open(world, &format!("user=u{i}&channels=a,b"), 1 << 20),
+            };
+            let mut all: Vec<Listener> = (0..5).map(|i| open(&mut world, i)).collect();
+            world.settle(|world| all.iter_mut().for_each(|one| assert!(one.read(world))));
+            let mut said = [0; 7];
+            for _ in 0..200 {
+                let (who, channel) = (rng.usize(0..7), rng.choice(["a", "b"]).unwrap());
+                let data = json!({"who": who, "n": said[who]});
+                said[who] += 1;
+                match who.checked_sub(2) {
+                    None => apps[who]
+                        .send(&mut world, &json!({"op": "publish", "channel": channel, "data": data})),
+                    Some(at) => all[at]
+                        .send(&mut world, &json!({"type": "publish", "channel": channel, "data": data})),
+                }
+                world.work(rng.usize(0..4));
+            }
+            world.settle(|world| all.iter_mut().for_each(|one| assert!(one.read(world))));
+            for channel in ["a", "b"] {
+                let of = |one: &Listener| -> Vec<Value> {
+                    one.got.iter().filter(|frame| frame["channel"] == channel).cloned().collect()
+                };
+                let want = of(&all[0]);
+                for one in &all[1..] {
+                    assert_eq!(of(one), want, "{shards} shards seed {seed}");
+                }
+                for (frame, sequence) in want.iter().zip(1..) {
+                    assert_eq!(frame["sequence"], sequence);
+                    let user =
+                        frame["data"]["who"].as_u64().unwrap().checked_sub(2).map(|who| format!("u{who}"));
+                    assert_eq!(frame.get("user_id").and_then(Value::as_str).map(str::to_owned), user);
+                }
+                for who in 0..7 {
+                    let own = want.iter().filter(|frame| frame["data"]["who"] == who);
+                    assert!(own.map(|frame| frame["data"]["n"].as_u64()).is_sorted_by(|a, b| a < b));
+                }
+            }
+            assert_eq!(all[0].got.len(), 200);
+        }
+    }
+}

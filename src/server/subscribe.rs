@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 use socket2::{SockRef, TcpKeepalive};
-use tungstenite::client::client_with_config;
+use tungstenite::client::{IntoClientRequest, client_with_config};
 use tungstenite::http::Response;
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, HandshakeError, Message, WebSocket};
@@ -135,29 +135,35 @@ impl Follow for Follower {
     }
 
     fn follow(&mut self, url: &str) -> End {
-        let mut socket = match connect(url) {
+        let mut socket = match connect(url, None) {
             Ok(socket) => socket,
             Err(end) => return end,
         };
         loop {
-            let text = match socket.read() {
-                Ok(Message::Binary(bytes)) => match String::from_utf8(bytes.into()) {
-                    Ok(text) => text,
-                    Err(_) => {
-                        return End::Refused("a message is not UTF-8; is this a fanfare server?".to_owned());
-                    }
-                },
-                Ok(Message::Text(text)) => text.as_str().to_owned(),
-                Ok(Message::Close(frame)) => {
-                    let why = frame.map_or("without a code".to_owned(), |frame| frame.to_string());
-                    return End::Lost(format!("closed by the server, {why}"));
-                }
-                Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
-                Err(error) => return End::Lost(error.to_string()),
-            };
-            if let Err(end) = self.take(&text) {
+            let taken = next_message(&mut socket).and_then(|text| self.take(&text));
+            if let Err(end) = taken {
                 return end;
             }
+        }
+    }
+}
+
+/// The next message's text.
+pub(super) fn next_message(socket: &mut WebSocket<TcpStream>) -> Result<String, End> {
+    loop {
+        match socket.read() {
+            Ok(Message::Binary(bytes)) => {
+                let foreign =
+                    |_| End::Refused("a message is not UTF-8; is this a fanfare server?".to_owned());
+                return String::from_utf8(bytes.into()).map_err(foreign);
+            }
+            Ok(Message::Text(text)) => return Ok(text.as_str().to_owned()),
+            Ok(Message::Close(frame)) => {
+                let why = frame.map_or("without a code".to_owned(), |frame| frame.to_string());
+                return Err(End::Lost(format!("closed by the server, {why}")));
+            }
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
+            Err(error) => return Err(End::Lost(error.to_string())),
         }
     }
 }
@@ -206,7 +212,8 @@ pub(super) fn patched(mut document: Value, operations: Value) -> Result<Value, S
     Ok(document)
 }
 
-fn connect(url: &str) -> Result<WebSocket<TcpStream>, End> {
+/// Opens a WebSocket, with a subprotocol if one is wanted.
+pub(super) fn connect(url: &str, protocol: Option<&str>) -> Result<WebSocket<TcpStream>, End> {
     let Some(host) = url.strip_prefix("ws://").and_then(|rest| rest.split('/').next()) else {
         return Err(End::Refused("the URL is ws://HOST:PORT".to_owned()));
     };
@@ -226,7 +233,12 @@ fn connect(url: &str) -> Result<WebSocket<TcpStream>, End> {
     stream.set_read_timeout(Some(CONNECT_TIMEOUT)).map_err(lost)?;
     // A list's snapshot is one message, and it may be as large as the list.
     let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
-    match client_with_config(url, stream, Some(config)) {
+    let refused = |error: Error| End::Refused(error.to_string());
+    let mut request = url.into_client_request().map_err(refused)?;
+    if let Some(protocol) = protocol.and_then(|name| name.parse().ok()) {
+        request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
+    }
+    match client_with_config(request, stream, Some(config)) {
         Ok((socket, _)) => socket.get_ref().set_read_timeout(None).map(|()| socket).map_err(lost),
         Err(HandshakeError::Failure(Error::Http(response))) if response.status().is_client_error() => {
             Err(End::Refused(said(&response)))

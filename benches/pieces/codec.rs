@@ -83,7 +83,7 @@ pub fn encode_item(len: usize) -> Work {
 
 pub fn encode_publication(len: usize) -> Work {
     let publish =
-        Publish { channel: "news".into(), kind: "message".into(), data: Json::string(&"x".repeat(len)) };
+        Publish::new("news", "message", Json::string(&"x".repeat(len)));
     let mut encoder = Encoder::default();
     Box::new(move || hub::publication(&mut encoder, &publish).len())
 }

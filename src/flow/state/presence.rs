@@ -230,6 +230,14 @@ impl Presence {
         !same
     }
 
+    /// Whether a user of the room is there, told or still to be told.
+    pub fn knows(&self, user: &str) -> bool {
+        match self.fresh.get(user) {
+            Some(shown) => shown.status != Status::Offline,
+            None => self.told.contains_key(user),
+        }
+    }
+
     /// What is to be told, if anything; above `most` users only how many there are. (It goes back to names once a
     /// tenth fewer are there.)
     pub fn tick(&mut self, most: usize) -> Option<News> {

@@ -108,8 +108,8 @@ pub enum Left {
 pub enum Event {
     /// Somebody became a member.
     Joined(Arc<str>, Member),
-    /// A member went.
-    Left(Arc<str>, Left),
+    /// A member, as it was, went.
+    Left(Arc<str>, Member, Left),
     /// A member has another role.
     Role(Arc<str>, Role),
     /// A member may not send until then; 0: it may again.
@@ -463,7 +463,7 @@ impl Room {
 
     fn take_out(&mut self, user: &Arc<str>, how: Left) -> Result<Vec<Event>, Refusal> {
         let member = self.members.remove(user).ok_or(Refusal::NotFound)?;
-        let mut events = vec![Event::Left(user.clone(), how)];
+        let mut events = vec![Event::Left(user.clone(), member, how)];
         if member.role == Role::Owner {
             events.extend(self.crown());
         }

@@ -1,0 +1,163 @@
+//! The users that this shard owns: their connections anywhere, the rooms that they are members of, how they show
+//! themselves. A user is there as long as a connection of it lives, and every connection has to show that it does.
+
+use crate::base::id::{ConnId, ShardId};
+use crate::base::timers::Timers;
+use crate::flow::conn::ask::{Answer, Ask, Ticket};
+use crate::flow::conn::seats::{RoomAsk, UserAsk};
+use crate::flow::encode::rooms as encode;
+use crate::flow::fanout::pool::Subject;
+use crate::flow::route::owner::owner;
+use crate::flow::state::presence::{Shown, User};
+use crate::flow::state::room::Refusal;
+use crate::shard::Shard;
+use crate::shard::desk::Desk;
+use crate::shard::mail::{Mail, Mark};
+use crate::shard::rooms::RoomMail;
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// What a user's owner hears.
+#[derive(Debug)]
+pub enum UserMail {
+    /// A connection of the sender is this user's; if it has too many, it is turned away.
+    Came(ConnId),
+    /// That connection is gone.
+    Gone(ConnId),
+    /// A connection of the sender wants to enter a room: may the user be in one more?
+    Reserve(Arc<str>, ConnId),
+    /// A room (or, for an answer that came too late, the asking shard) says how a reservation ended (`true`), or that
+    /// something else has changed: whether the user is a member now.
+    Settled(Arc<str>, bool, Option<bool>),
+}
+
+/// The users of this shard.
+#[derive(Debug, Default)]
+pub struct Users {
+    users: HashMap<Arc<str>, User>,
+    /// When those without connections are missed.
+    missed: Timers<Arc<str>>,
+}
+
+/// The shard that owns a user.
+pub fn home(user: &str, shards: u16) -> ShardId {
+    owner(&format!("$user/{user}"), shards)
+}
+
+impl Desk {
+    /// Tells a user's owner.
+    pub fn post_to_user(&mut self, user: &Arc<str>, mail: UserMail) {
+        self.post(home(user, self.shards), Mail::User(user.clone(), mail));
+    }
+}
+
+impl Users {
+    /// When somebody is missed next (monotonic).
+    pub fn deadline(&self) -> Option<u64> {
+        self.missed.next()
+    }
+
+    /// How many are known.
+    pub fn len(&self) -> usize {
+        self.users.len()
+    }
+
+    /// Whether nobody is known.
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
+    /// How a user shows itself.
+    pub fn shown(&self, user: &str, wall: u64) -> Shown {
+        self.users.get(user).map_or_else(|| Shown::offline(wall), |user| user.shown().clone())
+    }
+}
+
+impl Shard {
+    /// Something that this shard hears as the owner of a user.
+    pub(super) fn user_mail(&mut self, from: ShardId, name: &Arc<str>, mail: UserMail) {
+        let (now, limits) = (self.desk.now, self.desk.limits.hub);
+        let user = self.users.users.entry(name.clone()).or_insert_with(|| User::new(now.wall));
+        match mail {
+            UserMail::Came(conn) => {
+                if !user.connect((from, conn), limits.connections_per_user as usize) {
+                    self.desk.post(from, Mail::Turned(conn));
+                }
+            }
+            UserMail::Gone(conn) => {
+                if let Some(at) = user.disconnect((from, conn), now.mono, limits.presence_grace) {
+                    self.users.missed.push(at, name.clone());
+                }
+            }
+            UserMail::Reserve(room, conn) => {
+                let known = user.lines().contains(&(from, conn));
+                let may = known && user.reserve(&room, limits.rooms_per_user as usize);
+                self.desk.post(from, Mail::Reserved(conn, room, may));
+            }
+            UserMail::Settled(room, reserved, member) => {
+                user.settle(&room, reserved, member);
+                if reserved && member == Some(true) {
+                    // the room took it for there, or for absent: this is how it is
+                    let seen = RoomMail::Seen(name.clone(), user.shown().clone());
+                    self.desk.post_to_owner(&room, Mail::Room(room.clone(), seen));
+                }
+            }
+        }
+        self.look_at(name);
+    }
+
+    /// A question to the owner of a user.
+    pub(super) fn user_asked(&mut self, from: ShardId, ticket: Ticket, name: &Arc<str>, ask: UserAsk) {
+        let (now, limits) = (self.desk.now, self.desk.limits.hub);
+        let answer = match ask {
+            UserAsk::Look => Answer::User(name.clone(), self.users.shown(name, now.wall)),
+            UserAsk::Says(status, custom) => {
+                let user = self.users.users.entry(name.clone()).or_insert_with(|| User::new(now.wall));
+                // one that was turned away has nothing to say
+                if user.lines().contains(&(from, ticket.conn)) {
+                    user.set(status, custom);
+                }
+                self.look_at(name);
+                Answer::Room(Ok(Vec::new()))
+            }
+            UserAsk::Forward(ask) => {
+                let user = self.users.users.entry(name.clone()).or_insert_with(|| User::new(now.wall));
+                if user.reserve(&ask.room, limits.rooms_per_user as usize) {
+                    let room = ask.room.clone();
+                    let ask = Box::new(RoomAsk { reserved: Some(name.clone()), ..*ask });
+                    let mail = Mail::Forwarded(from, Box::new((ticket, Ask::Room(ask))));
+                    return self.desk.post_to_owner(&room, mail);
+                }
+                self.look_at(name);
+                Answer::Room(Err(Refusal::Limit))
+            }
+        };
+        self.desk.post(from, Mail::Answer(ticket, answer));
+    }
+
+    /// The moment has come at which somebody may be missed.
+    pub(super) fn users_missed(&mut self) {
+        while let Some(name) = self.users.missed.pop(self.desk.now.mono) {
+            self.look_at(&name);
+        }
+    }
+
+    /// Tells everyone concerned if a user shows itself otherwise, and forgets it if nothing about it is left.
+    fn look_at(&mut self, name: &Arc<str>) {
+        let now = self.desk.now;
+        let Some(user) = self.users.users.get_mut(name) else { return };
+        if let Some(shown) = user.look(now.mono, now.wall).cloned() {
+            for room in user.rooms() {
+                let mail = Mail::Room(room.clone(), RoomMail::Seen(name.clone(), shown.clone()));
+                self.desk.post_to_owner(room, mail);
+            }
+            let at = Mark { key: None, at: 0 };
+            self.owner.tell(&mut self.desk, &Subject::User(name.clone()), &at, |encoder| {
+                encode::text(encoder, |out| encode::presence(name, &shown, None, out))
+            });
+        }
+        if self.users.users.get(name).is_some_and(User::is_idle) {
+            self.users.users.remove(name);
+        }
+    }
+}

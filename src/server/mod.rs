@@ -2,6 +2,7 @@
 
 pub mod boot;
 pub mod bounds;
+pub mod channel;
 pub mod cli;
 pub mod config;
 pub mod cores;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 use socket2::{SockRef, TcpKeepalive};
-use tungstenite::client::client_with_config;
+use tungstenite::client::{IntoClientRequest, client_with_config};
 use tungstenite::http::Response;
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, HandshakeError, Message, WebSocket};
@@ -31,7 +31,8 @@ pub struct Subscription {
 }
 
 /// Why one connection ended.
-enum End {
+#[derive(Debug)]
+pub(super) enum End {
     /// As many messages as were asked for, or nobody reads the output any more.
     Done,
     /// Something that another try may mend.
@@ -54,20 +55,39 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 /// # Errors
 /// The server refuses the subscription; or the connection ends and `reconnect` is off.
 pub fn run(subscription: Subscription) -> Result<(), ServerError> {
-    let mut follower = Follower { subscription, document: None, version: None, messages: 0 };
+    let reconnect = subscription.reconnect;
+    let follower = Follower { subscription, document: None, version: None, messages: 0 };
+    come_back(follower, reconnect)
+}
+
+/// Somebody who follows something over one connection after the other.
+pub(super) trait Follow {
+    /// Where to connect next.
+    fn url(&self) -> String;
+    /// How many messages were printed so far.
+    fn messages(&self) -> u64;
+    /// Follows over one connection.
+    fn follow(&mut self, url: &str) -> End;
+}
+
+/// Follows over one connection after the other, with a wait between them.
+///
+/// # Errors
+/// The server refuses; or the connection ends and `reconnect` is off.
+pub(super) fn come_back(mut follower: impl Follow, reconnect: bool) -> Result<(), ServerError> {
     let mut wait = FIRST_WAIT;
     loop {
-        let before = follower.messages;
+        let before = follower.messages();
         let url = follower.url();
         let reason = match follower.follow(&url) {
             End::Done => return Ok(()),
             End::Refused(reason) => return Err(ServerError::SubscriptionRefused { url, reason }),
             End::Lost(reason) => reason,
         };
-        if !follower.subscription.reconnect {
+        if !reconnect {
             return Err(ServerError::SubscriptionLost { url, reason });
         }
-        if follower.messages > before {
+        if follower.messages() > before {
             wait = FIRST_WAIT;
         }
         // Full jitter: many followers of one server do not come back at once.
@@ -94,7 +114,11 @@ struct Follower {
     messages: u64,
 }
 
-impl Follower {
+impl Follow for Follower {
+    fn messages(&self) -> u64 {
+        self.messages
+    }
+
     fn url(&self) -> String {
         let Subscription { url, pattern, .. } = &self.subscription;
         let base = format!("{}/{pattern}", url.trim_end_matches('/'));
@@ -104,34 +128,40 @@ impl Follower {
         }
     }
 
-    /// Follows over one connection.
     fn follow(&mut self, url: &str) -> End {
-        let mut socket = match connect(url) {
+        let mut socket = match connect(url, None) {
             Ok(socket) => socket,
             Err(end) => return end,
         };
         loop {
-            let text = match socket.read() {
-                Ok(Message::Binary(bytes)) => match String::from_utf8(bytes.into()) {
-                    Ok(text) => text,
-                    Err(_) => {
-                        return End::Refused("a message is not UTF-8; is this a fanfare server?".to_owned());
-                    }
-                },
-                Ok(Message::Text(text)) => text.as_str().to_owned(),
-                Ok(Message::Close(frame)) => {
-                    let why = frame.map_or("without a code".to_owned(), |frame| frame.to_string());
-                    return End::Lost(format!("closed by the server, {why}"));
-                }
-                Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
-                Err(error) => return End::Lost(error.to_string()),
-            };
-            if let Err(end) = self.take(&text) {
+            let taken = next_message(&mut socket).and_then(|text| self.take(&text));
+            if let Err(end) = taken {
                 return end;
             }
         }
     }
+}
 
+/// The next message's text.
+pub(super) fn next_message(socket: &mut WebSocket<TcpStream>) -> Result<String, End> {
+    loop {
+        match socket.read() {
+            Ok(Message::Binary(bytes)) => {
+                let foreign = |_| End::Refused("a message is not UTF-8; is this a fanfare server?".to_owned());
+                return String::from_utf8(bytes.into()).map_err(foreign);
+            }
+            Ok(Message::Text(text)) => return Ok(text.as_str().to_owned()),
+            Ok(Message::Close(frame)) => {
+                let why = frame.map_or("without a code".to_owned(), |frame| frame.to_string());
+                return Err(End::Lost(format!("closed by the server, {why}")));
+            }
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
+            Err(error) => return Err(End::Lost(error.to_string())),
+        }
+    }
+}
+
+impl Follower {
     /// Folds and prints one message.
     fn take(&mut self, text: &str) -> Result<(), End> {
         let line = match &self.subscription {
@@ -178,7 +208,8 @@ fn patched(mut document: Value, operations: Value) -> Result<Value, String> {
     Ok(document)
 }
 
-fn connect(url: &str) -> Result<WebSocket<TcpStream>, End> {
+/// Opens a WebSocket, with a subprotocol if one is wanted.
+pub(super) fn connect(url: &str, protocol: Option<&str>) -> Result<WebSocket<TcpStream>, End> {
     let Some(host) = url.strip_prefix("ws://").and_then(|rest| rest.split('/').next()) else {
         return Err(End::Refused("the URL is ws://HOST:PORT".to_owned()));
     };
@@ -198,7 +229,12 @@ fn connect(url: &str) -> Result<WebSocket<TcpStream>, End> {
     stream.set_read_timeout(Some(CONNECT_TIMEOUT)).map_err(lost)?;
     // A list's snapshot is one message, and it may be as large as the list.
     let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
-    match client_with_config(url, stream, Some(config)) {
+    let refused = |error: Error| End::Refused(error.to_string());
+    let mut request = url.into_client_request().map_err(refused)?;
+    if let Some(protocol) = protocol.and_then(|name| name.parse().ok()) {
+        request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
+    }
+    match client_with_config(request, stream, Some(config)) {
         Ok((socket, _)) => socket.get_ref().set_read_timeout(None).map(|()| socket).map_err(lost),
         Err(HandshakeError::Failure(Error::Http(response))) if response.status().is_client_error() => {
             Err(End::Refused(said(&response)))

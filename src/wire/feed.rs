@@ -53,13 +53,16 @@ pub struct Publish {
     pub metadata: Option<Json>,
     /// The thread that it belongs to.
     pub thread_id: Option<Arc<str>>,
+    /// Whether a client says it, not the application.
+    pub client: bool,
 }
 
 impl Publish {
     /// A publication with nothing but its payload.
     pub fn new(channel: &str, kind: &str, data: Json) -> Publish {
         let (event, user_id, metadata, thread_id) = Default::default();
-        Publish { channel: channel.into(), kind: kind.into(), data, event, user_id, metadata, thread_id }
+        let (channel, kind, client) = (channel.into(), kind.into(), false);
+        Publish { channel, kind, data, event, user_id, metadata, thread_id, client }
     }
 }
 
@@ -220,6 +223,7 @@ fn publish(fields: &Fields<'_>, data: Json) -> Result<Publish, LineError> {
         user_id: word(fields.user_id, "\"user_id\" must be a string")?,
         metadata: metadata.map(|raw| Json::parse(raw.as_bytes())).transpose()?,
         thread_id: word(fields.thread_id, "\"thread_id\" must be a string")?,
+        client: false,
     })
 }
 

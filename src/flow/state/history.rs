@@ -226,15 +226,9 @@ mod tests {
     fn publish(rng: &mut Rng) -> Box<Publish> {
         let word = |rng: &mut Rng| rng.bool().then(|| Arc::from(*rng.choice(["u", "v", "w"]).unwrap()));
         let text: String = (0..rng.usize(0..9)).map(|_| *rng.choice(['a', 'B', '"', 'é']).unwrap()).collect();
-        Box::new(Publish {
-            channel: "c".into(),
-            kind: if rng.u8(0..9) == 0 { "system" } else { "message" }.into(),
-            data: Json::string(&text),
-            event: None,
-            user_id: word(rng),
-            metadata: None,
-            thread_id: word(rng),
-        })
+        let kind = if rng.u8(0..9) == 0 { "system" } else { "message" };
+        let (user_id, thread_id) = (word(rng), word(rng));
+        Box::new(Publish { user_id, thread_id, ..Publish::new("c", kind, Json::string(&text)) })
     }
 
     fn bound(rng: &mut Rng, most: u64) -> Option<Bound> {

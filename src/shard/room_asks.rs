@@ -136,7 +136,7 @@ impl Shard {
         let room = &mut self.place(name)?.room;
         let (events, reason) = match want {
             MemberWant::Role(role) => {
-                let role = role.map(|role| Role::from_name(&role).ok_or(Refusal::InvalidRole)).transpose()?;
+                let role = Role::from_name(&role).ok_or(Refusal::InvalidRole)?;
                 (room.put_member(actor, now, user, role)?, None)
             }
             MemberWant::Kick(reason) => (room.kick(actor, user)?, reason),

@@ -6,6 +6,8 @@ pub mod feed;
 pub mod http;
 pub mod import;
 pub mod rest;
+pub mod rooms;
+pub mod seats;
 pub mod spec;
 pub mod stream;
 pub mod writer;

@@ -147,7 +147,7 @@ fn membership(body: &[u8]) -> Result<MemberWant, Response<'static>> {
     match (role, muted, banned) {
         (None, Some(ms), None) => Ok(MemberWant::Mute(Some(ms))),
         (None, None, Some(on)) => Ok(MemberWant::Ban(on, None)),
-        (role, None, None) => Ok(MemberWant::Role(role)),
+        (role, None, None) => Ok(MemberWant::Role(role.unwrap_or_else(|| "member".into()))),
         _ => Err(problem(400, "invalid_message", "only one of \"role\", \"mute_ms\" and \"banned\" at a time")),
     }
 }

@@ -360,11 +360,10 @@ impl Room {
         actor: &Actor,
         now: u64,
         user: &Arc<str>,
-        role: Option<Role>,
+        wanted: Role,
     ) -> Result<Vec<Event>, Refusal> {
         let needed = if self.members.contains_key(user) { Permission::Moderate } else { Permission::Invite };
         let own = self.rank(actor, needed)?;
-        let wanted = role.unwrap_or(Role::Member);
         if own.is_some_and(|own| wanted > own) {
             return Err(Refusal::InvalidRole);
         }
@@ -372,7 +371,7 @@ impl Room {
             self.not_banned(user, now)?;
             return self.add(user, wanted, now);
         };
-        if role.is_none_or(|role| role == member.role) {
+        if wanted == member.role {
             return Ok(Vec::new());
         }
         self.outranks(own, user)?;

@@ -55,7 +55,7 @@ fn a_room_obeys_its_roles_and_its_events_tell_everything() {
             let (who, whom) = (rng.choice(&all).unwrap(), rng.choice(&all).unwrap());
             let actor = if rng.u8(0..10) == 0 { Actor::App } else { Actor::User(who.clone()) };
             let until = *rng.choice(&[0, now + 1, now + 20, FOREVER]).unwrap();
-            let role = *rng.choice(&[None, Some(Role::Guest), Some(Role::Admin), Some(Role::Owner)]).unwrap();
+            let role = *rng.choice(&[Role::Guest, Role::Member, Role::Admin, Role::Owner]).unwrap();
             let before = state(&room);
             let rank = |who: &Arc<str>| before.get(who).map(|(role, _)| *role);
             let own = rank(who);
@@ -72,9 +72,9 @@ fn a_room_obeys_its_roles_and_its_events_tell_everything() {
                 2 => {
                     let fine = match rank(whom) {
                         None => !banned(whom),
-                        Some(old) => over || role.is_none_or(|role| role == old),
+                        Some(old) => over || role == old,
                     };
-                    let high = actor != Actor::App && role.unwrap_or(Role::Member) > own.unwrap_or(Role::Guest);
+                    let high = actor != Actor::App && Some(role) > own;
                     (room.put_member(&actor, now, whom, role), moderates && fine && !high)
                 }
                 3 => {
@@ -128,12 +128,12 @@ fn every_refusal_names_its_reason() {
     assert_eq!(room.may_read(&Actor::Nobody, 6), Err(Refusal::AccessDenied));
     assert_eq!(room.may_send(&user("bob"), 6), Err(Refusal::SendDenied));
     assert_eq!(room.kick(&user("ann"), &bob), Err(Refusal::NotFound));
-    room.put_member(&user("ann"), 6, &bob, Some(Role::Guest)).unwrap();
+    room.put_member(&user("ann"), 6, &bob, Role::Guest).unwrap();
     assert_eq!(room.may_send(&user("bob"), 6), Err(Refusal::SendDenied));
-    assert_eq!(room.put_member(&user("ann"), 6, &"cat".into(), None), Err(Refusal::Limit));
-    assert_eq!(room.put_member(&user("bob"), 6, &"cat".into(), None), Err(Refusal::Forbidden));
-    room.put_member(&user("ann"), 6, &bob, Some(Role::Admin)).unwrap();
-    assert_eq!(room.put_member(&user("bob"), 6, &"c".into(), Some(Role::Owner)), Err(Refusal::InvalidRole));
+    assert_eq!(room.put_member(&user("ann"), 6, &"cat".into(), Role::Member), Err(Refusal::Limit));
+    assert_eq!(room.put_member(&user("bob"), 6, &"cat".into(), Role::Member), Err(Refusal::Forbidden));
+    room.put_member(&user("ann"), 6, &bob, Role::Admin).unwrap();
+    assert_eq!(room.put_member(&user("bob"), 6, &"c".into(), Role::Owner), Err(Refusal::InvalidRole));
     room.mute(&user("ann"), &bob, 9).unwrap();
     assert_eq!(room.may_send(&user("bob"), 8), Err(Refusal::Muted(9)));
     assert_eq!((room.may_send(&user("bob"), 9), Refusal::Muted(9).until()), (Ok(()), Some(9)));

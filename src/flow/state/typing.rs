@@ -17,8 +17,9 @@ pub struct Typing {
 impl Typing {
     /// A user writes, until `until` unless it says so again. False if too many are writing: it is not told of.
     pub fn start(&mut self, user: &Arc<str>, until: u64) -> bool {
-        match self.now.iter_mut().find(|(who, _)| who == user) {
-            Some((_, old)) => *old = until,
+        let known = self.now.iter().position(|(who, _)| who == user);
+        match known {
+            Some(at) => self.now[at].1 = until,
             None if self.now.len() >= MOST => return false,
             None => self.now.push((user.clone(), until)),
         }

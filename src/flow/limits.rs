@@ -318,12 +318,20 @@ mod tests {
         let rule = |channel: &str| ChannelRule { channel: channel.into(), ..ChannelRule::default() };
         let channel_rules = vec![
             ChannelRule { history: Some(3), ..rule("a:*") },
-            ChannelRule { history: Some(5), history_age: Some(7), overflow: Some(Overflow::DropOldest), ..rule("a*") },
+            ChannelRule {
+                history: Some(5),
+                history_age: Some(7),
+                overflow: Some(Overflow::DropOldest),
+                ..rule("a*")
+            },
         ];
         let limits = Limits { channel_rules, ..Limits::default() };
         assert_eq!(limits.keep("a:b", Keep::ROOM), Keep { count: 3, age: 7, ..Keep::ROOM });
         assert_eq!(limits.keep("ab", Keep::NOTHING), Keep { count: 5, age: 7, ..Keep::NOTHING });
-        assert_eq!((limits.keep("b", Keep::NOTHING), limits.overflow("b")), (Keep::NOTHING, Overflow::Disconnect));
+        assert_eq!(
+            (limits.keep("b", Keep::NOTHING), limits.overflow("b")),
+            (Keep::NOTHING, Overflow::Disconnect)
+        );
         assert_eq!(limits.overflow("a:b"), Overflow::DropOldest);
     }
 

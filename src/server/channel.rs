@@ -83,7 +83,9 @@ impl Follow for Listener {
 impl Listener {
     fn take(&mut self, text: &str) -> Result<(), End> {
         let Ok(frame) = serde_json::from_str::<Frame>(text) else {
-            return Err(End::Refused("a message is no frame of the hub; is this a fanfare server?".to_owned()));
+            return Err(End::Refused(
+                "a message is no frame of the hub; is this a fanfare server?".to_owned(),
+            ));
         };
         match (frame.sequence, frame.epoch, frame.offset) {
             // what goes to everybody's channel is not of this one

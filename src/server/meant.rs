@@ -134,7 +134,10 @@ fn key_rule(pattern: &str, written: &RuleSettings) -> Result<Rule, ServerError> 
     match (Name::parse(pattern), written.patch, written.limit) {
         (Err(why), ..) => wrong(&why.to_string()),
         _ if written.overflow.is_some() => wrong("overflow is for channels; documents are always conflated"),
-        _ if written.history.is_some() || written.history_bytes.is_some() || written.history_age.is_some() => {
+        _ if written.history.is_some()
+            || written.history_bytes.is_some()
+            || written.history_age.is_some() =>
+        {
             wrong("history is for channels")
         }
         (_, None, None) => wrong("says nothing; give it patch or limit"),
@@ -157,7 +160,12 @@ fn channel_rule(channel: &str, written: &RuleSettings) -> Result<ChannelRule, Se
         history_bytes: written.history_bytes.map(|bytes| size(&place("history_bytes"), bytes)).transpose()?,
         history_age: written.history_age.map(|age| span(&place("history_age"), age)).transpose()?,
     };
-    let says = [rule.overflow.is_some(), rule.history.is_some(), rule.history_bytes.is_some(), rule.history_age.is_some()];
+    let says = [
+        rule.overflow.is_some(),
+        rule.history.is_some(),
+        rule.history_bytes.is_some(),
+        rule.history_age.is_some(),
+    ];
     match says.contains(&true) {
         true => Ok(rule),
         false => wrong("says nothing; give it overflow or history"),
@@ -228,7 +236,12 @@ mod tests {
         );
         let limits = limits.expect("right");
         assert_eq!(limits.hub.session_ttl, 30_000_000_000);
-        let hub = HubLimits { implicit_channels: true, rate: 7, session_ttl: limits.hub.session_ttl, ..HubLimits::default() };
+        let hub = HubLimits {
+            implicit_channels: true,
+            rate: 7,
+            session_ttl: limits.hub.session_ttl,
+            ..HubLimits::default()
+        };
         assert_eq!(limits.hub, hub);
         let rule = &limits.channel_rules[0];
         assert_eq!((rule.history, rule.history_bytes, rule.history_age), (Some(0), Some(1024), None));

@@ -253,7 +253,9 @@ mod tests {
             line(Verb::Publish(Some("t".into())), "c", Some("1")),
             r#"{"id":1,"op":"publish","channel":"c","type":"t","data":1}"#
         );
-        assert!(operation(1, &Verb::Set, "a", Some("text")).expect_err("no quotes").contains("double quotes"));
+        assert!(
+            operation(1, &Verb::Set, "a", Some("text")).expect_err("no quotes").contains("double quotes")
+        );
     }
 
     #[test]

@@ -147,7 +147,8 @@ pub(super) fn next_message(socket: &mut WebSocket<TcpStream>) -> Result<String, 
     loop {
         match socket.read() {
             Ok(Message::Binary(bytes)) => {
-                let foreign = |_| End::Refused("a message is not UTF-8; is this a fanfare server?".to_owned());
+                let foreign =
+                    |_| End::Refused("a message is not UTF-8; is this a fanfare server?".to_owned());
                 return String::from_utf8(bytes.into()).map_err(foreign);
             }
             Ok(Message::Text(text)) => return Ok(text.as_str().to_owned()),

@@ -6,7 +6,7 @@ use crate::base::time::SEC;
 use crate::flow::conn::ask::{Answer, Ask, Tag, Ticket};
 use crate::flow::conn::feed::Feed;
 use crate::flow::conn::http::Progress;
-use crate::flow::conn::rest::{self, Call, Hello, Pending, Want};
+use crate::flow::conn::rest::{self, Call, Hello, Pending, Want as Wanted};
 use crate::flow::conn::{Conn, Phase, Stage, Sub};
 use crate::flow::encode::frame::{Dialect, Frame, Variant};
 use crate::flow::fanout::plan::{Fanout, Outcome};
@@ -18,6 +18,7 @@ use crate::shard::io::{Action, Door};
 use crate::shard::mail::{Join, Mail};
 use crate::shard::streams::Streams;
 use crate::wire::http::{BadRequest, CONTINUE, Response};
+use crate::wire::hub::Want;
 use crate::wire::ws::{self, Compression, Decoder, Event, Inflater, Violation};
 use smallvec::SmallVec;
 use std::collections::VecDeque;
@@ -235,7 +236,7 @@ impl Clients {
             Call::Respond(_) | Call::Follow(..) | Call::Hub(..) | Call::Stream(_) => None,
             Call::Ask(_, _, want) => pending(want.clone(), 1),
             Call::Push(..) => None,
-            Call::Sweep(_) => pending(Want::Gone, shards),
+            Call::Sweep(_) => pending(Wanted::Gone, shards),
             Call::Gather(want) => pending(want.clone(), shards),
         };
         let ticket = || Ticket { conn: id, tag: Tag::Request };
@@ -258,7 +259,7 @@ impl Clients {
             Call::Push(pattern, value) => {
                 let key =
                     pattern.push(&format!("{:x}", desk.stamp())).expect("only such patterns are pushed to");
-                self.set_pending(id, Pending::new(head, Want::Index(key.index().to_owned()), 1));
+                self.set_pending(id, Pending::new(head, Wanted::Index(key.index().to_owned()), 1));
                 let name = key.as_str().to_owned();
                 return desk.post_to_owner(&name, Mail::Ask(ticket(), Ask::Write(Write::Set(key, value))));
             }
@@ -370,19 +371,18 @@ impl Clients {
     }
 
     fn hub_message(&mut self, desk: &mut Desk, id: ConnId, data: &[u8]) {
-        let Some((verb, channel)) = crate::wire::hub::parse(data) else { return };
-        if *channel == *EVERYONE {
-            return; // every connection has it, whatever it asks for
-        }
-        let subject = Subject::Channel(channel);
-        match verb {
-            crate::wire::hub::Verb::Subscribe => self.subscribe(desk, id, subject, None),
-            crate::wire::hub::Verb::Unsubscribe => {
+        match crate::wire::hub::parse(data).want {
+            // every connection has it, whatever it asks for
+            Ok(Want::Subscribe(channel, _) | Want::Unsubscribe(channel)) if *channel == *EVERYONE => {}
+            Ok(Want::Subscribe(channel, _)) => self.subscribe(desk, id, Subject::Channel(channel), None),
+            Ok(Want::Unsubscribe(channel)) => {
+                let subject = Subject::Channel(channel);
                 let Some(variant) = self.variant(id, &subject) else { return };
                 if let Some(pool) = self.fanout.pools.find(&subject, variant) {
                     self.unsubscribe(desk, id, pool);
                 }
             }
+            _ => {}
         }
     }
 

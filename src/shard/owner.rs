@@ -20,6 +20,7 @@ use crate::flow::state::store::Store;
 use crate::shard::desk::Desk;
 use crate::shard::mail::{Join, ListRef, Mail};
 use crate::wire::feed::Publish;
+use crate::wire::hub::write::Placed;
 use crate::wire::json::Json;
 use crate::wire::key::{Key, Pattern};
 use hashbrown::HashMap;
@@ -281,9 +282,10 @@ impl Owner {
         *offset += 1;
         desk.stats.published += 1;
         let done = Done::Channel(publish.channel.clone(), *offset);
+        let placed = Placed { room: false, sequence: *offset, stamp: 0, told: false };
         if let Some(watch) = self.watches.get_mut(&Subject::Channel(publish.channel.clone())) {
             watch.send(desk, |encoder, dialect| match dialect {
-                Dialect::Hub => Some(hub::publication(encoder, publish)),
+                Dialect::Hub => Some(hub::publication(encoder, publish, placed)),
                 Dialect::Ooo => None,
             });
         }

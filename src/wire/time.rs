@@ -103,7 +103,8 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(11);
         for i in 0..20_000u64 {
             // every day of a century, then anything
-            let ns = if i < 10_000 { i * 4 * 86_400_000_000_000 + 86_399_999_999_999 } else { rng.u64(..1 << 63) };
+            let ns =
+                if i < 10_000 { i * 4 * 86_400_000_000_000 + 86_399_999_999_999 } else { rng.u64(..1 << 63) };
             let want = humantime::format_rfc3339_nanos(UNIX_EPOCH + Duration::from_nanos(ns)).to_string();
             assert_eq!(written(ns), want);
             assert_eq!(parse_time(&want), Some(ns), "{want}");

@@ -142,7 +142,8 @@ impl History {
             query.before.is_none_or(|before| place(offset, entry, before).is_le())
                 && query.after.is_none_or(|after| place(offset, entry, after).is_ge())
         };
-        let newest = self.entries.iter().zip(self.first..).rev();
+        let last = self.last();
+        let newest = self.entries.iter().rev().zip(0..).map(move |(entry, n)| (entry, last - n));
         newest
             .filter(move |(entry, offset)| range(*offset, entry) && entry.matches(query, search.as_deref()))
             .map(|(entry, offset)| (offset, entry))
@@ -271,7 +272,9 @@ mod tests {
                     }
                     4 => history.trim(keep, now),
                     n => {
-                        let Some(at) = (!model.is_empty()).then(|| rng.usize(0..model.len())) else { continue };
+                        let Some(at) = (!model.is_empty()).then(|| rng.usize(0..model.len())) else {
+                            continue;
+                        };
                         let (there, entry) = (at >= first && !model[at].deleted, &mut model[at]);
                         let (user, emoji) = (Arc::from(*rng.choice(["u", "v"]).unwrap()), Arc::from("+"));
                         if n == 5 && there {
@@ -328,8 +331,20 @@ mod tests {
         };
         let fits = |own: u64, entry: &Entry, bound: Option<Bound>, least: bool| match bound {
             None => true,
-            Some(Bound::Sequence(at)) => if least { own >= at } else { own <= at },
-            Some(Bound::Time(at)) => if least { entry.stamp >= at } else { entry.stamp <= at },
+            Some(Bound::Sequence(at)) => {
+                if least {
+                    own >= at
+                } else {
+                    own <= at
+                }
+            }
+            Some(Bound::Time(at)) => {
+                if least {
+                    entry.stamp >= at
+                } else {
+                    entry.stamp <= at
+                }
+            }
         };
         let mut want: Vec<_> = all()
             .filter(|(own, e)| fits(*own, e, query.before, false) && fits(*own, e, query.after, true))

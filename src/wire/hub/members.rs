@@ -1,8 +1,8 @@
 //! The members of one JSON object, looked up by name.
 
 use crate::wire::feed::object;
-use crate::wire::json::Json;
 use crate::wire::hub::Fault;
+use crate::wire::json::Json;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -57,7 +57,9 @@ impl<'a> Members<'a> {
         match raw.strip_prefix('"').and_then(|r| r.strip_suffix('"')) {
             None => Err(Fault::Field(why)),
             Some(plain) if !plain.contains('\\') => Ok(Some(Cow::Borrowed(plain))),
-            Some(_) => serde_json::from_str(raw).map(|text: String| Some(Cow::Owned(text))).map_err(|_| Fault::Field(why)),
+            Some(_) => serde_json::from_str(raw)
+                .map(|text: String| Some(Cow::Owned(text)))
+                .map_err(|_| Fault::Field(why)),
         }
     }
 
@@ -73,7 +75,9 @@ impl<'a> Members<'a> {
     /// Every member, where each is a text.
     pub fn texts(&self, why: &'static str) -> Result<Vec<(String, String)>, Fault> {
         let text = |(name, raw): &(Cow<'a, str>, &RawValue)| {
-            serde_json::from_str(raw.get()).map(|text| (name.clone().into_owned(), text)).map_err(|_| Fault::Field(why))
+            serde_json::from_str(raw.get())
+                .map(|text| (name.clone().into_owned(), text))
+                .map_err(|_| Fault::Field(why))
         };
         self.0.iter().map(text).collect()
     }

@@ -2,8 +2,8 @@
 
 use crate::wire::feed::{MAX_CHANNEL, is_channel};
 use crate::wire::hub::{
-    As, Bound, Class, DEFAULT_LIMIT, Fault, Follow, Frame, MAX_LIST, MAX_NAME, MAX_TEXT, MemberWant, Members, Mode,
-    Post, Profile, Query, Recover, RoomWant, STATUSES, Status, Want, is_room, is_user,
+    As, Bound, Class, DEFAULT_LIMIT, Fault, Follow, Frame, MAX_LIST, MAX_NAME, MAX_TEXT, MemberWant, Members,
+    Mode, Post, Profile, Query, Recover, RoomWant, STATUSES, Status, Want, is_room, is_user,
 };
 use crate::wire::json::Json;
 use crate::wire::key::Name;
@@ -11,7 +11,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 const CHANNEL: &str = "\"channel\" must be a name of 1 to 1024 bytes that does not begin with '$'";
-const ROOM: &str = "\"room_id\" must be a name of 1 to 256 bytes without control characters, not '*' and not with '$' first";
+const ROOM: &str =
+    "\"room_id\" must be a name of 1 to 256 bytes without control characters, not '*' and not with '$' first";
 const USER: &str = "\"user_id\" must be a name of 1 to 256 bytes without control characters";
 
 const DATA: &str = "\"data\" cannot be kept: lone surrogates, or nested more than 128 deep";
@@ -34,10 +35,25 @@ pub fn parse(frame: &[u8]) -> Frame {
         },
     };
     let odd = members.raw("request_id").is_some() && request.is_none();
-    let want = if odd { Err(Fault::Field("\"request_id\" must be a string or a number of at most 256 bytes")) } else { want };
+    let want = if odd {
+        Err(Fault::Field("\"request_id\" must be a string or a number of at most 256 bytes"))
+    } else {
+        want
+    };
     let reveals = ["request_id", "action", "key"].iter().any(|name| members.raw(name).is_some());
-    let room = members.text("room_id", ROOM).ok().flatten().filter(|name| is_room(name)).map(|name| Arc::from(&*name));
-    Frame { request, id: id("id"), room, shows: shows.max(if reveals { Class::Native } else { Class::Plain }), want }
+    let room = members
+        .text("room_id", ROOM)
+        .ok()
+        .flatten()
+        .filter(|name| is_room(name))
+        .map(|name| Arc::from(&*name));
+    Frame {
+        request,
+        id: id("id"),
+        room,
+        shows: shows.max(if reveals { Class::Native } else { Class::Plain }),
+        want,
+    }
 }
 
 /// Whether a raw value can be an id: a string or a number that is not too long.
@@ -142,7 +158,8 @@ fn follow(members: &Members<'_>, verb: &str) -> Result<Want, Fault> {
         Some(_) => return Err(Fault::Field(why)),
     };
     let why = "\"max_hz\" must be a number from 0 to 1000";
-    let hz = members.raw("max_hz").map(|raw| raw.parse::<f64>().map_err(|_| Fault::Field(why))).transpose()?;
+    let hz =
+        members.raw("max_hz").map(|raw| raw.parse::<f64>().map_err(|_| Fault::Field(why))).transpose()?;
     if hz.is_some_and(|hz| !(0.0..=1000.0).contains(&hz)) {
         return Err(Fault::Field(why));
     }
@@ -205,7 +222,9 @@ fn presence(members: &Members<'_>) -> Result<Want, Fault> {
     let word = word.ok_or(Fault::Field(why))?;
     let status = STATUSES.into_iter().find(|status| *status == word).ok_or(Fault::Field("invalid status"))?;
     let custom = match members.text("custom_status", why)? {
-        Some(text) if text.len() > MAX_TEXT => return Err(Fault::Field("\"custom_status\" is longer than 1024 bytes")),
+        Some(text) if text.len() > MAX_TEXT => {
+            return Err(Fault::Field("\"custom_status\" is longer than 1024 bytes"));
+        }
         text => text.map(|text| Arc::from(&*text)),
     };
     Ok(Want::Presence(Box::new(Status { status, custom })))
@@ -278,7 +297,8 @@ fn message_id(members: &Members<'_>) -> Result<u64, Fault> {
 }
 
 fn of_member(members: &Members<'_>, kind: &str) -> Result<RoomWant, Fault> {
-    let user = members.name("user_id", MAX_NAME, USER)?.filter(|user| is_user(user)).ok_or(Fault::Field(USER))?;
+    let user =
+        members.name("user_id", MAX_NAME, USER)?.filter(|user| is_user(user)).ok_or(Fault::Field(USER))?;
     let reason = || members.name("reason", MAX_TEXT, "\"reason\" must be a string of 1 to 1024 bytes");
     let why = "\"role\" must be a string of 1 to 256 bytes";
     let want = match kind {

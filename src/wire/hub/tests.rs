@@ -50,13 +50,14 @@ fn every_frame_of_forge_and_of_its_generated_clients_is_read() {
     assert_eq!(want(json!({"type": "join", "room_id": "r"})), room(RoomWant::Join));
     assert_eq!(want(json!({"type": "leave", "room_id": "r"})), room(RoomWant::Leave));
     assert_eq!(want(json!({"type": "typing", "room_id": "r", "data": true})), room(RoomWant::Typing(true)));
-    let Ok(Want::Room(_, RoomWant::Message(post))) =
-        want(json!({"type": "message", "room_id": "r", "channel_id": "c", "data": [1], "thread_id": "t", "user_id": "me"}))
-    else {
+    let Ok(Want::Room(_, RoomWant::Message(post))) = want(
+        json!({"type": "message", "room_id": "r", "channel_id": "c", "data": [1], "thread_id": "t", "user_id": "me"}),
+    ) else {
         panic!("a message to both goes to the room")
     };
     assert_eq!((post.data, post.thread.as_deref()), (json_text("[1]"), Some("t")));
-    let Ok(Want::Publish(channel, _, As::Subscriber)) = want(json!({"type": "message", "channel_id": "c"})) else {
+    let Ok(Want::Publish(channel, _, As::Subscriber)) = want(json!({"type": "message", "channel_id": "c"}))
+    else {
         panic!("a message to a channel")
     };
     assert_eq!(&*channel, "c");
@@ -64,13 +65,24 @@ fn every_frame_of_forge_and_of_its_generated_clients_is_read() {
         want(json!({"action": "publish", "channel_id": "c", "data": 1})),
         Ok(Want::Publish(_, _, As::Writer))
     ));
-    for presence in [json!({"type": "presence", "data": "away"}), json!({"type": "presence", "status": "away"})] {
+    for presence in
+        [json!({"type": "presence", "data": "away"}), json!({"type": "presence", "status": "away"})]
+    {
         let Ok(Want::Presence(status)) = want(presence) else { panic!() };
         assert_eq!((status.status, status.custom), ("away", None));
     }
-    assert_eq!(want(json!({"type": "subscribe_presence", "user_ids": ["a"]})), Ok(Want::Watch(vec!["a".into()])));
+    assert_eq!(
+        want(json!({"type": "subscribe_presence", "user_ids": ["a"]})),
+        Ok(Want::Watch(vec!["a".into()]))
+    );
     let before = Some(Bound::Time(1_000_000_000));
-    let query = Query { limit: 5, before, after: Some(Bound::Sequence(3)), user: Some("u".into()), ..Query::default() };
+    let query = Query {
+        limit: 5,
+        before,
+        after: Some(Bound::Sequence(3)),
+        user: Some("u".into()),
+        ..Query::default()
+    };
     let asked = json!({"type": "history", "room_id": "r", "limit": 5, "after": 3,
                        "before": "1970-01-01T00:00:01Z", "user_id": "u"});
     assert_eq!(want(asked), room(RoomWant::History(Box::new(query))));
@@ -82,7 +94,8 @@ fn every_frame_of_forge_and_of_its_generated_clients_is_read() {
 
 #[test]
 fn documents_are_wanted_in_a_mode_at_a_pace_and_from_versions() {
-    let frame = json!({"type": "subscribe", "key": "a/*", "mode": "patch", "max_hz": 2.5, "versions": {"a/b": "1f"}});
+    let frame =
+        json!({"type": "subscribe", "key": "a/*", "mode": "patch", "max_hz": 2.5, "versions": {"a/b": "1f"}});
     let Ok(Want::Follow(follow)) = want(frame) else { panic!() };
     assert_eq!((follow.name.as_str(), follow.mode, follow.max_hz), ("a/*", Mode::Patch, Some(2.5)));
     assert_eq!(follow.versions.into_iter().collect::<Vec<_>>(), [("a/b".to_owned(), 31)]);
@@ -156,13 +169,49 @@ fn ids_come_back_as_written_and_the_later_of_two_members_counts() {
 fn random_frames_never_panic() {
     let mut rng = fastrand::Rng::with_seed(3);
     let names = [
-        "type", "action", "channel", "channel_id", "room_id", "key", "data", "request_id", "id", "recover", "mode",
-        "max_hz", "versions", "user_ids", "user_id", "status", "limit", "before", "message_id", "emoji", "metadata",
+        "type",
+        "action",
+        "channel",
+        "channel_id",
+        "room_id",
+        "key",
+        "data",
+        "request_id",
+        "id",
+        "recover",
+        "mode",
+        "max_hz",
+        "versions",
+        "user_ids",
+        "user_id",
+        "status",
+        "limit",
+        "before",
+        "message_id",
+        "emoji",
+        "metadata",
     ];
     let values = [
-        "\"subscribe\"", "\"join\"", "\"message\"", "\"history\"", "\"room.mute\"", "\"typing\"", "1", "-0", "1e400",
-        "null", "[]", "{}", "\"\"", "\"a\"", "\"\\ud800\"", "true", "{\"epoch\":\"e\",\"offset\":1}", "[\"a\",1]",
-        "\"\\u0000\"", "\"2024-02-29T12:00:00Z\"",
+        "\"subscribe\"",
+        "\"join\"",
+        "\"message\"",
+        "\"history\"",
+        "\"room.mute\"",
+        "\"typing\"",
+        "1",
+        "-0",
+        "1e400",
+        "null",
+        "[]",
+        "{}",
+        "\"\"",
+        "\"a\"",
+        "\"\\ud800\"",
+        "true",
+        "{\"epoch\":\"e\",\"offset\":1}",
+        "[\"a\",1]",
+        "\"\\u0000\"",
+        "\"2024-02-29T12:00:00Z\"",
     ];
     for _ in 0..50_000 {
         let mut text = String::from("{");

@@ -171,7 +171,8 @@ pub fn subscribed(
     recovered: bool,
     out: &mut Vec<u8>,
 ) {
-    let reply = Object::reply("subscribed", request, out).text("channel", channel).text("channel_id", channel);
+    let reply =
+        Object::reply("subscribed", request, out).text("channel", channel).text("channel_id", channel);
     reply.text("epoch", epoch).number("offset", offset).flag("recovered", recovered).end();
 }
 
@@ -207,7 +208,8 @@ pub struct Rejected<'a> {
 
 /// The error frame: forge's, with `request_id` and `error` where its generated clients look for them.
 pub fn error(rejected: &Rejected<'_>, stamp: u64, out: &mut Vec<u8>) {
-    let frame = Object::reply("error", rejected.request, out).id("id", stamp).text("event", "message.rejected");
+    let frame =
+        Object::reply("error", rejected.request, out).id("id", stamp).text("event", "message.rejected");
     let frame = frame.maybe("room_id", rejected.room).maybe("channel", rejected.channel);
     let frame = frame.maybe("channel_id", rejected.channel).text("user_id", "").with("data", |out| {
         let data = Object::new(out).text("code", rejected.code).text("message", rejected.message);

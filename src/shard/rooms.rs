@@ -146,7 +146,7 @@ impl Shard {
         let Join { pool, conn, ticket, .. } = join;
         let result = match &join.who {
             Some(user) if join.enter => self.enter(name, user, (from, conn)),
-            _ if self.rooms.get(name).is_none() => Err(Refusal::NotFound),
+            _ if self.rooms.get(name).is_none() => Err(Refusal::AccessDenied),
             _ => Ok(()),
         };
         if let Err(refusal) = result {
@@ -179,7 +179,8 @@ impl Shard {
         }
         let result = match self.rooms.rooms.get_mut(name) {
             Some(place) => place.room.join(user, now),
-            None => Err(Refusal::NotFound),
+            // forge has no code of its own for a room that is not there
+            None => Err(Refusal::AccessDenied),
         };
         let result = result.map(|events| {
             self.happened(name, events, None, None);

@@ -2,7 +2,7 @@
 
 use crate::flow::state::presence::{Shown, Status};
 use crate::flow::state::room::Actor;
-use crate::wire::hub::RoomWant;
+use crate::wire::hub::{About, RoomWant};
 use std::sync::Arc;
 
 /// A question about a room, to its owner.
@@ -41,8 +41,18 @@ pub enum UserAsk {
     Look,
 }
 
-/// How a user showed itself when its owner was asked.
-pub type Looks = (Arc<str>, Shown);
+/// Users whose presence is asked for at once, and the answers so far.
+#[derive(Debug)]
+pub struct Gather {
+    /// Tells it from others of the connection.
+    pub number: u32,
+    /// How many answers are missing.
+    pub left: usize,
+    /// The frame that asked.
+    pub about: Box<About>,
+    /// The answers.
+    pub looks: Vec<(Arc<str>, Shown)>,
+}
 
 /// How far a connection is in a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,10 +72,8 @@ pub struct Seat {
     pub room: Arc<str>,
     /// How far it is.
     pub stage: Stage,
-    /// The `request_id` of the frame that waits for an answer.
-    pub request: Option<Box<str>>,
-    /// The `id` of that frame.
-    pub id: Option<Box<str>>,
+    /// The frame that waits for an answer.
+    pub about: Option<Box<About>>,
     /// Whether it was subscribed to the room's channel before.
     pub listened: bool,
 }

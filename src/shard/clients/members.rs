@@ -1,0 +1,336 @@
+//! Connections in rooms: entering, leaving, asking; and whose presence they watch.
+
+use crate::base::id::ConnId;
+use crate::base::time::MS;
+use crate::flow::conn::ask::{Answer, Ask, Has, Tag, Ticket};
+use crate::flow::conn::hub::Hub;
+use crate::flow::conn::seats::{Gather, RoomAsk, Seat, Stage, UserAsk};
+use crate::flow::encode::rooms as encode;
+use crate::flow::fanout::pool::Subject;
+use crate::flow::limits::Access;
+use crate::flow::state::presence::{Shown, Status};
+use crate::flow::state::room::{Actor, Refusal};
+use crate::shard::clients::Clients;
+use crate::shard::desk::Desk;
+use crate::shard::mail::{Denied, Mail};
+use crate::shard::rooms::{Out, RoomMail};
+use crate::shard::users::{UserMail, home};
+use crate::wire::hub::{About, RoomWant};
+use crate::wire::hub::write::{self, Object};
+use std::sync::Arc;
+
+/// How many users' presence one connection may watch.
+const WATCHED: usize = 1000;
+
+impl Desk {
+    /// Asks a room's owner; where somebody may become a member by that, its own owner first. True if so: what is asked
+    /// behind it could overtake it.
+    pub fn ask_room(&mut self, ticket: Ticket, ask: Box<RoomAsk>) -> bool {
+        let newcomer = ask.newcomer().cloned();
+        match &newcomer {
+            Some(user) => {
+                let ask = Ask::User(user.clone(), UserAsk::Forward(ask));
+                self.post(home(user, self.shards), Mail::Ask(ticket, ask));
+            }
+            None => {
+                let room = ask.room.clone();
+                self.post_to_owner(&room, Mail::Ask(ticket, Ask::Room(ask)));
+            }
+        }
+        newcomer.is_some()
+    }
+}
+
+impl Clients {
+    fn seat(&mut self, id: ConnId, room: &str) -> Option<&mut Seat> {
+        self.hub(id)?.seats.get_mut(room)
+    }
+
+    /// Who a connection is to the rooms.
+    fn actor(&mut self, id: ConnId) -> Actor {
+        let Some(conn) = self.get(id) else { return Actor::Nobody };
+        match conn.hub.as_ref().and_then(|hub| hub.user.clone()) {
+            Some(user) => Actor::User(user),
+            None if conn.access == Access::Write => Actor::App,
+            None => Actor::Nobody,
+        }
+    }
+
+    /// A connection wants something of a room.
+    pub(super) fn room_frame(
+        &mut self,
+        desk: &mut Desk,
+        id: ConnId,
+        about: Box<About>,
+        room: Arc<str>,
+        want: RoomWant,
+    ) {
+        let seated = self.seat(id, &room).is_some();
+        match want {
+            RoomWant::Join => return self.enter_room(desk, id, about, room),
+            RoomWant::Message(_) | RoomWant::Typing(_) if !seated => {
+                return self.refuse(desk, id, &about, Refusal::SendDenied);
+            }
+            RoomWant::Leave => self.stand_up(desk, id, &room),
+            _ => {}
+        }
+        let ask = Box::new(RoomAsk { room, actor: self.actor(id), want, reserved: None });
+        if desk.ask_room(Ticket { conn: id, tag: Tag::Frame(about) }, ask)
+            && let Some(hub) = self.hub(id)
+        {
+            hub.hold();
+        }
+    }
+
+    /// The owner's answer to a frame.
+    pub fn room_answer(
+        &mut self,
+        desk: &mut Desk,
+        id: ConnId,
+        about: &About,
+        told: Result<Vec<u8>, Refusal>,
+    ) {
+        match told {
+            Ok(members) => self.room_reply(desk, id, about, &members),
+            Err(refusal) => self.refuse(desk, id, about, refusal),
+        }
+        self.go_on(desk, id);
+    }
+
+    /// The reply to a frame that wants one: `members` are those of a JSON object.
+    fn room_reply(&mut self, desk: &mut Desk, id: ConnId, about: &About, members: &[u8]) {
+        let Some(request) = &about.request else { return };
+        let frame = encode::text(&mut desk.encoder, |out| {
+            Object::reply("reply", Some(request), out).end();
+            if !members.is_empty() {
+                out.pop();
+                out.push(b',');
+                out.extend_from_slice(members);
+                out.push(b'}');
+            }
+        });
+        self.insist(id, frame);
+    }
+
+    /// Says that a frame about a room was not done.
+    fn refuse(&mut self, desk: &mut Desk, id: ConnId, about: &About, refusal: Refusal) {
+        let wall = desk.now.wall;
+        let retry = refusal.until().map(|until| until.saturating_sub(wall).div_ceil(MS));
+        self.reject(desk, id, about, refusal.code(), &refusal.to_string(), retry);
+    }
+
+    /// A connection wants into a room: its user's owner is asked first whether it may be in one more. What it says
+    /// meanwhile waits, so that nothing overtakes the entering.
+    fn enter_room(&mut self, desk: &mut Desk, id: ConnId, about: Box<About>, room: Arc<str>) {
+        let Actor::User(user) = self.actor(id) else {
+            return self.refuse(desk, id, &about, Refusal::AccessDenied);
+        };
+        if self.seat(id, &room).is_some() {
+            return self.tell_members(desk, id, about, room);
+        }
+        let listened = self.subscribed(id, &Subject::Channel(room.clone()));
+        let Some(hub) = self.hub(id) else { return };
+        hub.seats.push(Seat { room: room.clone(), stage: Stage::Reserving, about: Some(about), listened });
+        hub.hold();
+        desk.post_to_user(&user, UserMail::Reserve(room, id));
+    }
+
+    /// The reply to a join names the members, for those who asked for a reply.
+    fn tell_members(&mut self, desk: &mut Desk, id: ConnId, about: Box<About>, room: Arc<str>) {
+        if about.request.is_some() {
+            let ask = RoomAsk { room, actor: self.actor(id), want: RoomWant::Members, reserved: None };
+            desk.ask_room(Ticket { conn: id, tag: Tag::Frame(about) }, Box::new(ask));
+        }
+    }
+
+    /// The user's owner says whether it may be in one more room.
+    pub fn reserved(&mut self, desk: &mut Desk, id: ConnId, user: &Arc<str>, room: &Arc<str>, may: bool) {
+        let there = self.seat(id, room).is_some_and(|seat| seat.stage == Stage::Reserving);
+        if !there {
+            // it is gone: the place is given back
+            if may {
+                desk.post_to_user(user, UserMail::Settled(room.clone(), true, None));
+            }
+            return;
+        }
+        if may {
+            self.seat(id, room).expect("just seen").stage = Stage::Entering;
+            self.subscribe(desk, id, Subject::Room(room.clone()), Has::Nothing);
+            // behind it on the same lane, so that the owner knows the member already
+            self.subscribe(desk, id, Subject::Channel(room.clone()), Has::Nothing);
+        } else if let Some(seat) = self.hub(id).and_then(|hub| hub.seats.remove(room))
+            && let Some(about) = seat.about
+        {
+            self.refuse(desk, id, &about, Refusal::Limit);
+        }
+        self.go_on(desk, id);
+    }
+
+    /// Whether a connection's subscription to what happens around a room is its entering.
+    pub(super) fn enters(&mut self, id: ConnId, room: &str) -> bool {
+        self.seat(id, room).is_some_and(|seat| seat.stage == Stage::Entering)
+    }
+
+    /// A connection is in a room now.
+    pub(super) fn entered(&mut self, desk: &mut Desk, id: ConnId, room: &Arc<str>) {
+        let Some(seat) = self.seat(id, room) else { return };
+        seat.stage = Stage::In;
+        if let Some(about) = seat.about.take() {
+            self.tell_members(desk, id, about, room.clone());
+        }
+    }
+
+    /// The owner refuses a subscription.
+    pub fn denied(&mut self, desk: &mut Desk, denied: Denied) {
+        let Denied { pool, conn: id, ticket, refusal } = denied;
+        if !self.waits_for(id, pool, ticket) {
+            return;
+        }
+        let subject = self.fanout.pools.get(pool).map(|pool| pool.subject.clone());
+        self.unsubscribe(desk, id, pool);
+        match subject {
+            Some(Subject::Room(room)) => {
+                let Some(seat) = self.hub(id).and_then(|hub| hub.seats.remove(&room)) else { return };
+                if !seat.listened {
+                    self.unsubscribe_from(desk, id, &Subject::Channel(room));
+                }
+                if let Some(about) = seat.about {
+                    self.refuse(desk, id, &about, refusal);
+                }
+            }
+            // of a room that it wants to enter it hears by the other subscription
+            Some(Subject::Channel(name)) if self.seat(id, &name).is_none() => {
+                self.channel_denied(desk, id, &name, refusal);
+            }
+            _ => {}
+        }
+    }
+
+    /// A connection is in a room no more, and hears nothing of it.
+    fn stand_up(&mut self, desk: &mut Desk, id: ConnId, room: &Arc<str>) {
+        let Some(hub) = self.hub(id) else { return };
+        if hub.seats.remove(room).is_none() {
+            return;
+        }
+        self.unsubscribe_from(desk, id, &Subject::Room(room.clone()));
+        self.unsubscribe_from(desk, id, &Subject::Channel(room.clone()));
+    }
+
+    /// The owner of a room says that a connection is in it no more.
+    pub fn out(&mut self, desk: &mut Desk, id: ConnId, room: &Arc<str>, out: &Out) {
+        if self.seat(id, room).is_none_or(|seat| seat.stage == Stage::Reserving) {
+            return;
+        }
+        self.stand_up(desk, id, room);
+        let (event, reason) = match out {
+            Out::Left => ("left", &None),
+            Out::Kicked(reason) => ("kicked", reason),
+            Out::Banned(reason) => ("banned", reason),
+            Out::Deleted => ("room.deleted", &None),
+        };
+        let mut data = Vec::new();
+        Object::new(&mut data).maybe("reason", reason.as_deref()).end();
+        let stamp = desk.stamp();
+        let frame = encode::text(&mut desk.encoder, |out| {
+            write::system(&write::System { event, room: Some(room), user: "system", data: &data }, stamp, out);
+        });
+        self.insist(id, frame);
+    }
+
+    /// A channel has become a room that is not open to all: those who only listened to it hear no more.
+    pub fn closed(&mut self, desk: &mut Desk, name: &Arc<str>) {
+        let subject = Subject::Channel(name.clone());
+        let pools: Vec<_> =
+            self.fanout.pools.iter().filter(|(_, pool)| pool.subject == subject).map(|(id, _)| id).collect();
+        for pool in pools {
+            let members = self.fanout.pools.get(pool).map(|pool| pool.members.clone()).unwrap_or_default();
+            for member in members {
+                let id = self.id(member.slot);
+                if self.seat(id, name).is_none() {
+                    self.unsubscribe(desk, id, pool);
+                    self.channel_denied(desk, id, name, Refusal::AccessDenied);
+                }
+            }
+        }
+    }
+
+    /// What a connection was to others ends with it.
+    pub(super) fn forget_user(&mut self, desk: &mut Desk, id: ConnId, hub: &Hub) {
+        let Some(user) = &hub.user else { return };
+        for seat in hub.seats.iter().filter(|seat| seat.stage != Stage::Reserving) {
+            let mail = RoomMail::Absent(user.clone(), id);
+            desk.post_to_owner(&seat.room, Mail::Room(seat.room.clone(), mail));
+        }
+        desk.post_to_user(user, UserMail::Gone(id));
+    }
+
+    /// A user says how it is.
+    pub(super) fn presence(
+        &mut self,
+        desk: &mut Desk,
+        id: ConnId,
+        about: Box<About>,
+        status: Status,
+        custom: Option<Arc<str>>,
+    ) {
+        let Actor::User(user) = self.actor(id) else {
+            return self.refuse(desk, id, &about, Refusal::AccessDenied);
+        };
+        let ask = Ask::User(user.clone(), UserAsk::Says(status, custom));
+        desk.post(home(&user, desk.shards), Mail::Ask(Ticket { conn: id, tag: Tag::Frame(about) }, ask));
+    }
+
+    /// A connection wants to hear of the presence of users: how they are now, at once, and every change.
+    pub(super) fn watch_users(&mut self, desk: &mut Desk, id: ConnId, about: Box<About>, users: Vec<Arc<str>>) {
+        let watched = self.subjects(id).filter(|subject| matches!(subject, Subject::User(_))).count();
+        if watched + users.len() > WATCHED {
+            return self.reject(desk, id, &about, "channel_limit_reached", "too many users are watched", None);
+        }
+        let Some(hub) = self.hub(id) else { return };
+        let number = hub.gathered;
+        hub.gathered = hub.gathered.wrapping_add(1);
+        hub.gathers.push(Gather { number, left: users.len(), about, looks: Vec::new() });
+        for user in users {
+            self.subscribe(desk, id, Subject::User(user.clone()), Has::Nothing);
+            // behind it on the same lane: what has changed since is on its way
+            let ticket = Ticket { conn: id, tag: Tag::Look(number) };
+            desk.post(home(&user, desk.shards), Mail::Ask(ticket, Ask::User(user, UserAsk::Look)));
+        }
+        self.gathered(desk, id, number);
+    }
+
+    /// A connection does not want to hear of these users any more; of nobody, if none is named.
+    pub(super) fn unwatch_users(&mut self, desk: &mut Desk, id: ConnId, about: &About, users: Vec<Arc<str>>) {
+        let all: Vec<Subject> = match users.is_empty() {
+            true => self.subjects(id).filter(|subject| matches!(subject, Subject::User(_))).collect(),
+            false => users.into_iter().map(Subject::User).collect(),
+        };
+        for subject in all {
+            self.unsubscribe_from(desk, id, &subject);
+        }
+        self.room_reply(desk, id, about, b"");
+    }
+
+    /// How one of the watched users is.
+    pub fn look(&mut self, desk: &mut Desk, id: ConnId, number: u32, user: Arc<str>, shown: Shown) {
+        let Some(hub) = self.hub(id) else { return };
+        let Some(gather) = hub.gathers.iter_mut().find(|gather| gather.number == number) else { return };
+        gather.left -= 1;
+        gather.looks.push((user, shown));
+        self.gathered(desk, id, number);
+    }
+
+    fn gathered(&mut self, desk: &mut Desk, id: ConnId, number: u32) {
+        let Some(hub) = self.hub(id) else { return };
+        let Some(at) = hub.gathers.iter().position(|gather| gather.number == number && gather.left == 0)
+        else {
+            return;
+        };
+        let Gather { about, looks, .. } = hub.gathers.swap_remove(at);
+        let frame = encode::text(&mut desk.encoder, |out| {
+            let looks = looks.iter().map(|(user, shown)| (&**user, shown));
+            encode::presences(about.request.as_deref(), looks, out);
+        });
+        self.insist(id, frame);
+    }
+}

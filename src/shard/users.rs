@@ -13,6 +13,7 @@ use crate::flow::state::room::Refusal;
 use crate::shard::Shard;
 use crate::shard::desk::Desk;
 use crate::shard::mail::{Mail, Mark};
+use crate::shard::quotas::Holding;
 use crate::shard::rooms::RoomMail;
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -20,10 +21,6 @@ use std::sync::Arc;
 /// What a user's owner hears.
 #[derive(Debug)]
 pub enum UserMail {
-    /// A connection of the sender is this user's; if it has too many, it is turned away.
-    Came(ConnId),
-    /// That connection is gone.
-    Gone(ConnId),
     /// A connection of the sender wants to enter a room: may the user be in one more?
     Reserve(Arc<str>, ConnId),
     /// A room (or, for an answer that came too late, the asking shard) says how a reservation ended (`true`), or that
@@ -74,21 +71,27 @@ impl Users {
 }
 
 impl Shard {
+    /// A connection of a user takes something or gives it back. Whoever has a connection is there.
+    pub(super) fn held(&mut self, from: ShardId, name: &Arc<str>, conn: ConnId, what: Holding) {
+        let (now, grace) = (self.desk.now, self.desk.limits.hub.presence_grace);
+        let (came, gone) = (what == Holding::Connection, what == Holding::Gone);
+        if !self.quotas.hold(&mut self.desk, from, name, conn, what) || !(came || gone) {
+            return;
+        }
+        let user = self.users.users.entry(name.clone()).or_insert_with(|| User::new(now.wall));
+        if came {
+            user.connect((from, conn));
+        } else if let Some(at) = user.disconnect((from, conn), now.mono, grace) {
+            self.users.missed.push(at, name.clone());
+        }
+        self.look_at(name);
+    }
+
     /// Something that this shard hears as the owner of a user.
     pub(super) fn user_mail(&mut self, from: ShardId, name: &Arc<str>, mail: UserMail) {
         let (now, limits) = (self.desk.now, self.desk.limits.hub);
         let user = self.users.users.entry(name.clone()).or_insert_with(|| User::new(now.wall));
         match mail {
-            UserMail::Came(conn) => {
-                if !user.connect((from, conn), limits.connections_per_user as usize) {
-                    self.desk.post(from, Mail::Turned(conn));
-                }
-            }
-            UserMail::Gone(conn) => {
-                if let Some(at) = user.disconnect((from, conn), now.mono, limits.presence_grace) {
-                    self.users.missed.push(at, name.clone());
-                }
-            }
             UserMail::Reserve(room, conn) => {
                 let known = user.lines().contains(&(from, conn));
                 let may = known && user.reserve(&room, limits.rooms_per_user as usize);

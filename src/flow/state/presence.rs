@@ -115,16 +115,11 @@ impl User {
         self.rooms.iter().filter(|(_, seat)| seat.member).map(|(room, _)| room)
     }
 
-    /// A connection of this user, unless it has `most` already. One that is known stays single.
-    pub fn connect(&mut self, line: Line, most: usize) -> bool {
-        if self.lines.contains(&line) {
-            return true;
+    /// A connection of this user. One that is known stays single.
+    pub fn connect(&mut self, line: Line) {
+        if !self.lines.contains(&line) {
+            self.lines.push(line);
         }
-        if self.lines.len() >= most {
-            return false;
-        }
-        self.lines.push(line);
-        true
     }
 
     /// A connection is gone. If it was the last one, returns until when the user is not missed (monotonic).

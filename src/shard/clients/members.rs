@@ -3,16 +3,19 @@
 use crate::base::id::ConnId;
 use crate::base::time::MS;
 use crate::flow::conn::ask::{Answer, Ask, Has, Tag, Ticket};
-use crate::flow::conn::hub::Hub;
+use crate::flow::conn::Stage::Waiting;
 use crate::flow::conn::seats::{Gather, RoomAsk, Seat, Stage, UserAsk};
 use crate::flow::encode::rooms as encode;
-use crate::flow::fanout::pool::Subject;
+use crate::flow::fanout::pool::{PoolId, Subject};
 use crate::flow::limits::Access;
 use crate::flow::state::presence::{Shown, Status};
 use crate::flow::state::room::{Actor, Refusal};
 use crate::shard::clients::Clients;
+use crate::shard::clients::hub::Rejection;
 use crate::shard::desk::Desk;
+use crate::shard::io::Action;
 use crate::shard::mail::{Denied, Mail};
+use crate::shard::quotas::Holding;
 use crate::shard::rooms::{Out, RoomMail};
 use crate::shard::users::{UserMail, home};
 use crate::wire::hub::{About, RoomWant};
@@ -61,25 +64,27 @@ impl Clients {
         &mut self,
         desk: &mut Desk,
         id: ConnId,
-        about: Box<About>,
         room: Arc<str>,
         want: RoomWant,
-    ) {
+        about: &About,
+    ) -> Result<(), Rejection> {
         let seated = self.seat(id, &room).is_some();
         match want {
-            RoomWant::Join => return self.enter_room(desk, id, about, room),
+            RoomWant::Join => return self.enter_room(desk, id, room, about),
             RoomWant::Message(_) | RoomWant::Typing(_) if !seated => {
-                return self.refuse(desk, id, &about, Refusal::SendDenied);
+                return Err(Rejection::new("send_denied", "join the room before you send to it"));
             }
             RoomWant::Leave => self.stand_up(desk, id, &room),
             _ => {}
         }
         let ask = Box::new(RoomAsk { room, actor: self.actor(id), want, reserved: None });
-        if desk.ask_room(Ticket { conn: id, tag: Tag::Frame(about) }, ask)
+        let tag = Tag::Frame(Box::new(about.clone()));
+        if desk.ask_room(Ticket { conn: id, tag }, ask)
             && let Some(hub) = self.hub(id)
         {
-            hub.hold();
+            hub.wait();
         }
+        Ok(())
     }
 
     /// The owner's answer to a frame.
@@ -114,25 +119,34 @@ impl Clients {
 
     /// Says that a frame about a room was not done.
     fn refuse(&mut self, desk: &mut Desk, id: ConnId, about: &About, refusal: Refusal) {
-        let wall = desk.now.wall;
-        let retry = refusal.until().map(|until| until.saturating_sub(wall).div_ceil(MS));
-        self.reject(desk, id, about, refusal.code(), &refusal.to_string(), retry);
+        let left = refusal.until().map(|until| until.saturating_sub(desk.now.wall).div_ceil(MS));
+        let why = Rejection { retry_after_ms: left, ..Rejection::new(refusal.code(), refusal.to_string()) };
+        self.reject(desk, id, about, &why);
     }
 
     /// A connection wants into a room: its user's owner is asked first whether it may be in one more. What it says
     /// meanwhile waits, so that nothing overtakes the entering.
-    fn enter_room(&mut self, desk: &mut Desk, id: ConnId, about: Box<About>, room: Arc<str>) {
+    pub(super) fn enter_room(
+        &mut self,
+        desk: &mut Desk,
+        id: ConnId,
+        room: Arc<str>,
+        about: &About,
+    ) -> Result<(), Rejection> {
         let Actor::User(user) = self.actor(id) else {
-            return self.refuse(desk, id, &about, Refusal::AccessDenied);
+            return Err(Rejection::new("room_access_denied", "only users can join a room; say who you are: ?user="));
         };
         if self.seat(id, &room).is_some() {
-            return self.tell_members(desk, id, about, room);
+            self.tell_members(desk, id, Box::new(about.clone()), room);
+            return Ok(());
         }
-        let listened = self.subscribed(id, &Subject::Channel(room.clone()));
-        let Some(hub) = self.hub(id) else { return };
-        hub.seats.push(Seat { room: room.clone(), stage: Stage::Reserving, about: Some(about), listened });
-        hub.hold();
+        let listened = self.channel_pool(id, &room).is_some();
+        let Some(hub) = self.hub(id) else { return Ok(()) };
+        let about = Some(Box::new(about.clone()));
+        hub.seats.push(Seat { room: room.clone(), stage: Stage::Reserving, about, listened });
+        hub.wait();
         desk.post_to_user(&user, UserMail::Reserve(room, id));
+        Ok(())
     }
 
     /// The reply to a join names the members, for those who asked for a reply.
@@ -200,7 +214,7 @@ impl Clients {
             }
             // of a room that it wants to enter it hears by the other subscription
             Some(Subject::Channel(name)) if self.seat(id, &name).is_none() => {
-                self.channel_denied(desk, id, &name, refusal);
+                self.channel_denied(desk, id, pool, &name);
             }
             _ => {}
         }
@@ -248,20 +262,66 @@ impl Clients {
                 let id = self.id(member.slot);
                 if self.seat(id, name).is_none() {
                     self.unsubscribe(desk, id, pool);
-                    self.channel_denied(desk, id, name, Refusal::AccessDenied);
+                    self.channel_denied(desk, id, pool, name);
                 }
             }
         }
     }
 
-    /// What a connection was to others ends with it.
-    pub(super) fn forget_user(&mut self, desk: &mut Desk, id: ConnId, hub: &Hub) {
-        let Some(user) = &hub.user else { return };
-        for seat in hub.seats.iter().filter(|seat| seat.stage != Stage::Reserving) {
+    /// A connection is about to end: it sits in no room any more.
+    pub(super) fn leave_rooms(&mut self, desk: &mut Desk, id: ConnId) {
+        let Some(hub) = self.hub(id) else { return };
+        let Some(user) = hub.user.clone() else { return };
+        for seat in std::mem::take(&mut hub.seats).iter().filter(|seat| seat.stage != Stage::Reserving) {
             let mail = RoomMail::Absent(user.clone(), id);
             desk.post_to_owner(&seat.room, Mail::Room(seat.room.clone(), mail));
         }
-        desk.post_to_user(user, UserMail::Gone(id));
+    }
+
+    /// The subjects of a connection's subscriptions that `which` picks.
+    fn subjects(&mut self, id: ConnId, which: impl Fn(&Subject) -> bool) -> Vec<Subject> {
+        let Some(conn) = self.conns.get_mut(id.slot, id.generation) else { return Vec::new() };
+        let subjects = conn.subs.iter().filter_map(|sub| Some(&self.fanout.pools.get(sub.pool)?.subject));
+        subjects.filter(|subject| which(subject)).cloned().collect()
+    }
+
+    /// Ends the subscription to a subject, if there is one.
+    fn unsubscribe_from(&mut self, desk: &mut Desk, id: ConnId, subject: &Subject) {
+        let Some(variant) = self.variant(id, subject) else { return };
+        if let Some(pool) = self.fanout.pools.find(subject, variant) {
+            self.unsubscribe(desk, id, pool);
+        }
+    }
+
+    /// Whether a connection waits for the state of a pool, by that number.
+    fn waits_for(&mut self, id: ConnId, pool: PoolId, ticket: u32) -> bool {
+        let Some(conn) = self.get(id) else { return false };
+        conn.subs.iter().any(|sub| sub.pool == pool && sub.stage == Waiting(ticket))
+    }
+
+    /// Somebody may not hear a channel.
+    fn channel_denied(&mut self, desk: &mut Desk, id: ConnId, pool: PoolId, name: &Arc<str>) {
+        let about = self.hub(id).and_then(|hub| {
+            let at = hub.replies.iter().position(|(own, _)| *own == pool)?;
+            Some(hub.replies.swap_remove(at).1)
+        });
+        let about = about.unwrap_or(About { channel: Some(name.clone()), ..About::default() });
+        self.hold(desk, id, Holding::Release(name.clone()));
+        let why = Rejection::new("channel_access_denied", "this channel is a room that is not open to you");
+        self.reject(desk, id, &about, &why);
+    }
+
+    /// What was said while an answer was waited for is handled now.
+    fn go_on(&mut self, desk: &mut Desk, id: ConnId) {
+        let Some(held) = self.hub(id).and_then(|hub| hub.held.take()) else { return };
+        if let Some(conn) = self.get(id)
+            && std::mem::replace(&mut conn.paused, false)
+        {
+            self.actions.push_back(Action::Resume(id));
+        }
+        if !held.is_empty() {
+            self.messages(desk, id, &held);
+        }
     }
 
     /// A user says how it is.
@@ -269,24 +329,32 @@ impl Clients {
         &mut self,
         desk: &mut Desk,
         id: ConnId,
-        about: Box<About>,
-        status: Status,
-        custom: Option<Arc<str>>,
-    ) {
+        (status, custom): (Status, Option<Arc<str>>),
+        about: &About,
+    ) -> Result<(), Rejection> {
         let Actor::User(user) = self.actor(id) else {
-            return self.refuse(desk, id, &about, Refusal::AccessDenied);
+            return Err(Rejection::new("feature_disabled", "only users have a presence; say who you are: ?user="));
         };
         let ask = Ask::User(user.clone(), UserAsk::Says(status, custom));
-        desk.post(home(&user, desk.shards), Mail::Ask(Ticket { conn: id, tag: Tag::Frame(about) }, ask));
+        let ticket = Ticket { conn: id, tag: Tag::Frame(Box::new(about.clone())) };
+        desk.post(home(&user, desk.shards), Mail::Ask(ticket, ask));
+        Ok(())
     }
 
     /// A connection wants to hear of the presence of users: how they are now, at once, and every change.
-    pub(super) fn watch_users(&mut self, desk: &mut Desk, id: ConnId, about: Box<About>, users: Vec<Arc<str>>) {
-        let watched = self.subjects(id).filter(|subject| matches!(subject, Subject::User(_))).count();
+    pub(super) fn watch_users(
+        &mut self,
+        desk: &mut Desk,
+        id: ConnId,
+        users: Vec<Arc<str>>,
+        about: &About,
+    ) -> Result<(), Rejection> {
+        let watched = self.subjects(id, |subject| matches!(subject, Subject::User(_))).len();
         if watched + users.len() > WATCHED {
-            return self.reject(desk, id, &about, "channel_limit_reached", "too many users are watched", None);
+            return Err(Rejection::new("channel_limit_reached", "a connection may watch 1000 users"));
         }
-        let Some(hub) = self.hub(id) else { return };
+        let Some(hub) = self.hub(id) else { return Ok(()) };
+        let about = Box::new(about.clone());
         let number = hub.gathered;
         hub.gathered = hub.gathered.wrapping_add(1);
         hub.gathers.push(Gather { number, left: users.len(), about, looks: Vec::new() });
@@ -297,12 +365,13 @@ impl Clients {
             desk.post(home(&user, desk.shards), Mail::Ask(ticket, Ask::User(user, UserAsk::Look)));
         }
         self.gathered(desk, id, number);
+        Ok(())
     }
 
     /// A connection does not want to hear of these users any more; of nobody, if none is named.
-    pub(super) fn unwatch_users(&mut self, desk: &mut Desk, id: ConnId, about: &About, users: Vec<Arc<str>>) {
+    pub(super) fn unwatch_users(&mut self, desk: &mut Desk, id: ConnId, users: Vec<Arc<str>>, about: &About) {
         let all: Vec<Subject> = match users.is_empty() {
-            true => self.subjects(id).filter(|subject| matches!(subject, Subject::User(_))).collect(),
+            true => self.subjects(id, |subject| matches!(subject, Subject::User(_))),
             false => users.into_iter().map(Subject::User).collect(),
         };
         for subject in all {

@@ -44,6 +44,7 @@ fn fan_out(members: usize, frames: usize) -> Work {
     let pool = fanout.pools.enter(
         &Subject::Channel("news".into()),
         Variant::plain(Dialect::Hub),
+        0,
         Overflow::Disconnect,
     );
     for slot in 0..members as u32 {
@@ -54,7 +55,7 @@ fn fan_out(members: usize, frames: usize) -> Work {
     let (mut sockets, mut outcomes) = (Null::default(), Vec::new());
     Box::new(move || {
         for _ in 0..frames {
-            fanout.deliver(pool, frame.clone());
+            fanout.deliver(pool, frame.clone(), 1);
         }
         while fanout.flush(&mut sockets, &mut outcomes) {}
         assert_eq!(std::mem::take(&mut sockets.sends), members);

@@ -4,7 +4,7 @@ use super::Work;
 use fanfare::base::id::ShardId;
 use fanfare::base::slab::Id;
 use fanfare::flow::route::trie::Trie;
-use fanfare::shard::mail::ListRef;
+use fanfare::shard::owner::Target;
 use fastrand::Rng;
 
 /// Keys looked up in one piece of work.
@@ -25,12 +25,12 @@ fn key(i: usize) -> String {
     pattern(i).replace('*', "x1")
 }
 
-fn value(i: usize) -> ListRef {
-    ListRef { shard: ShardId(0), list: Id { index: i as u32, generation: 0 } }
+fn value(i: usize) -> Target {
+    Target::List(ShardId(0), Id { index: i as u32, generation: 0 })
 }
 
 /// A trie of that many patterns.
-pub fn filled(patterns: usize) -> Trie<ListRef> {
+pub fn filled(patterns: usize) -> Trie<Target> {
     let mut trie = Trie::default();
     for i in 0..patterns {
         trie.insert(&pattern(i), value(i));

@@ -1,7 +1,7 @@
 //! Places for things, found again by index and generation: a stale name finds nothing.
 
 /// The name of a thing in a [`Slab`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {
     /// The place.
     pub index: u32,

@@ -2,9 +2,10 @@
 
 use crate::wire::http::Origins;
 use crate::wire::key::{Name, Pattern};
+use std::sync::Arc;
 
 /// Whether changes travel as patches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PatchMode {
     /// A patch where it is shorter than the snapshot.
     #[default]
@@ -13,6 +14,17 @@ pub enum PatchMode {
     Never,
     /// Always a patch, once the subscriber has a value.
     Always,
+}
+
+impl PatchMode {
+    /// The mode for a subscriber that wants `wish`, where `self` holds. Where the operator wants no patches, there are
+    /// none.
+    pub fn with(self, wish: PatchMode) -> PatchMode {
+        match (self, wish) {
+            (PatchMode::Never, _) | (_, PatchMode::Auto) => self,
+            (_, wish) => wish,
+        }
+    }
 }
 
 /// What a client without a token may do.
@@ -226,6 +238,8 @@ pub struct Limits {
     pub stream: StreamLimits,
     /// The hub.
     pub hub: HubLimits,
+    /// The name of this life of the server's memory: offsets mean nothing in another one.
+    pub epoch: Arc<str>,
     /// Whether changes travel as patches, where no rule says otherwise.
     pub patch: PatchMode,
     /// In the order of the file; the first that matches counts.
@@ -256,6 +270,7 @@ impl Default for Limits {
             max_body: 10 << 20,
             stream: StreamLimits::default(),
             hub: HubLimits::default(),
+            epoch: "0".into(),
             patch: PatchMode::Auto,
             rules: Vec::new(),
             channel_rules: Vec::new(),

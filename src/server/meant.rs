@@ -35,6 +35,7 @@ pub fn limits(settings: &Settings) -> Result<Limits, ServerError> {
         max_body: size("[ooo] max_body", ooo.max_body)?,
         stream: stream(&settings.stream)?,
         hub: hub(&settings.hub)?,
+        epoch: Limits::default().epoch,
         patch: settings.patch,
         rules,
         channel_rules,

@@ -1,11 +1,12 @@
 //! The channels of an owner: the number of the last publication, and what is kept of the past.
 
 use crate::base::time::SEC;
-use crate::flow::feed::Done;
+use crate::flow::conn::ask::Has;
 use crate::flow::limits::Keep;
 use crate::flow::state::history::{Entry, History};
 use crate::shard::desk::Desk;
 use crate::wire::feed::Publish;
+use crate::wire::hub::Query;
 use crate::wire::hub::write::Placed;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
@@ -79,27 +80,36 @@ impl Channel {
         Some(history)
     }
 
-    /// Where somebody begins who has seen everything up to `seen` in this life of the server, if it says.
-    pub fn start(&mut self, desk: &Desk, seen: Option<Option<u64>>) -> Start<'_> {
+    /// Where somebody begins who says what it has seen.
+    pub fn start(&mut self, desk: &Desk, has: &Has) -> Start<'_> {
         self.touched = desk.now.mono;
-        let offset = self.offset;
-        let nothing = Start { offset, gap: false, missed: Vec::new() };
-        match seen {
-            None => nothing,
-            Some(Some(seen)) if seen == offset => nothing,
-            Some(seen) => {
-                self.history(desk);
-                let past = seen.zip(self.history.as_ref()).and_then(|(seen, history)| history.since(seen));
-                match past {
-                    None => Start { gap: true, ..nothing },
-                    Some(past) => {
-                        let place = |(sequence, entry): (u64, &'_ Entry)| self.placed(sequence, entry);
-                        let missed = past.map(|(n, entry)| (place((n, entry)), &*entry.publish)).collect();
-                        Start { missed, ..nothing }
-                    }
-                }
-            }
+        let nothing = Start { offset: self.offset, gap: false, missed: Vec::new() };
+        let Has::Offset(epoch, seen) = has else { return nothing };
+        if **epoch != *desk.limits.epoch {
+            return Start { gap: true, ..nothing };
         }
+        if *seen == self.offset {
+            return nothing;
+        }
+        self.history(desk);
+        match self.history.as_ref().and_then(|history| history.since(*seen)) {
+            Some(past) => Start {
+                missed: past.map(|(n, entry)| (self.placed(n, entry), &*entry.publish)).collect(),
+                ..nothing
+            },
+            None => Start { gap: true, ..nothing },
+        }
+    }
+
+    /// What a query means, newest first.
+    pub fn query<'a>(
+        &'a mut self,
+        desk: &Desk,
+        query: &'a Query,
+    ) -> impl Iterator<Item = (Placed, &'a Publish)> {
+        self.history(desk);
+        let found = self.history.iter().flat_map(|history| history.query(query));
+        found.map(|(n, entry)| (self.placed(n, entry), &*entry.publish))
     }
 }
 
@@ -134,12 +144,6 @@ impl Channels {
         self.map.len()
     }
 
-    /// Publications that are kept, and their bytes.
-    pub fn kept(&self) -> (usize, usize) {
-        let each = self.map.values().filter_map(|channel| channel.history.as_ref());
-        each.fold((0, 0), |(count, bytes), history| (count + history.len(), bytes + history.bytes()))
-    }
-
     /// Forgets channels that have been idle for long. `watched`: whether somebody is subscribed.
     pub fn tidy(&mut self, desk: &Desk, watched: impl Fn(&Arc<str>) -> bool) {
         let now = desk.now.mono;
@@ -156,9 +160,4 @@ impl Channels {
             self.map.remove(&name);
         }
     }
-}
-
-/// What the answer to a publication says.
-pub fn done(publish: &Publish, placed: Placed) -> Done {
-    Done::Channel(publish.channel.clone(), placed.sequence)
 }

@@ -3,15 +3,15 @@
 use crate::base::id::ShardId;
 use crate::base::slab::{Id, Slab};
 use crate::base::time::SEC;
-use crate::flow::encode::frame::Dialect;
+use crate::flow::conn::ask::Has;
 use crate::flow::encode::ooo;
 use crate::flow::fanout::pool::PoolId;
 use crate::flow::feed::SweepId;
 use crate::flow::state::item::Item;
 use crate::flow::state::list::{Change, List};
 use crate::shard::desk::Desk;
-use crate::shard::mail::{Join, Mail};
-use crate::shard::owner::{Watch, Watcher};
+use crate::shard::mail::{Join, Joined, Mail, Mark};
+use crate::shard::watch::{Watch, Watcher};
 use crate::wire::key::{Key, Pattern};
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -164,8 +164,11 @@ impl Followed {
         self.watch.add(Watcher { shard: from, pool: join.pool, variant: join.variant });
         let make = |encoder: &mut _| Some(ooo::list(encoder, &self.list));
         let state = || self.watch.state(&mut desk.encoder, join.variant, make);
-        let state = (join.has != Some(self.list.version)).then(state).flatten();
-        desk.post(from, Mail::Joined(join.pool, join.conn, join.ticket, state));
+        let has = matches!(join.has, Has::Version(has) if has == self.list.version);
+        let Join { pool, conn, ticket, .. } = join;
+        let state = (!has).then(state).flatten();
+        let (at, count, gap) = (self.list.version, self.list.len() as u32, false);
+        desk.post(from, Mail::Joined(Joined { pool, conn, ticket, at, count, gap, state }));
     }
 
     /// Takes changes in and tells the watchers of all of them in one message.
@@ -183,9 +186,7 @@ impl Followed {
         self.list.version = desk.stamp();
         let mode = desk.limits.patch_mode(self.list.pattern.as_str());
         let Followed { list, watch, .. } = self;
-        watch.send(desk, |encoder, dialect| match dialect {
-            Dialect::Ooo => Some(ooo::list_change(encoder, mode, list, &steps)),
-            Dialect::Hub => None,
-        });
+        let mark = Mark { key: None, at: list.version };
+        watch.send(desk, &mark, |encoder, _| Some(ooo::list_change(encoder, mode, list, &steps)));
     }
 }

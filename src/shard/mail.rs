@@ -1,9 +1,9 @@
 //! What shards say to each other. A lane from one shard to another keeps order and loses nothing; what a shard says to
 //! itself goes the same way.
 
-use crate::base::id::{ConnId, ShardId};
+use crate::base::id::ConnId;
 use crate::base::slab::Id;
-use crate::flow::conn::ask::{Answer, Ask, Ticket};
+use crate::flow::conn::ask::{Answer, Ask, Has, Ticket};
 use crate::flow::encode::frame::{Frame, Variant};
 use crate::flow::fanout::pool::{PoolId, Subject};
 use crate::flow::feed::{Refused, SweepId, Write};
@@ -11,6 +11,8 @@ use crate::flow::state::cut::{CutId, Part};
 use crate::flow::state::item::Item;
 use crate::flow::state::list::Change;
 use crate::flow::state::select::Select;
+use crate::shard::quotas::Holding;
+use crate::shard::sessions::{Session, Telling};
 use crate::wire::key::{Key, Pattern};
 use std::sync::Arc;
 
@@ -26,12 +28,22 @@ pub enum Mail {
     Answer(Ticket, Answer),
     /// A connection of the sender wants the state of a subject, and its pool every change after that.
     Join(Box<Join>),
-    /// The state; what comes for the pool behind this is the very next change. `None`: the connection has it already.
-    Joined(PoolId, ConnId, u32, Option<Frame>),
+    /// The state; what comes for the pool behind this is the very next change.
+    Joined(Joined),
+    /// A connection of the sender takes something in a user's name, or gives it back.
+    Hold(Arc<str>, ConnId, Holding),
+    /// Your connection holds too much: it has to go, or that channel of it.
+    Over(ConnId, Option<Arc<str>>),
+    /// A connection of the sender tells something of a session of this user.
+    Session(u64, Arc<str>, ConnId, Telling),
+    /// What your connection gets of the session that it wanted; `None`: there is none.
+    Resumed(ConnId, Option<Box<Session>>),
+    /// The session of your connection goes on elsewhere.
+    Yield(ConnId),
     /// A pool of the sender is gone.
     Leave(PoolId, Subject),
     /// A frame for all members of a pool.
-    Frame(PoolId, Frame),
+    Frame(PoolId, Frame, Mark),
     /// The sender has received and sent on this many bytes of frames.
     Credit(usize),
     /// A list of the sender wants the documents of a pattern, and every change after that.
@@ -80,17 +92,36 @@ pub struct Join {
     pub conn: ConnId,
     /// Tells this request from earlier ones of that connection.
     pub ticket: u32,
-    /// The version that the connection has.
-    pub has: Option<u64>,
+    /// What the connection has.
+    pub has: Has,
 }
 
-/// Where a list stands: its owner, and its name there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListRef {
-    /// The owner of the list.
-    pub shard: ShardId,
-    /// The list.
-    pub list: Id,
+/// The answer to a `Join`.
+#[derive(Debug)]
+pub struct Joined {
+    /// The pool.
+    pub pool: PoolId,
+    /// The connection that wanted the state.
+    pub conn: ConnId,
+    /// Its number for the request.
+    pub ticket: u32,
+    /// How far the state is: the owner's stamp, or the channel's offset.
+    pub at: u64,
+    /// How many keys' state there is.
+    pub count: u32,
+    /// Whether something was missed that cannot be made up for: deletions that are forgotten, publications too.
+    pub gap: bool,
+    /// The state; `None` if there is nothing to say.
+    pub state: Option<Frame>,
+}
+
+/// What a frame is about, for those who have to know without reading it.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    /// The key of a document of the native dialect.
+    pub key: Option<Key>,
+    /// Its version; or the offset of a publication.
+    pub at: u64,
 }
 
 // mail lies in vectors by the thousand

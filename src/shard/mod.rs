@@ -2,6 +2,7 @@
 
 pub mod batches;
 pub mod care;
+pub mod channels;
 pub mod clients;
 pub mod credit;
 pub mod desk;
@@ -11,10 +12,14 @@ pub mod io;
 pub mod lists;
 pub mod mail;
 pub mod owner;
+pub mod parts;
+pub mod quotas;
+pub mod sessions;
 #[cfg(test)]
 mod sim;
 pub mod stats;
 pub mod streams;
+pub mod watch;
 
 use crate::base::id::{ConnId, ShardId};
 use crate::base::time::Now;
@@ -26,6 +31,8 @@ use crate::flow::fanout::pool::Subject;
 use crate::flow::feed::Write;
 use crate::flow::limits::Limits;
 use crate::flow::route::owner::owner as owner_of;
+use crate::wire::hub::Class;
+use crate::wire::hub::write;
 use batches::{Batches, Held};
 use care::Chore;
 use clients::{Clients, Reason};
@@ -34,6 +41,8 @@ use io::{Action, Door, Sockets};
 use lists::Lists;
 use mail::Mail;
 use owner::Owner;
+use quotas::Quotas;
+use sessions::Sessions;
 use stats::Stats;
 use std::sync::Arc;
 
@@ -47,7 +56,11 @@ pub struct Shard {
     lists: Lists,
     batches: Batches,
     held: Held,
+    quotas: Quotas,
+    sessions: Sessions,
     chores: Timers<Chore>,
+    /// The soonest moment for which a chore is set to let paced subscriptions go on.
+    pacing: u64,
     outcomes: Vec<Outcome>,
 }
 
@@ -58,8 +71,20 @@ impl Shard {
         let mut desk = Desk::new(id, shards, limits.clone());
         desk.now = now;
         let owner = Owner::new(desk.stamp(), limits.stream.cut_bytes);
-        let (lists, batches, held, chores) = Default::default();
-        let mut shard = Shard { desk, clients, owner, lists, batches, held, chores, outcomes: Vec::new() };
+        let (lists, batches, held, quotas, sessions, chores) = Default::default();
+        let mut shard = Shard {
+            desk,
+            clients,
+            owner,
+            lists,
+            batches,
+            held,
+            quotas,
+            sessions,
+            chores,
+            pacing: u64::MAX,
+            outcomes: Vec::new(),
+        };
         for (pattern, _) in limits.limited().filter(|(pattern, _)| owner_of(pattern.as_str(), shards) == id) {
             shard.lists.keep(&mut shard.desk, pattern);
         }
@@ -144,6 +169,10 @@ impl Shard {
             let id = self.clients.id(slot);
             match self.clients.conns.at(slot).map(|conn| &conn.phase) {
                 Some(Phase::Socket(..)) => {
+                    if self.clients.class(id) == Class::Forge {
+                        let stamp = self.desk.stamp();
+                        self.clients.say(&mut self.desk, id, |out| write::shutdown(stamp, out));
+                    }
                     let why = "the server stops";
                     self.clients.close(&mut self.desk, id, Some(1001), why, Reason::Stopping);
                 }
@@ -165,6 +194,10 @@ impl Shard {
         }
         self.clients.pump(&mut self.desk);
         self.clients.settle(&mut self.desk);
+        if let Some(at) = self.clients.pacing.next().filter(|at| *at < self.pacing) {
+            self.pacing = at;
+            self.chores.push(at, Chore::Pace);
+        }
         if let Some(at) = self.clients.streams.deadline() {
             self.chores.push(at, Chore::Streams);
         }
@@ -196,7 +229,7 @@ impl Shard {
 
     /// What has been counted so far, and what there is.
     pub fn stats(&mut self) -> &Stats {
-        let Shard { desk: Desk { stats, encoder, .. }, clients, owner, lists, .. } = self;
+        let Shard { desk: Desk { stats, encoder, .. }, clients, owner, lists, quotas, sessions, .. } = self;
         let fanout = &clients.fanout;
         (stats.sent, stats.encoded) = (fanout.sent, encoder.count);
         stats.open = clients.conns.len() as u64;
@@ -206,6 +239,8 @@ impl Shard {
         stats.documents = owner.documents() as u64;
         stats.channels = owner.channels() as u64;
         stats.lists = lists.len() as u64;
+        stats.users = quotas.len() as u64;
+        stats.sessions = sessions.len() as u64;
         stats
     }
 
@@ -217,12 +252,13 @@ impl Shard {
     }
 
     fn receive(&mut self, from: ShardId, mail: Mail) {
-        let Shard { desk, clients, owner, lists, batches, .. } = self;
+        let Shard { desk, clients, owner, lists, batches, quotas, sessions, .. } = self;
         match mail {
             Mail::Stamp(stamp) => desk.stamps.observe(stamp),
             Mail::Ask(ticket, ask) => self.asked(from, ticket, ask),
             Mail::Answer(ticket, answer) => match ticket.tag {
                 Tag::Request => clients.answer(desk, ticket.conn, answer),
+                Tag::Frame(about) => clients.frame_answer(desk, ticket.conn, &about, answer),
                 Tag::Element => clients.import_written(ticket.conn),
                 Tag::Line(line, id) => self.feed_answer(ticket.conn, (line, id), answer),
             },
@@ -231,16 +267,21 @@ impl Shard {
                     let pattern = pattern.clone();
                     lists.join(desk, from, *join, &pattern);
                 }
-                Subject::Key(_) | Subject::Channel(_) | Subject::Clock => owner.join(desk, from, *join),
+                _ => owner.join(desk, from, *join),
             },
-            Mail::Joined(pool, conn, ticket, state) => clients.joined(desk, pool, conn, ticket, state),
+            Mail::Hold(user, conn, what) => quotas.hold(desk, from, &user, conn, what),
+            Mail::Over(conn, channel) => clients.over(desk, conn, channel),
+            Mail::Session(session, user, conn, what) => sessions.told(desk, from, session, user, conn, what),
+            Mail::Resumed(conn, session) => clients.resumed(desk, conn, session),
+            Mail::Yield(conn) => clients.yield_session(desk, conn),
+            Mail::Joined(joined) => clients.joined(desk, joined),
             Mail::Leave(pool, Subject::List(pattern)) => lists.leave(desk, from, pool, &pattern),
             Mail::Leave(pool, subject) => owner.leave(from, pool, &subject),
-            Mail::Frame(pool, frame) => {
+            Mail::Frame(pool, frame, mark) => {
                 if from != desk.id {
                     desk.credit.owe(from, frame.len());
                 }
-                clients.fanout.deliver(pool, frame);
+                clients.deliver(desk, pool, frame, mark);
             }
             Mail::Credit(bytes) => desk.credit.back(from, bytes),
             Mail::Follow(list, pattern) => owner.follow(desk, from, list, &pattern),

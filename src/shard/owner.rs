@@ -2,8 +2,9 @@
 
 use crate::base::id::ShardId;
 use crate::base::slab::Id;
-use crate::flow::conn::ask::{Answer, Ask};
-use crate::flow::encode::frame::{Dialect, Encoder, Frame, Frames, Variant};
+use crate::flow::conn::ask::{Answer, Ask, Has};
+use crate::flow::encode::documents::Change;
+use crate::flow::encode::frame::{Frame, Frames};
 use crate::flow::encode::{hub, ooo};
 use crate::flow::fanout::pool::{PoolId, Subject};
 use crate::flow::feed::{Done, Refused, SweepId, Write};
@@ -11,80 +12,34 @@ use crate::flow::limits::PatchMode;
 use crate::flow::route::trie::Trie;
 use crate::flow::state::apply::apply;
 use crate::flow::state::cut::{CutId, Part};
-use crate::flow::state::diff::{Patch, diff};
+use crate::flow::state::diff::diff;
 use crate::flow::state::item::Item;
-use crate::flow::state::list::Change;
+use crate::flow::state::list::Change as Move;
 use crate::flow::state::merge::merge;
 use crate::flow::state::select::Select;
 use crate::flow::state::store::Store;
+use crate::shard::channels::{Channels, Start};
+use crate::shard::clients::EVERYONE;
 use crate::shard::desk::Desk;
-use crate::shard::mail::{Join, ListRef, Mail};
+use crate::shard::mail::{Join, Joined, Mail, Mark};
+use crate::shard::parts::Parts;
+use crate::shard::watch::{Watch, Watcher};
 use crate::wire::feed::Publish;
-use crate::wire::hub::write::Placed;
+use crate::wire::hub::Query;
+use crate::wire::hub::write;
 use crate::wire::json::Json;
 use crate::wire::key::{Key, Pattern};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-/// A pool somewhere that wants the changes of a subject.
+/// Something that wants the documents of a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Watcher {
-    /// Its shard.
-    pub shard: ShardId,
-    /// Its name there.
-    pub pool: PoolId,
-    /// In which variant it wants them.
-    pub variant: Variant,
-}
-
-/// Those who want the changes of one subject, and its state as a frame until it changes.
-#[derive(Debug, Default)]
-pub struct Watch {
-    watchers: SmallVec<[Watcher; 1]>,
-    state: Frames,
-}
-
-impl Watch {
-    /// One more watcher; one that is there already stays single.
-    pub fn add(&mut self, watcher: Watcher) {
-        if !self.watchers.contains(&watcher) {
-            self.watchers.push(watcher);
-        }
-    }
-
-    /// Takes a watcher out; true if nobody is left.
-    pub fn remove(&mut self, shard: ShardId, pool: PoolId) -> bool {
-        self.watchers.retain(|w| (w.shard, w.pool) != (shard, pool));
-        self.watchers.is_empty()
-    }
-
-    /// Whether nobody watches.
-    pub fn is_empty(&self) -> bool {
-        self.watchers.is_empty()
-    }
-
-    /// The state as a frame, made once until the next change.
-    pub fn state(
-        &mut self,
-        encoder: &mut Encoder,
-        variant: Variant,
-        make: impl FnOnce(&mut Encoder) -> Option<Frame>,
-    ) -> Option<Frame> {
-        self.state.get(encoder, variant, make)
-    }
-
-    /// Sends one change to all watchers; each variant is made once.
-    pub fn send(&mut self, desk: &mut Desk, mut make: impl FnMut(&mut Encoder, Dialect) -> Option<Frame>) {
-        self.state = Frames::default();
-        let mut frames = Frames::default();
-        for watcher in &self.watchers {
-            let (variant, encoder) = (watcher.variant, &mut desk.encoder);
-            if let Some(frame) = frames.get(encoder, variant, |encoder| make(encoder, variant.dialect)) {
-                desk.post(watcher.shard, Mail::Frame(watcher.pool, frame));
-            }
-        }
-    }
+pub enum Target {
+    /// A list, at its owner.
+    List(ShardId, Id),
+    /// A part of this owner.
+    Part(Id),
 }
 
 /// The documents and channels that this shard owns.
@@ -92,10 +47,12 @@ impl Watch {
 pub struct Owner {
     store: Store,
     watches: HashMap<Subject, Watch>,
-    /// Which lists, anywhere, hold which keys.
-    followers: Trie<ListRef>,
-    /// The offset of the last publication.
-    channels: HashMap<Arc<str>, u64>,
+    /// Who wants which keys, by pattern.
+    interest: Trie<Target>,
+    /// The native subscriptions.
+    parts: Parts,
+    /// The channels.
+    channels: Channels,
     /// The version of everything that never was.
     born: u64,
 }
@@ -123,6 +80,7 @@ impl Owner {
             Ask::Batch(writes) => Answer::Wrote(self.batch(desk, writes)),
             Ask::Get(key) => Answer::Item(self.store.get(key.as_str()).cloned()),
             Ask::List(pattern) => Answer::Items(self.store.matching(&pattern).cloned().collect()),
+            Ask::History(channel, query) => Answer::History(self.history(desk, &channel, &query)),
             Ask::Keys => Answer::Keys(self.store.keys().cloned().collect()),
             Ask::Pools => unreachable!("pools are the clients' part"),
         }
@@ -131,7 +89,7 @@ impl Owner {
     /// Does one write.
     pub fn write(&mut self, desk: &mut Desk, write: Write) -> Result<Done, Refused> {
         match write {
-            Write::Publish(publish) => Ok(self.publish(desk, &publish)),
+            Write::Publish(publish) => Ok(self.publish(desk, publish)),
             Write::Sweep(pattern, sweep) => Ok(self.sweep(desk, &pattern, sweep)),
             Write::Evict(key, version) => {
                 if self.store.get(key.as_str()).is_some_and(|item| item.version() == version) {
@@ -249,12 +207,15 @@ impl Owner {
         stamp: u64,
         lists: bool,
     ) {
-        let mut followers: SmallVec<[ListRef; 4]> = SmallVec::new();
-        if lists {
-            self.followers.matches(key.as_str(), |list| followers.push(*list));
-        }
+        let mut followers: SmallVec<[(ShardId, Id); 4]> = SmallVec::new();
+        let mut parts: SmallVec<[Id; 4]> = SmallVec::new();
+        self.interest.matches(key.as_str(), |target| match target {
+            Target::List(shard, list) if lists => followers.push((*shard, *list)),
+            Target::Part(part) if !parts.contains(part) => parts.push(*part),
+            Target::List(..) | Target::Part(_) => {}
+        });
         let watch = self.watches.get_mut(&Subject::Key(key.clone()));
-        if watch.is_none() && followers.is_empty() {
+        if watch.is_none() && followers.is_empty() && parts.is_empty() {
             return;
         }
         let mode = desk.limits.patch_mode(key.as_str());
@@ -265,39 +226,71 @@ impl Owner {
             _ => None,
         };
         if let Some(watch) = watch {
-            let patch: Option<&Patch> = patch.as_deref();
-            watch.send(desk, |encoder, dialect| match dialect {
-                Dialect::Ooo => Some(ooo::item_change(encoder, mode, stamp, new.as_deref(), patch)),
-                Dialect::Hub => None,
+            watch.send(desk, &Mark { key: None, at: stamp }, |encoder, _| {
+                Some(ooo::item_change(encoder, mode, stamp, new.as_deref(), patch.as_deref()))
             });
         }
-        for follower in followers {
-            let change = Change { key: key.clone(), version: stamp, item: new.clone(), patch: patch.clone() };
-            desk.post(follower.shard, Mail::Moved(follower.list, change));
+        for part in parts {
+            let from = old.as_ref().map(|old| old.version());
+            let (new, patch) = (new.as_deref(), patch.as_deref());
+            self.parts.changed(desk, part, mode, Change { key, from, version: stamp, new, patch });
+        }
+        for (shard, list) in followers {
+            let change = Move { key: key.clone(), version: stamp, item: new.clone(), patch: patch.clone() };
+            desk.post(shard, Mail::Moved(list, change));
         }
     }
 
-    fn publish(&mut self, desk: &mut Desk, publish: &Publish) -> Done {
-        let offset = self.channels.entry(publish.channel.clone()).or_insert(0);
-        *offset += 1;
-        desk.stats.published += 1;
-        let done = Done::Channel(publish.channel.clone(), *offset);
-        let placed = Placed { room: false, sequence: *offset, stamp: 0, told: false };
-        if let Some(watch) = self.watches.get_mut(&Subject::Channel(publish.channel.clone())) {
-            watch.send(desk, |encoder, dialect| match dialect {
-                Dialect::Hub => Some(hub::publication(encoder, publish, placed)),
-                Dialect::Ooo => None,
-            });
+    fn publish(&mut self, desk: &mut Desk, publish: Box<Publish>) -> Done {
+        let Owner { channels, watches, .. } = self;
+        let channel = channels.open(desk, &publish.channel);
+        let placed = channel.place(desk, &publish);
+        let mark = Mark { key: None, at: placed.sequence };
+        let mut frames = Frames::default();
+        let everyone = *publish.channel == *EVERYONE;
+        let every = (!everyone).then_some(Subject::Every(desk.id));
+        for subject in [Subject::Channel(publish.channel.clone())].into_iter().chain(every) {
+            if let Some(watch) = watches.get_mut(&subject) {
+                watch.send_from(desk, &mut frames, &mark, |encoder, _| {
+                    Some(hub::publication(encoder, &publish, placed))
+                });
+            }
         }
+        let done = Done::Channel(publish.channel.clone(), placed.sequence, placed.stamp);
+        channel.remember(placed, publish);
         done
     }
 
-    /// A pool wants a key or a channel: it is registered, and gets the state in the same breath.
+    /// What was published into a channel, as the list of a reply.
+    fn history(&mut self, desk: &Desk, channel: &str, query: &Query) -> Vec<u8> {
+        let mut out = vec![b'['];
+        let channel = self.channels.get(channel);
+        for (placed, publish) in channel.into_iter().flat_map(|channel| channel.query(desk, query)) {
+            if out.len() > 1 {
+                out.push(b',');
+            }
+            write::publication(publish, placed, &mut out);
+        }
+        out.push(b']');
+        out
+    }
+
+    /// Forgets what nobody needs any more.
+    pub fn tidy(&mut self, desk: &Desk) {
+        let watches = &self.watches;
+        self.channels.tidy(desk, |name| watches.contains_key(&Subject::Channel(name.clone())));
+    }
+
+    /// A pool wants documents or a channel: it is registered, and gets the state in the same breath.
     pub fn join(&mut self, desk: &mut Desk, from: ShardId, join: Join) {
-        let watch = self.watches.entry(join.subject.clone()).or_default();
-        watch.add(Watcher { shard: from, pool: join.pool, variant: join.variant });
-        let state = match &join.subject {
+        let watcher = Watcher { shard: from, pool: join.pool, variant: join.variant };
+        let Join { pool, conn, ticket, .. } = join;
+        let nothing =
+            Joined { pool, conn, ticket, at: desk.stamps.last(), count: 0, gap: false, state: None };
+        let joined = match &join.subject {
             Subject::Key(key) => {
+                let watch = self.watches.entry(join.subject.clone()).or_default();
+                watch.add(watcher);
                 let item = self.store.get(key.as_str());
                 let version = item
                     .map(|item| item.version())
@@ -305,17 +298,54 @@ impl Owner {
                     .unwrap_or(self.born);
                 let make = |encoder: &mut _| Some(ooo::item(encoder, version, item.map(|item| &**item)));
                 let state = || watch.state(&mut desk.encoder, join.variant, make);
-                (join.has != Some(version)).then(state).flatten()
+                let has = matches!(join.has, Has::Version(has) if has == version);
+                Joined { state: (!has).then(state).flatten(), ..nothing }
             }
-            _ => None,
+            Subject::Part(names, _) => {
+                let (part, new) = self.parts.watch(names, watcher);
+                if new {
+                    for name in names.iter() {
+                        self.interest.insert(name.as_str(), Target::Part(part));
+                    }
+                }
+                self.parts.state(desk, &self.store, part, names, &join, nothing)
+            }
+            Subject::Channel(name) => {
+                self.watches.entry(join.subject.clone()).or_default().add(watcher);
+                let start = self.channels.open(desk, name).start(desk, &join.has);
+                let Start { offset: at, gap, missed } = start;
+                let count = missed.len() as u32;
+                let state = (count > 0).then(|| {
+                    let Desk { encoder, .. } = desk;
+                    let frames: Vec<Frame> =
+                        missed.into_iter().map(|(placed, p)| hub::publication(encoder, p, placed)).collect();
+                    encoder.run(join.variant, frames.into_iter())
+                });
+                Joined { at, count, gap, state, ..nothing }
+            }
+            Subject::Every(_) => {
+                self.watches.entry(join.subject.clone()).or_default().add(watcher);
+                nothing
+            }
+            Subject::List(_) | Subject::Clock => {
+                unreachable!("lists have owners of their own, the clock none")
+            }
         };
-        desk.post(from, Mail::Joined(join.pool, join.conn, join.ticket, state));
+        desk.post(from, Mail::Joined(joined));
     }
 
     /// A pool wants no more.
     pub fn leave(&mut self, from: ShardId, pool: PoolId, subject: &Subject) {
-        if self.watches.get_mut(subject).is_some_and(|watch| watch.remove(from, pool)) {
-            self.watches.remove(subject);
+        let Subject::Part(names, _) = subject else {
+            if self.watches.get_mut(subject).is_some_and(|watch| watch.remove(from, pool)) {
+                self.watches.remove(subject);
+            }
+            return;
+        };
+        if let Some(part) = self.parts.leave(names, from, pool) {
+            for name in names.iter() {
+                self.interest.remove(name.as_str(), &Target::Part(part));
+            }
         }
     }
 
@@ -345,14 +375,14 @@ impl Owner {
 
     /// A list wants the documents of a pattern: it is registered, and gets them in the same breath.
     pub fn follow(&mut self, desk: &mut Desk, from: ShardId, list: Id, pattern: &Pattern) {
-        self.followers.insert(pattern.as_str(), ListRef { shard: from, list });
+        self.interest.insert(pattern.as_str(), Target::List(from, list));
         let items = self.store.matching(pattern).cloned().collect();
         desk.post(from, Mail::Followed(list, items));
     }
 
     /// A list wants no more.
     pub fn unfollow(&mut self, from: ShardId, list: Id, pattern: &Pattern) {
-        self.followers.remove(pattern.as_str(), &ListRef { shard: from, list });
+        self.interest.remove(pattern.as_str(), &Target::List(from, list));
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A key is a path of segments, `things/123`: letters, digits, `-`, `_`, `.`, with `/` between segments; its first and
 //! last characters are letters or digits. A pattern is a key in which at least one whole segment is `*`, which stands
-//! for exactly one segment.
+//! for exactly one segment. In the native dialect a pattern may also end in a segment `**`: one or more segments.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -42,7 +42,7 @@ pub struct Key(Arc<str>);
 pub struct Pattern(Arc<str>);
 
 /// What a path names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Name {
     /// One document.
     Key(Key),
@@ -51,6 +51,18 @@ pub enum Name {
 }
 
 impl Name {
+    /// Checks and reads a key or a pattern of the native dialect, which may end in `**`.
+    pub fn parse_native(text: &str) -> Result<Name, KeyError> {
+        let Some(stem) = text.strip_suffix("**") else { return Name::parse(text) };
+        if text.len() > MAX_KEY {
+            return Err(KeyError::Malformed);
+        }
+        if !stem.is_empty() {
+            Name::parse(stem.strip_suffix('/').ok_or(KeyError::Malformed)?)?;
+        }
+        Ok(Name::Pattern(Pattern(text.into())))
+    }
+
     /// Checks and reads a key or a pattern.
     pub fn parse(text: &str) -> Result<Name, KeyError> {
         let ends_well = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'*');
@@ -86,6 +98,18 @@ impl Name {
         match self {
             Name::Key(name) => name.as_str() == key,
             Name::Pattern(pattern) => pattern.matches(key),
+        }
+    }
+
+    /// Whether there can be a key that both mean.
+    pub fn meets(&self, other: &Name) -> bool {
+        let (mut ours, mut theirs) = (self.as_str().split('/'), other.as_str().split('/'));
+        loop {
+            match (ours.next(), theirs.next()) {
+                (Some("**"), Some(_)) | (Some(_), Some("**")) | (None, None) => return true,
+                (Some(a), Some(b)) if a == "*" || b == "*" || a == b => {}
+                _ => return false,
+            }
         }
     }
 
@@ -127,8 +151,14 @@ impl Pattern {
     /// Whether `key` is one of those meant.
     pub fn matches(&self, key: &str) -> bool {
         let mut segments = key.split('/');
-        self.0.split('/').all(|p| segments.next().is_some_and(|s| p == "*" || p == s))
-            && segments.next().is_none()
+        for wanted in self.0.split('/') {
+            match segments.next() {
+                Some(_) if wanted == "**" => return true,
+                Some(segment) if wanted == "*" || wanted == segment => {}
+                _ => return false,
+            }
+        }
+        segments.next().is_none()
     }
 
     /// Everything before the first `*`: all keys that match begin with it.
@@ -197,6 +227,30 @@ mod tests {
             [("a/*", "a/b/c", false), ("a/*/c", "a/b/c", true), ("*/b", "a/b", true), ("*/b", "a/c", false)];
         for (p, key, is) in cases.into_iter().chain(more) {
             assert_eq!(pattern(p).matches(key), is, "{p} {key}");
+        }
+    }
+
+    #[test]
+    fn two_stars_end_a_native_pattern_and_mean_one_segment_or_more() {
+        for bad in ["***", "a**", "a/***", "**/a", "a/**/b", "/**", "ws/**", "a//**"] {
+            assert!(Name::parse_native(bad).is_err(), "{bad}");
+        }
+        let cases = [("**", "a", true), ("**", "a/b/c", true), ("a/**", "a", false), ("a/**", "a/b/c", true)];
+        let more = [("a/*/**", "a/b", false), ("a/*/**", "a/b/c/d", true), ("a/**", "b/c", false)];
+        for (p, key, is) in cases.into_iter().chain(more) {
+            assert_eq!(Name::parse_native(p).unwrap().covers(key), is, "{p} {key}");
+            assert!(Name::parse(p).is_err(), "only the native dialect has {p}");
+        }
+    }
+
+    #[test]
+    fn names_meet_where_one_key_can_be_meant_by_both() {
+        let names = ["a", "*", "**", "a/b", "a/*", "*/b", "a/**", "b/*", "a/*/c", "*/**", "b/c/**"];
+        let keys = ["a", "b", "a/b", "a/c", "b/b", "b/c", "a/b/c", "b/c/d", "c/c/c/c", "c/b"];
+        for (a, b) in names.iter().flat_map(|a| names.map(|b| (*a, b))) {
+            let (x, y) = (Name::parse_native(a).unwrap(), Name::parse_native(b).unwrap());
+            let shared = keys.iter().any(|key| x.covers(key) && y.covers(key));
+            assert_eq!(x.meets(&y), shared, "{a} {b}");
         }
     }
 

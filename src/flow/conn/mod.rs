@@ -2,8 +2,10 @@
 //! nothing else.
 
 pub mod ask;
+pub mod bucket;
 pub mod feed;
 pub mod http;
+pub mod hub;
 pub mod import;
 pub mod rest;
 pub mod rooms;
@@ -33,6 +35,8 @@ pub struct Conn {
     pub due: u64,
     /// Since when its socket has been full without taking a byte; 0 if it is not.
     pub stuck: u64,
+    /// What it is on the hub beyond a plain listener; `None` until it shows that.
+    pub hub: Option<Box<hub::Hub>>,
     /// Whether reading from it is paused.
     pub paused: bool,
     /// Whether the peer has said that it will send nothing more.
@@ -59,6 +63,8 @@ pub struct Sub {
     pub pool: PoolId,
     /// How far it is.
     pub stage: Stage,
+    /// Where its documents stood when it fell behind (an owner's stamp); 0 if it has none.
+    pub since: u64,
 }
 
 /// How far a subscription is.

@@ -1,5 +1,6 @@
 //! Finished bytes, and what makes two subscribers' bytes differ.
 
+use crate::flow::limits::PatchMode;
 use crate::wire::ws::{self, Deflater, Kind};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -24,12 +25,16 @@ pub struct Variant {
     pub dialect: Dialect,
     /// Whether the client takes deflated messages. What is too small to gain by it is sent as it is.
     pub deflate: bool,
+    /// How the subscriber wants changes of documents; the native dialect lets it choose.
+    pub patch: PatchMode,
+    /// Whether the connection adds something of its own to each frame, so that no two members share bytes.
+    pub personal: bool,
 }
 
 impl Variant {
     /// A dialect as it is, for clients that did not ask for compression.
     pub fn plain(dialect: Dialect) -> Variant {
-        Variant { dialect, deflate: false }
+        Variant { dialect, deflate: false, patch: PatchMode::Auto, personal: false }
     }
 }
 
@@ -92,6 +97,16 @@ impl Encoder {
         frame
     }
 
+    /// Several messages to one reader as one run of bytes, each deflated if `variant` has it so.
+    pub fn run(&mut self, variant: Variant, messages: impl Iterator<Item = Frame>) -> Frame {
+        let mut out = Vec::new();
+        for message in messages {
+            let message = if variant.deflate { self.deflate(&message) } else { message };
+            out.extend_from_slice(&message);
+        }
+        out.into()
+    }
+
     /// The frame of a message with its payload deflated, or that frame itself where nothing would be gained.
     fn deflate(&mut self, plain: &Frame) -> Frame {
         if plain.len() < self.deflate_min {
@@ -120,7 +135,7 @@ impl Frames {
         if let Some(frame) = self.find(variant) {
             return frame.clone();
         }
-        let plain = Variant::plain(variant.dialect);
+        let plain = Variant { deflate: false, ..variant };
         let mut frame = match self.find(plain) {
             Some(frame) => frame.clone(),
             None => {
@@ -150,7 +165,7 @@ mod tests {
     fn four(min: usize, text: &[u8]) -> ([Frame; 4], u32) {
         let (mut encoder, mut frames, made) = (Encoder::new(min), Frames::default(), Cell::new(0));
         let get = |deflate| {
-            let variant = Variant { dialect: Dialect::Hub, deflate };
+            let variant = Variant { deflate, ..Variant::plain(Dialect::Hub) };
             let frame = frames.get(&mut encoder, variant, |encoder| {
                 made.set(made.get() + 1);
                 Some(encoder.message(Kind::Text, |out| out.extend_from_slice(text)))

@@ -8,7 +8,7 @@
 use crate::base::bits::Bits;
 use crate::flow::encode::frame::Frame;
 use crate::flow::fanout::pool::{Member, PoolId, Pools};
-use crate::flow::fanout::queue::Queue;
+use crate::flow::fanout::queue::{Offered, Queue};
 use crate::flow::fanout::sockets::{Came, Due, Parts, Short, Sockets};
 use crate::flow::limits::Overflow;
 use std::collections::VecDeque;
@@ -25,8 +25,8 @@ pub enum Outcome {
     Blocked(u32),
     /// It was full and has taken everything since.
     Drained(u32),
-    /// Its queue would grow over the budget: what the pool had for it was left out.
-    Behind(u32, PoolId),
+    /// Its queue would grow over the budget: what the pool had for it was left out, from behind that stamp on.
+    Behind(u32, PoolId, u64),
     /// So many runs of a channel made room for newer ones.
     Dropped(u32),
     /// Its socket is broken.
@@ -57,7 +57,15 @@ struct Plan {
     next: usize,
     /// Second and further entries of connections that are in several pools.
     extras: Vec<Entry>,
-    runs: Vec<(Frame, PoolId)>,
+    runs: Vec<Run>,
+}
+
+#[derive(Debug)]
+struct Run {
+    bytes: Frame,
+    pool: PoolId,
+    /// How far the pool had come before.
+    before: u64,
 }
 
 impl Sent {
@@ -74,12 +82,12 @@ impl Sent {
 
 impl Plan {
     /// A run of shared bytes; one frame is its own run.
-    fn add_run(&mut self, frames: &[Frame], pool: PoolId) -> u32 {
-        let run = match frames {
+    fn add_run(&mut self, frames: &[Frame], pool: PoolId, before: u64) -> u32 {
+        let bytes = match frames {
             [one] => one.clone(),
             many => Frame::from(many.concat()),
         };
-        self.runs.push((run, pool));
+        self.runs.push(Run { bytes, pool, before });
         self.runs.len() as u32 - 1
     }
 
@@ -205,11 +213,30 @@ impl Fanout {
         pool.members.get(place as usize).copied()
     }
 
-    /// A frame for every member.
-    pub fn deliver(&mut self, id: PoolId, frame: Frame) {
+    /// Gives a member that is about to leave a pool what is due to it there and not planned yet. False if there is no
+    /// room for it.
+    #[must_use]
+    pub fn hand_over(&mut self, id: PoolId, slot: u32) -> bool {
+        let Some(pool) = self.pools.get(id) else { return true };
+        let from = pool.newcomers.iter().find(|(newcomer, _)| *newcomer == slot).map_or(0, |(_, from)| *from);
+        let due: Vec<Frame> = pool.frames[from as usize..].to_vec();
+        due.into_iter().all(|frame| self.direct(slot, frame))
+    }
+
+    /// How far a member of a pool has surely come.
+    pub fn position(&self, id: PoolId, slot: u32) -> u64 {
+        self.pools.get(id).map_or(0, |pool| pool.position(self.due.contains(slot)))
+    }
+
+    /// A frame for every member, which brings the pool to `at`.
+    pub fn deliver(&mut self, id: PoolId, frame: Frame, at: u64) {
         let Some(pool) = self.pools.get_mut(id) else { return };
+        let before = std::mem::replace(&mut pool.at, at);
         if pool.members.is_empty() {
             return;
+        }
+        if pool.frames.is_empty() {
+            pool.before = before;
         }
         if pool.frames.is_empty() {
             self.touched.push(id);
@@ -290,12 +317,14 @@ impl Fanout {
         let mut newcomers = std::mem::take(&mut pool.newcomers);
         newcomers.sort_unstable();
         self.sent.deliveries += (frames.len() * pool.members.len()) as u64;
-        let whole = self.plan.add_run(&frames, id);
+        let before = pool.before;
+        pool.planned = before;
+        let whole = self.plan.add_run(&frames, id, before);
         for member in &pool.members {
             let run = match newcomers.binary_search_by_key(&member.slot, |(slot, _)| *slot) {
                 Ok(at) => match &frames[newcomers[at].1 as usize..] {
                     [] => continue,
-                    since => self.plan.add_run(since, id),
+                    since => self.plan.add_run(since, id, before),
                 },
                 Err(_) => whole,
             };
@@ -384,7 +413,7 @@ impl Fanout {
             let bytes = if !plan.extras.is_empty() && !plan.extras_of(entry.slot).is_empty() {
                 Parts::Many(next_double.next().expect("one for each"))
             } else {
-                Parts::One(&plan.runs[entry.run as usize].0)
+                Parts::One(&plan.runs[entry.run as usize].bytes)
             };
             batch.push(Due { slot: entry.slot, bytes });
             sent.push(*entry);
@@ -420,7 +449,7 @@ impl Fanout {
                 && !self.blocked.contains(e.slot)
                 && !plan.extras_of(e.slot).is_empty()
         };
-        let runs = |e: &Entry| all_runs(plan, e).map(|(run, _)| &run[..]).collect();
+        let runs = |e: &Entry| all_runs(plan, e).map(|run| &run.bytes[..]).collect();
         slice.iter().filter(current).map(runs).collect()
     }
 
@@ -428,34 +457,42 @@ impl Fanout {
     fn queue_up(&mut self, plan: &Plan, entry: &Entry, outcomes: &mut Vec<Outcome>) {
         let queue = self.places[entry.slot as usize].queue.get_or_insert_default();
         let mut behind = Vec::new();
-        for (run, pool) in all_runs(plan, entry) {
-            if behind.contains(pool) {
+        for run in all_runs(plan, entry) {
+            if behind.contains(&run.pool) {
                 continue; // nothing may follow what was left out
             }
-            let overflow = self.pools.get(*pool).map_or(Overflow::Conflate, |pool| pool.overflow);
-            if overflow == Overflow::DropOldest {
-                let dropped = queue.make_room(run.len(), self.budget, *pool);
-                let fits = queue.takes(run.len(), self.budget);
-                outcomes
-                    .extend((dropped > 0 || !fits).then_some(Outcome::Dropped(dropped + u32::from(!fits))));
-            }
-            if queue.takes(run.len(), self.budget) {
-                queue.push(run.clone(), Some(*pool));
-            } else if overflow != Overflow::DropOldest {
-                behind.push(*pool);
-                outcomes.push(Outcome::Behind(entry.slot, *pool));
+            let overflow = self.pools.get(run.pool).map_or(Overflow::Conflate, |pool| pool.overflow);
+            match queue.offer(&run.bytes, self.budget, run.pool, overflow) {
+                Offered::Taken => {}
+                Offered::Dropped(count) => outcomes.push(Outcome::Dropped(count)),
+                Offered::Refused => {
+                    behind.push(run.pool);
+                    outcomes.push(Outcome::Behind(entry.slot, run.pool, run.before));
+                }
             }
         }
+    }
+
+    /// A frame of a pool for one member only, under the pool's rule.
+    pub fn offer(&mut self, slot: u32, id: PoolId, frame: Frame) -> Offered {
+        self.sent.deliveries += 1;
+        let overflow = self.pools.get(id).map_or(Overflow::Conflate, |pool| pool.overflow);
+        if !self.blocked.contains(slot) {
+            self.insist(slot, frame);
+            return Offered::Taken;
+        }
+        let queue = self.places[slot as usize].queue.get_or_insert_default();
+        queue.offer(&frame, self.budget, id, overflow)
     }
 
     /// The socket took `n` bytes of the connection's runs and is full now.
     fn keep_rest(&mut self, plan: &Plan, entry: &Entry, mut n: usize) {
         let mut rest = Vec::new();
-        for (run, pool) in all_runs(plan, entry) {
-            if n < run.len() {
-                rest.push(((run.clone(), Some(*pool)), n));
+        for Run { bytes, pool, .. } in all_runs(plan, entry) {
+            if n < bytes.len() {
+                rest.push(((bytes.clone(), Some(*pool)), n));
             }
-            n = n.saturating_sub(run.len());
+            n = n.saturating_sub(bytes.len());
         }
         let queue = self.places[entry.slot as usize].queue.get_or_insert_default();
         for (run, sent) in rest.into_iter().rev() {
@@ -481,7 +518,7 @@ impl Fanout {
     }
 }
 
-fn all_runs<'a>(plan: &'a Plan, entry: &Entry) -> impl Iterator<Item = &'a (Frame, PoolId)> {
+fn all_runs<'a>(plan: &'a Plan, entry: &Entry) -> impl Iterator<Item = &'a Run> {
     let own = entry.generation;
     let extras = plan.extras_of(entry.slot).iter().filter(move |e| e.generation == own);
     std::iter::once(*entry).chain(extras.copied()).map(|e| &plan.runs[e.run as usize])

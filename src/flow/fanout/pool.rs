@@ -1,9 +1,12 @@
 //! The connections of one shard that share one subscription, and the frames that are due to them.
 
+use crate::base::id::ShardId;
 use crate::base::slab::{Id, Slab};
+use crate::base::time::SEC;
 use crate::flow::encode::frame::{Frame, Variant};
 use crate::flow::limits::Overflow;
-use crate::wire::key::{Key, Pattern};
+use crate::flow::route::owner::owner;
+use crate::wire::key::{Key, Name, Pattern};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -18,19 +21,35 @@ pub enum Subject {
     Key(Key),
     /// The list of a pattern.
     List(Pattern),
+    /// The documents of one owner that one of these names means (in order, at least one). A subscription of the native
+    /// dialect has such a part at each owner.
+    Part(Arc<[Name]>, ShardId),
     /// The publications of a channel.
     Channel(Arc<str>),
+    /// The publications of all channels of one owner.
+    Every(ShardId),
     /// The time of day, once a second.
     Clock,
 }
 
 impl Subject {
-    /// The name whose owner has the state; `None` if every shard has it.
-    pub fn name(&self) -> Option<&str> {
+    /// What it is called; empty for the clock.
+    pub fn name(&self) -> &str {
         match self {
-            Subject::Key(key) => Some(key.as_str()),
-            Subject::List(pattern) => Some(pattern.as_str()),
-            Subject::Channel(name) => Some(name),
+            Subject::Key(key) => key.as_str(),
+            Subject::List(pattern) => pattern.as_str(),
+            Subject::Part(names, _) => names[0].as_str(),
+            Subject::Channel(name) => name,
+            Subject::Every(_) => "*",
+            Subject::Clock => "",
+        }
+    }
+
+    /// The shard that has its state; `None` if every shard has it.
+    pub fn owner(&self, shards: u16) -> Option<ShardId> {
+        match self {
+            Subject::Key(_) | Subject::List(_) | Subject::Channel(_) => Some(owner(self.name(), shards)),
+            Subject::Part(_, owner) | Subject::Every(owner) => Some(*owner),
             Subject::Clock => None,
         }
     }
@@ -52,19 +71,52 @@ pub struct Pool {
     pub subject: Subject,
     /// Their language.
     pub variant: Variant,
+    /// At most so many deliveries a second; 0: as they come.
+    pub max_hz: u32,
     /// What happens to a member that is full to its budget.
     pub overflow: Overflow,
     /// Those that have the state and follow it.
     pub members: Vec<Member>,
     /// How many more are on their way in (or behind, and to come back).
     pub waiting: u32,
+    /// How far its frames have come: the owner's stamp or offset of the last one.
+    pub at: u64,
+    /// How far they had come before the first of `frames`.
+    pub before: u64,
+    /// How far they had come before those of the plan under way.
+    pub planned: u64,
+    /// Frames that are held back, if the pool takes only so many a second.
+    pub paced: Option<Box<Paced>>,
     /// What is due to every member; joined to one run when the next plan is made.
     pub frames: SmallVec<[Frame; 1]>,
     /// Members that came behind the first `.1` of `frames`, by slot.
     pub newcomers: Vec<(u32, u32)>,
 }
 
+/// The pace of a pool, and what waits for its next moment.
+#[derive(Debug)]
+pub struct Paced {
+    /// Nanoseconds between two deliveries.
+    pub period: u64,
+    /// When the next one may go.
+    pub due: u64,
+    /// The newest frame of each key, and its version.
+    pub held: HashMap<Key, (u64, Frame)>,
+    /// How far the pool had come before the first of them.
+    pub before: u64,
+}
+
 impl Pool {
+    /// How far a member has surely come; `due`: whether the plan under way has something for it still.
+    pub fn position(&self, due: bool) -> u64 {
+        match &self.paced {
+            _ if due => self.planned,
+            _ if !self.frames.is_empty() => self.before,
+            Some(paced) if !paced.held.is_empty() => paced.before,
+            _ => self.at,
+        }
+    }
+
     /// Whether nobody is left.
     pub fn is_idle(&self) -> bool {
         self.members.is_empty() && self.waiting == 0
@@ -75,26 +127,46 @@ impl Pool {
 #[derive(Debug, Default)]
 pub struct Pools {
     slab: Slab<Pool>,
-    index: HashMap<(Subject, Variant), PoolId>,
+    index: HashMap<(Subject, Variant, u32), PoolId>,
 }
 
 impl Pools {
-    /// The pool of a subject in a variant, made if need be.
-    pub fn enter(&mut self, subject: &Subject, variant: Variant, overflow: Overflow) -> PoolId {
-        if let Some(id) = self.find(subject, variant) {
-            return id;
+    /// The pool of a subject in a variant, made if need be. `max_hz`: at most so many deliveries a second, 0: as they
+    /// come.
+    pub fn enter(&mut self, subject: &Subject, variant: Variant, max_hz: u32, overflow: Overflow) -> PoolId {
+        let name = (subject.clone(), variant, max_hz);
+        if let Some(id) = self.index.get(&name) {
+            return *id;
         }
+        let paced = (max_hz > 0).then(|| {
+            let (period, held) = (SEC / u64::from(max_hz), HashMap::new());
+            Box::new(Paced { period, due: 0, held, before: 0 })
+        });
         let (members, frames, newcomers) = Default::default();
-        let pool =
-            Pool { subject: subject.clone(), variant, overflow, members, waiting: 0, frames, newcomers };
+        let subject = subject.clone();
+        let (waiting, at, before, planned) = (0, 0, 0, 0);
+        let pool = Pool {
+            subject,
+            variant,
+            max_hz,
+            overflow,
+            members,
+            waiting,
+            at,
+            before,
+            planned,
+            paced,
+            frames,
+            newcomers,
+        };
         let id = self.slab.insert(pool);
-        self.index.insert((subject.clone(), variant), id);
+        self.index.insert(name, id);
         id
     }
 
-    /// The pool of that subject and variant, if there is one.
+    /// The pool of that subject and variant that takes things as they come, if there is one.
     pub fn find(&self, subject: &Subject, variant: Variant) -> Option<PoolId> {
-        self.index.get(&(subject.clone(), variant)).copied()
+        self.index.get(&(subject.clone(), variant, 0)).copied()
     }
 
     /// The pool of that name.
@@ -111,7 +183,7 @@ impl Pools {
     pub fn remove(&mut self, id: PoolId) -> Option<Pool> {
         let pool = self.slab.remove(id)?;
         debug_assert!(pool.is_idle());
-        self.index.remove(&(pool.subject.clone(), pool.variant));
+        self.index.remove(&(pool.subject.clone(), pool.variant, pool.max_hz));
         Some(pool)
     }
 

@@ -2,10 +2,22 @@
 
 use crate::flow::encode::frame::Frame;
 use crate::flow::fanout::pool::PoolId;
+use crate::flow::limits::Overflow;
 use std::collections::VecDeque;
 
 /// One run of bytes, and the pool that it came for; `None` for what concerns this connection alone.
 pub type Waiting = (Frame, Option<PoolId>);
+
+/// What became of a frame that was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offered {
+    /// It waits, or goes.
+    Taken,
+    /// So many of its channel were left out, perhaps this one too.
+    Dropped(u32),
+    /// There is no room for it.
+    Refused,
+}
 
 /// Frames that wait, oldest first. A connection without waiting bytes has none.
 #[derive(Debug, Default)]
@@ -36,6 +48,23 @@ impl Queue {
     pub fn push(&mut self, frame: Frame, pool: Option<PoolId>) {
         self.bytes += frame.len();
         self.frames.push_back((frame, pool));
+    }
+
+    /// Adds a frame of a pool under `budget`, as the pool's rule has it.
+    pub fn offer(&mut self, frame: &Frame, budget: usize, pool: PoolId, overflow: Overflow) -> Offered {
+        let dropped = match overflow {
+            Overflow::DropOldest => self.make_room(frame.len(), budget, pool),
+            Overflow::Conflate | Overflow::Disconnect => 0,
+        };
+        let fits = self.takes(frame.len(), budget);
+        if fits {
+            self.push(frame.clone(), Some(pool));
+        }
+        match (fits, overflow) {
+            (true, _) if dropped == 0 => Offered::Taken,
+            (_, Overflow::DropOldest) => Offered::Dropped(dropped + u32::from(!fits)),
+            _ => Offered::Refused,
+        }
     }
 
     /// Leaves out the oldest frames of `pool` that have not begun to go, until `len` more bytes fit; says how many.

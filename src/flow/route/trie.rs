@@ -17,6 +17,8 @@ struct Node<T> {
     parent: u32,
     /// The child for `*`.
     star: u32,
+    /// The child for a last `**`.
+    deep: u32,
     /// How many other children there are.
     named: u32,
     segment: SmallVec<[u8; 16]>,
@@ -25,7 +27,7 @@ struct Node<T> {
 
 impl<T> Node<T> {
     fn new(parent: u32, segment: &[u8]) -> Node<T> {
-        Node { parent, star: NONE, named: 0, segment: segment.into(), values: SmallVec::new() }
+        Node { parent, star: NONE, deep: NONE, named: 0, segment: segment.into(), values: SmallVec::new() }
     }
 }
 
@@ -95,6 +97,9 @@ impl<T: PartialEq> Trie<T> {
             Some(end) => (&rest[..end], Some(&rest[end + 1..])),
             None => (rest, None),
         };
+        if node.deep != NONE {
+            self.nodes[node.deep as usize].values.iter().for_each(&mut *found);
+        }
         if node.star != NONE {
             self.walk(node.star, rest, found);
         }
@@ -118,7 +123,11 @@ impl<T: PartialEq> Trie<T> {
     }
 
     fn child(&self, parent: u32, segment: &[u8]) -> u32 {
-        if segment == b"*" { self.nodes[parent as usize].star } else { self.edge(parent, segment) }
+        match segment {
+            b"*" => self.nodes[parent as usize].star,
+            b"**" => self.nodes[parent as usize].deep,
+            _ => self.edge(parent, segment),
+        }
     }
 
     fn grow(&mut self, parent: u32, segment: &[u8]) -> u32 {
@@ -129,13 +138,16 @@ impl<T: PartialEq> Trie<T> {
         } else {
             self.nodes[at as usize] = node;
         }
-        if segment == b"*" {
-            self.nodes[parent as usize].star = at;
-        } else {
-            self.nodes[parent as usize].named += 1;
-            let (nodes, hasher) = (&self.nodes, &self.hasher);
-            let rehash = |&n: &u32| hasher.hash_one((nodes[n as usize].parent, &*nodes[n as usize].segment));
-            self.edges.insert_unique(self.hash(parent, segment), at, rehash);
+        match segment {
+            b"*" => self.nodes[parent as usize].star = at,
+            b"**" => self.nodes[parent as usize].deep = at,
+            _ => {
+                self.nodes[parent as usize].named += 1;
+                let (nodes, hasher) = (&self.nodes, &self.hasher);
+                let rehash =
+                    |&n: &u32| hasher.hash_one((nodes[n as usize].parent, &*nodes[n as usize].segment));
+                self.edges.insert_unique(self.hash(parent, segment), at, rehash);
+            }
         }
         at
     }
@@ -143,13 +155,15 @@ impl<T: PartialEq> Trie<T> {
     fn prune(&mut self, mut at: u32) {
         while at != ROOT {
             let node = &mut self.nodes[at as usize];
-            if node.named > 0 || node.star != NONE || !node.values.is_empty() {
+            if node.named > 0 || node.star != NONE || node.deep != NONE || !node.values.is_empty() {
                 return;
             }
             let (parent, segment) = (node.parent, std::mem::take(&mut node.segment));
             node.values = SmallVec::new();
             if self.nodes[parent as usize].star == at {
                 self.nodes[parent as usize].star = NONE;
+            } else if self.nodes[parent as usize].deep == at {
+                self.nodes[parent as usize].deep = NONE;
             } else if let Ok(edge) = self.edges.find_entry(self.hash(parent, &segment), |&n| n == at) {
                 edge.remove();
                 self.nodes[parent as usize].named -= 1;
@@ -173,11 +187,15 @@ mod tests {
             2 => "c",
             _ => "*",
         };
-        (0..depth).map(|_| segment(rng)).collect::<Vec<_>>().join("/")
+        let mut path: Vec<&str> = (0..depth).map(|_| segment(rng)).collect();
+        if star && rng.u8(0..5) == 0 {
+            path.push("**");
+        }
+        path.join("/")
     }
 
     fn matches(pattern: &str, key: &str) -> bool {
-        match Name::parse(pattern).unwrap() {
+        match Name::parse_native(pattern).unwrap() {
             Name::Key(k) => k.as_str() == key,
             Name::Pattern(p) => p.matches(key),
         }

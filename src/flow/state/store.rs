@@ -18,8 +18,12 @@ pub struct Store {
     items: HashMap<Key, Arc<Item>>,
     /// The keys in order, for patterns; only a new key or a deleted one pays for it.
     keys: BTreeSet<Key>,
-    graves: HashMap<Key, u64>,
+    /// What was deleted: its last version, and the stamp of the deletion.
+    graves: HashMap<Key, (u64, u64)>,
+    /// The same in the order of deletion.
     order: VecDeque<(Key, u64)>,
+    /// The stamp of the last deletion that is forgotten.
+    forgotten: u64,
     /// How many documents stand directly under each parent, by the parent's hash: totals are wanted at once.
     counts: HashMap<u64, u32>,
     /// What is being read at the state of an earlier moment.
@@ -39,7 +43,21 @@ impl Store {
 
     /// The version at which the document was deleted, as far as that is remembered.
     pub fn deleted_at(&self, key: &str) -> Option<u64> {
-        self.graves.get(key).copied()
+        self.graves.get(key).map(|(_, stamp)| *stamp)
+    }
+
+    /// What was deleted after a stamp and is still gone: key, last version, stamp of the deletion; latest first.
+    pub fn deleted_since(&self, stamp: u64) -> impl Iterator<Item = (&Key, u64, u64)> {
+        let since = self.order.iter().rev().take_while(move |(_, deleted)| *deleted > stamp);
+        since.filter_map(|(key, deleted)| {
+            let (last, stamp) = self.graves.get(key)?;
+            (stamp == deleted).then_some((key, *last, *stamp))
+        })
+    }
+
+    /// The stamp since which all deletions are remembered.
+    pub fn horizon(&self) -> u64 {
+        self.forgotten
     }
 
     /// Puts a document in place of what was there.
@@ -67,23 +85,39 @@ impl Store {
             }
         }
         self.keys.remove(key);
-        self.graves.insert(key.clone(), version);
+        self.graves.insert(key.clone(), (item.version(), version));
         self.order.push_back((key.clone(), version));
         if self.order.len() > GRAVES
             && let Some((key, version)) = self.order.pop_front()
-            && self.graves.get(&key) == Some(&version)
         {
-            self.graves.remove(&key);
+            self.forgotten = version;
+            if self.graves.get(&key).is_some_and(|(_, stamp)| *stamp == version) {
+                self.graves.remove(&key);
+            }
         }
         Some(item)
     }
 
     /// All documents that match, in the order of keys.
     pub fn matching<'a>(&'a self, pattern: &'a Pattern) -> impl Iterator<Item = &'a Arc<Item>> {
-        let prefix = pattern.prefix();
-        let range = self.keys.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
-        let near = range.take_while(move |key| key.as_str().starts_with(prefix));
+        let near = self.from_prefix(pattern.prefix());
         near.filter(move |key| pattern.matches(key.as_str())).map(|key| &self.items[key])
+    }
+
+    /// All documents that one of the names means (there is at least one name), each once, in the order of keys.
+    pub fn meant<'a>(&'a self, names: &'a [Name]) -> impl Iterator<Item = &'a Arc<Item>> {
+        // a single key needs no walk, and several names mostly begin alike
+        let single = matches!(names, [Name::Key(_)]);
+        let prefix = names.iter().map(Name::prefix).reduce(common).unwrap_or("");
+        let one = single.then(|| self.items.get(prefix)).flatten();
+        let near = (!single).then(|| self.from_prefix(prefix)).into_iter().flatten();
+        let walked = near.filter(|key| names.iter().any(|name| name.covers(key.as_str())));
+        one.into_iter().chain(walked.map(|key| &self.items[key]))
+    }
+
+    fn from_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Key> {
+        let range = self.keys.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        range.take_while(move |key| key.as_str().starts_with(prefix))
     }
 
     /// How many documents have that name, where that is known without counting: for keys, and for patterns whose only
@@ -118,6 +152,12 @@ impl Store {
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
+}
+
+/// What two texts begin with alike.
+fn common<'a>(a: &'a str, b: &str) -> &'a str {
+    let same = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
+    &a[..same]
 }
 
 /// The name under which a key is counted: everything before its last segment. A hash, because keys are many.

@@ -2,6 +2,7 @@
 
 mod channels;
 mod client;
+mod documents;
 mod endings;
 mod properties;
 mod streams;

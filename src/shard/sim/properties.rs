@@ -19,7 +19,7 @@ fn pattern(text: &str) -> Pattern {
 
 /// The documents as a child would keep them.
 #[derive(Default)]
-struct Model(BTreeMap<String, Value>);
+pub struct Model(pub BTreeMap<String, Value>);
 
 fn naive_merge(target: &mut Value, patch: &Value) {
     match (target, patch) {
@@ -37,7 +37,7 @@ fn naive_merge(target: &mut Value, patch: &Value) {
 
 impl Model {
     /// Does what the feed is asked; false if it must be refused.
-    fn apply(&mut self, op: &Value) -> bool {
+    pub fn apply(&mut self, op: &Value) -> bool {
         let key = op["key"].as_str().unwrap_or("").to_owned();
         match op["op"].as_str().unwrap() {
             "set" => drop(self.0.insert(key, op["data"].clone())),
@@ -69,7 +69,7 @@ impl Model {
     }
 }
 
-fn random_op(rng: &mut fastrand::Rng, depth: u8) -> Value {
+pub fn random_op(rng: &mut fastrand::Rng, depth: u8) -> Value {
     let key = format!("{}/{}", rng.choice(["a", "b"]).unwrap(), rng.u8(0..6));
     let value = |rng: &mut fastrand::Rng| json!({"n": rng.u8(0..4), "list": (0..rng.usize(0..4)).map(|_| rng.u8(0..3)).collect::<Vec<_>>(), "s": "x".repeat(rng.usize(0..60))});
     match rng.u8(0..if depth == 0 { 12 } else { 9 }) {
@@ -127,7 +127,7 @@ fn check_copies(subs: &[Subscriber], model: &Model) {
 }
 
 /// Little room for those who stall, and nearly every frame worth deflating.
-fn tight() -> Limits {
+pub fn tight() -> Limits {
     Limits { queue_bytes: 2048, write_timeout: u64::MAX / 4, deflate_min: 100, ..Limits::default() }
 }
 

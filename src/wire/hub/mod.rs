@@ -12,9 +12,9 @@ pub use parse::parse;
 
 use crate::wire::feed::is_channel;
 use crate::wire::json::Json;
-use crate::wire::key::Name;
+use crate::wire::key::{Key, Name};
 use crate::wire::time::parse_time;
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -27,15 +27,24 @@ pub const MAX_LIST: usize = 1000;
 /// Publications that a history query gives unless it says.
 pub const DEFAULT_LIMIT: usize = 100;
 
+/// What a reply to a frame, or its rejection, says of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// Its `request_id` as written: a JSON string or number.
+    pub request: Option<Box<str>>,
+    /// Its `id` as written.
+    pub id: Option<Box<str>>,
+    /// The room that it names.
+    pub room: Option<Arc<str>>,
+    /// The channel that it names.
+    pub channel: Option<Arc<str>>,
+}
+
 /// What a client said.
 #[derive(Debug, PartialEq)]
 pub struct Frame {
-    /// Its `request_id` as written: a JSON string or number. The reply carries it.
-    pub request: Option<Box<str>>,
-    /// Its `id` as written, which an error names as the one that was rejected.
-    pub id: Option<Box<str>>,
-    /// The room that it names, which an error names too.
-    pub room: Option<Arc<str>>,
+    /// What an answer says of it.
+    pub about: About,
     /// What it shows of its sender.
     pub shows: Class,
     /// What it asks for.
@@ -152,10 +161,10 @@ pub struct Follow {
     pub name: Name,
     /// `auto`, `snapshot` or `patch`.
     pub mode: Mode,
-    /// At most so many times a second; 0: every change; `None`: as before.
-    pub max_hz: Option<f64>,
+    /// At most so many times a second; 0: every change.
+    pub max_hz: u32,
     /// What the client has: key and version.
-    pub versions: HashMap<String, u64>,
+    pub versions: HashMap<Key, u64>,
 }
 
 /// How changes of documents come.

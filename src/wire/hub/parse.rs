@@ -2,12 +2,12 @@
 
 use crate::wire::feed::{MAX_CHANNEL, is_channel};
 use crate::wire::hub::{
-    As, Bound, Class, DEFAULT_LIMIT, Fault, Follow, Frame, MAX_LIST, MAX_NAME, MAX_TEXT, MemberWant, Members,
-    Mode, Post, Profile, Query, Recover, RoomWant, STATUSES, Status, Want, is_room, is_user,
+    About, As, Bound, Class, DEFAULT_LIMIT, Fault, Follow, Frame, MAX_LIST, MAX_NAME, MAX_TEXT, MemberWant,
+    Members, Mode, Post, Profile, Query, Recover, RoomWant, STATUSES, Status, Want, is_room, is_user,
 };
 use crate::wire::json::Json;
-use crate::wire::key::Name;
-use std::collections::HashMap;
+use crate::wire::key::{Key, Name};
+use hashbrown::HashMap;
 use std::sync::Arc;
 
 const CHANNEL: &str = "\"channel\" must be a name of 1 to 1024 bytes that does not begin with '$'";
@@ -15,44 +15,44 @@ const ROOM: &str =
     "\"room_id\" must be a name of 1 to 256 bytes without control characters, not '*' and not with '$' first";
 const USER: &str = "\"user_id\" must be a name of 1 to 256 bytes without control characters";
 
+const REQUEST: &str = "\"request_id\" must be a string or a number of at most 256 bytes";
 const DATA: &str = "\"data\" cannot be kept: lone surrogates, or nested more than 128 deep";
 
 /// Reads a frame.
 pub fn parse(frame: &[u8]) -> Frame {
     let Some(members) = Members::read(frame) else {
         let want = Err(Fault::Field("the message is not a JSON object"));
-        return Frame { request: None, id: None, room: None, shows: Class::Plain, want };
+        return Frame { about: About::default(), shows: Class::Plain, want };
     };
     let id = |name| members.raw(name).filter(|raw| is_id(raw)).map(Box::from);
-    let request: Option<Box<str>> = id("request_id");
-    let (want, shows) = match members.text("type", "\"type\" must be a string") {
-        Err(fault) => (Err(fault), Class::Plain),
-        Ok(kind) => match (kind.as_deref(), members.text("action", "\"action\" must be a string")) {
-            (_, Err(fault)) => (Err(fault), Class::Native),
-            (None | Some(""), Ok(None)) => (Err(Fault::Idle("there is no \"type\"")), Class::Plain),
-            (None | Some(""), Ok(Some(action))) => (channel_action(&members, &action), Class::Native),
-            (Some(kind), _) => (want(&members, kind), shown_by(kind)),
-        },
+    let name = |name, is: fn(&str) -> bool| {
+        let text = members.text(name, "").ok().flatten().filter(|text| is(text));
+        text.map(|text| Arc::from(&*text))
     };
-    let odd = members.raw("request_id").is_some() && request.is_none();
-    let want = if odd {
-        Err(Fault::Field("\"request_id\" must be a string or a number of at most 256 bytes"))
-    } else {
-        want
-    };
-    let reveals = ["request_id", "action", "key"].iter().any(|name| members.raw(name).is_some());
-    let room = members
-        .text("room_id", ROOM)
-        .ok()
-        .flatten()
-        .filter(|name| is_room(name))
-        .map(|name| Arc::from(&*name));
-    Frame {
-        request,
+    let about = About {
+        request: id("request_id"),
         id: id("id"),
-        room,
-        shows: shows.max(if reveals { Class::Native } else { Class::Plain }),
-        want,
+        room: name("room_id", is_room),
+        channel: name("channel", is_channel).or_else(|| name("channel_id", is_channel)),
+    };
+    let (want, shows) = read(&members);
+    let odd = members.raw("request_id").is_some() && about.request.is_none();
+    let want = if odd { Err(Fault::Field(REQUEST)) } else { want };
+    let reveals = ["request_id", "action", "key"].iter().any(|name| members.raw(name).is_some());
+    Frame { about, shows: shows.max(if reveals { Class::Native } else { Class::Plain }), want }
+}
+
+/// What a frame wants, and what its kind shows of the sender.
+fn read(members: &Members<'_>) -> (Result<Want, Fault>, Class) {
+    let kind = match members.text("type", "\"type\" must be a string") {
+        Ok(kind) => kind.filter(|kind| !kind.is_empty()),
+        Err(fault) => return (Err(fault), Class::Plain),
+    };
+    match (kind, members.text("action", "\"action\" must be a string")) {
+        (_, Err(fault)) => (Err(fault), Class::Native),
+        (None, Ok(None)) => (Err(Fault::Idle("there is no \"type\"")), Class::Plain),
+        (None, Ok(Some(action))) => (channel_action(members, &action), Class::Native),
+        (Some(kind), _) => (want(members, &kind), shown_by(&kind)),
     }
 }
 
@@ -146,7 +146,7 @@ fn recover(members: &Members<'_>) -> Result<Option<Recover>, Fault> {
 fn follow(members: &Members<'_>, verb: &str) -> Result<Want, Fault> {
     let why = "\"key\" must be a key or a pattern";
     let text = members.text("key", why)?.ok_or(Fault::Field(why))?;
-    let name = Name::parse(&text).map_err(|_| Fault::Field(why))?;
+    let name = Name::parse_native(&text).map_err(|_| Fault::Field(why))?;
     if verb == "unsubscribe" {
         return Ok(Want::Unfollow(name));
     }
@@ -158,22 +158,21 @@ fn follow(members: &Members<'_>, verb: &str) -> Result<Want, Fault> {
         Some(_) => return Err(Fault::Field(why)),
     };
     let why = "\"max_hz\" must be a number from 0 to 1000";
-    let hz =
-        members.raw("max_hz").map(|raw| raw.parse::<f64>().map_err(|_| Fault::Field(why))).transpose()?;
-    if hz.is_some_and(|hz| !(0.0..=1000.0).contains(&hz)) {
+    let max_hz = members.raw("max_hz").map_or(Ok(0.0), str::parse::<f64>).map_err(|_| Fault::Field(why))?;
+    if !(0.0..=1000.0).contains(&max_hz) {
         return Err(Fault::Field(why));
     }
-    Ok(Want::Follow(Box::new(Follow { name, mode, max_hz: hz, versions: versions(members)? })))
+    let (max_hz, versions) = (max_hz.ceil() as u32, versions(members)?);
+    Ok(Want::Follow(Box::new(Follow { name, mode, max_hz, versions })))
 }
 
 /// `versions`: an object of key and version, in hexadecimal as the server writes them.
-fn versions(members: &Members<'_>) -> Result<HashMap<String, u64>, Fault> {
+fn versions(members: &Members<'_>) -> Result<HashMap<Key, u64>, Fault> {
     let why = "\"versions\" must be an object of keys and their versions";
     let Some(raw) = members.raw("versions") else { return Ok(HashMap::new()) };
     let object = Members::read(raw.as_bytes()).ok_or(Fault::Field(why))?;
-    let version = |(key, text): (String, String)| match u64::from_str_radix(&text, 16) {
-        Ok(version) => Ok((key, version)),
-        Err(_) => Err(Fault::Field(why)),
+    let version = |(key, text): (String, String)| {
+        Key::parse(&key).ok().zip(u64::from_str_radix(&text, 16).ok()).ok_or(Fault::Field(why))
     };
     object.texts(why)?.into_iter().map(version).collect()
 }

@@ -2,6 +2,7 @@
 
 use super::{As, Bound, Class, Fault, MemberWant, Mode, Query, RoomWant, Want, parse};
 use crate::wire::json::Json;
+use crate::wire::key::Key;
 use serde_json::{Value, json};
 
 fn want(frame: Value) -> Result<Want, Fault> {
@@ -19,7 +20,7 @@ fn reads_what_the_hook_sends_and_shows_nothing_of_it() {
         (r#"{"channel":"\u0078","type":"unsubscribe"}"#, Want::Unsubscribe("x".into())),
     ] {
         let frame = parse(frame.as_bytes());
-        assert_eq!((frame.want, frame.shows, frame.request), (Ok(want), Class::Plain, None));
+        assert_eq!((frame.want, frame.shows, frame.about.request), (Ok(want), Class::Plain, None));
     }
 }
 
@@ -94,11 +95,10 @@ fn every_frame_of_forge_and_of_its_generated_clients_is_read() {
 
 #[test]
 fn documents_are_wanted_in_a_mode_at_a_pace_and_from_versions() {
-    let frame =
-        json!({"type": "subscribe", "key": "a/*", "mode": "patch", "max_hz": 2.5, "versions": {"a/b": "1f"}});
+    let frame = json!({"type": "subscribe", "key": "a/**", "mode": "patch", "max_hz": 2.5, "versions": {"a/b": "1f"}});
     let Ok(Want::Follow(follow)) = want(frame) else { panic!() };
-    assert_eq!((follow.name.as_str(), follow.mode, follow.max_hz), ("a/*", Mode::Patch, Some(2.5)));
-    assert_eq!(follow.versions.into_iter().collect::<Vec<_>>(), [("a/b".to_owned(), 31)]);
+    assert_eq!((follow.name.as_str(), follow.mode, follow.max_hz), ("a/**", Mode::Patch, 3));
+    assert_eq!(follow.versions.into_iter().collect::<Vec<_>>(), [(Key::parse("a/b").unwrap(), 31)]);
     assert!(matches!(want(json!({"type": "unsubscribe", "key": "a"})), Ok(Want::Unfollow(_))));
 }
 
@@ -158,8 +158,11 @@ fn what_is_wrong_is_a_fault_with_forges_words_where_it_has_any() {
 #[test]
 fn ids_come_back_as_written_and_the_later_of_two_members_counts() {
     let frame = parse(br#"{"type":"join","request_id":"\u00e9","id":1.50,"room_id":"r"}"#);
-    assert_eq!((frame.request.as_deref(), frame.id.as_deref()), (Some(r#""\u00e9""#), Some("1.50")));
-    assert_eq!(frame.room.as_deref(), Some("r"));
+    assert_eq!(
+        (frame.about.request.as_deref(), frame.about.id.as_deref()),
+        (Some(r#""\u00e9""#), Some("1.50"))
+    );
+    assert_eq!(frame.about.room.as_deref(), Some("r"));
     let twice = parse(br#"{"type":"join","type":"leave","room_id":"r"}"#);
     assert_eq!(twice.want, Ok(Want::Room("r".into(), RoomWant::Leave)));
 }
@@ -224,6 +227,9 @@ fn random_frames_never_panic() {
             text.truncate(rng.usize(0..=text.len()));
         }
         let frame = parse(text.as_bytes());
-        assert!(frame.request.is_none_or(|id| id.len() <= 256) && frame.id.is_none_or(|id| id.len() <= 256));
+        assert!(
+            frame.about.request.is_none_or(|id| id.len() <= 256)
+                && frame.about.id.is_none_or(|id| id.len() <= 256)
+        );
     }
 }

@@ -255,6 +255,12 @@ pub fn ping(stamp: u64, out: &mut Vec<u8>) {
     system(&System { event: "ping", room: None, user: "", data: b"null" }, stamp, out);
 }
 
+/// What forge's clients are told before the server stops.
+pub fn shutdown(stamp: u64, out: &mut Vec<u8>) {
+    let data = br#""server is shutting down""#;
+    system(&System { event: "server_shutdown", room: None, user: "", data }, stamp, out);
+}
+
 /// A user's status, for those who watch the user, or in a room.
 #[derive(Clone, Copy, Debug)]
 pub struct Presence<'a> {

@@ -1,0 +1,82 @@
+//! Documents in the native dialect: `snapshot`, `patch` and `delete`, each with its key and version.
+
+use crate::flow::encode::frame::{Encoder, Frame};
+use crate::flow::limits::PatchMode;
+use crate::flow::state::diff::Patch;
+use crate::flow::state::item::Item;
+use crate::wire::hub::write::Object;
+use crate::wire::json::write_string;
+use crate::wire::key::Key;
+use crate::wire::ws::Kind;
+use std::io::Write;
+
+/// What one write did to a document.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// Its key.
+    pub key: &'a Key,
+    /// The version before; `None` if it was not there.
+    pub from: Option<u64>,
+    /// The version now.
+    pub version: u64,
+    /// What it is now; `None` if it is deleted.
+    pub new: Option<&'a Item>,
+    /// How the value changed, where it was there before and after and somebody may want to know.
+    pub patch: Option<&'a Patch>,
+}
+
+fn head(kind: &str, key: &Key, out: &mut Vec<u8>) {
+    write!(out, r#"{{"type":"{kind}","key":"#).expect("a Vec takes all");
+    write_string(key.as_str(), out);
+}
+
+/// The whole document.
+pub fn snapshot(encoder: &mut Encoder, item: &Item) -> Frame {
+    encoder.count.snapshots += 1;
+    encoder.message(Kind::Text, |out| {
+        head("snapshot", &item.key, out);
+        write!(out, r#","version":"{:x}","data":"#, item.version()).expect("a Vec takes all");
+        out.extend_from_slice(item.value.as_bytes());
+        out.push(b'}');
+    })
+}
+
+/// The document is gone.
+pub fn delete(encoder: &mut Encoder, key: &Key, from: u64, version: u64) -> Frame {
+    encoder.message(Kind::Text, |out| {
+        head("delete", key, out);
+        write!(out, r#","from":"{from:x}","version":"{version:x}"}}"#).expect("a Vec takes all");
+    })
+}
+
+/// What a write did: a patch where there is one and `mode` wants it, the whole document otherwise.
+pub fn change(encoder: &mut Encoder, mode: PatchMode, change: Change<'_>) -> Frame {
+    let Change { key, from, version, new, patch } = change;
+    let Some(item) = new else { return delete(encoder, key, from.unwrap_or(version), version) };
+    let whole = item.value.as_str().len();
+    let wanted = |patch: &&Patch| match mode {
+        PatchMode::Always => true,
+        PatchMode::Never => false,
+        PatchMode::Auto => patch.text_len(0) <= whole,
+    };
+    let Some((from, patch)) = from.zip(patch.filter(wanted)) else { return snapshot(encoder, item) };
+    let mut ops = 0;
+    let frame = encoder.message(Kind::Text, |out| {
+        head("patch", key, out);
+        write!(out, r#","from":"{from:x}","version":"{version:x}","data":["#).expect("a Vec takes all");
+        let start = out.len();
+        patch.write("", out);
+        ops = out.len() - start + 2;
+        out.extend_from_slice(b"]}");
+    });
+    encoder.count.patches += 1;
+    encoder.count.saved += whole.saturating_sub(ops) as u64;
+    frame
+}
+
+/// The state of a subscription is complete: so many keys' state was sent.
+pub fn synced(encoder: &mut Encoder, name: &str, request: Option<&str>, count: u32) -> Frame {
+    encoder.message(Kind::Text, |out| {
+        Object::reply("synced", request, out).text("key", name).number("count", count.into()).end();
+    })
+}

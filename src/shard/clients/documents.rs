@@ -1,0 +1,180 @@
+//! Native subscriptions to documents: one after the other, each a pool at every owner concerned.
+//!
+//! Subscriptions of one connection that mean the same keys become one, so that each change comes once. What the
+//! connection had of them it keeps: it is told what changed since.
+
+use crate::base::id::{ConnId, ShardId};
+use crate::flow::conn::Stage;
+use crate::flow::conn::ask::Has;
+use crate::flow::conn::hub::{Announced, Documents, Request, Syncing, Versions};
+use crate::flow::encode::documents;
+use crate::flow::encode::frame::Variant;
+use crate::flow::fanout::pool::{PoolId, Subject};
+use crate::flow::limits::{Overflow, PatchMode};
+use crate::flow::route::owner::owner;
+use crate::shard::clients::Clients;
+use crate::shard::desk::Desk;
+use crate::wire::hub::write::Object;
+use crate::wire::key::Name;
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// What a new subscription brings together.
+struct Merged {
+    names: Vec<Name>,
+    /// How far each owner's part had come.
+    stamps: HashMap<ShardId, u64>,
+}
+
+impl Clients {
+    /// A connection asks something of documents.
+    pub fn documents(&mut self, desk: &mut Desk, id: ConnId, request: Request) {
+        let Some(conn) = self.get(id) else { return };
+        conn.hub.get_or_insert_default().waiting.push_back(request);
+        self.next_documents(desk, id);
+    }
+
+    fn next_documents(&mut self, desk: &mut Desk, id: ConnId) {
+        while let Some(hub) = self.hub(id).filter(|hub| hub.syncing.is_none()) {
+            match hub.waiting.pop_front() {
+                Some(Request::Subscribe { name, patch, max_hz, versions, request }) => {
+                    let merged = self.take_documents(desk, id, |names| names.iter().any(|n| n.meets(&name)));
+                    let new = Some(((name, request), versions));
+                    self.follow_documents(desk, id, merged, new, patch, max_hz);
+                }
+                Some(Request::Unsubscribe(name, request)) => {
+                    let (variant, max_hz) = self.manner(id, &name);
+                    let mut rest = self.take_documents(desk, id, |names| names.contains(&name));
+                    rest.names.retain(|other| *other != name);
+                    self.unfollowed(desk, id, &name, request);
+                    if !rest.names.is_empty() {
+                        self.follow_documents(desk, id, rest, None, variant, max_hz);
+                    }
+                }
+                None => return,
+            }
+        }
+    }
+
+    /// A subscription has ended: whoever asked is told.
+    fn unfollowed(&mut self, desk: &mut Desk, id: ConnId, name: &Name, request: Option<Box<str>>) {
+        let request = request.as_deref();
+        let name = name.as_str();
+        self.say(desk, id, |out| Object::reply("unsubscribed", request, out).text("key", name).end());
+    }
+
+    /// How a connection gets the changes of a name.
+    fn manner(&mut self, id: ConnId, name: &Name) -> (PatchMode, u32) {
+        let pool = self.hub(id).and_then(|hub| {
+            let documents = hub.documents.iter().find(|documents| documents.names.contains(name))?;
+            documents.pools.first().copied()
+        });
+        let pool = pool.and_then(|pool| self.fanout.pools.get(pool));
+        pool.map_or_else(Default::default, |pool| (pool.variant.patch, pool.max_hz))
+    }
+
+    /// Ends the subscriptions that `which` picks by their names; says what they were.
+    fn take_documents(&mut self, desk: &mut Desk, id: ConnId, which: impl Fn(&[Name]) -> bool) -> Merged {
+        let mut merged = Merged { names: Vec::new(), stamps: HashMap::new() };
+        let Some(hub) = self.hub(id) else { return merged };
+        let taken: Vec<Documents> =
+            hub.documents.extract_if(.., |documents| which(&documents.names)).collect();
+        for Documents { names, pools } in taken {
+            merged.names.extend(names.iter().cloned());
+            for pool in pools {
+                let stamp = self.position(id, pool);
+                if let Some(Subject::Part(_, owner)) = self.fanout.pools.get(pool).map(|pool| &pool.subject) {
+                    let place = merged.stamps.entry(*owner).or_insert(stamp);
+                    *place = stamp.min(*place);
+                }
+                self.unsubscribe(desk, id, pool);
+            }
+        }
+        merged
+    }
+
+    /// How far a connection has come in a pool.
+    fn position(&mut self, id: ConnId, pool: PoolId) -> u64 {
+        let sub = self.get(id).and_then(|conn| conn.subs.iter().find(|sub| sub.pool == pool));
+        match sub.map(|sub| (sub.stage, sub.since)) {
+            Some((Stage::Member(_), _)) => self.fanout.position(pool, id.slot),
+            Some((Stage::Waiting(_) | Stage::Behind, since)) => since,
+            None => 0,
+        }
+    }
+
+    /// Subscribes to names: to those that it had, and one more.
+    fn follow_documents(
+        &mut self,
+        desk: &mut Desk,
+        id: ConnId,
+        merged: Merged,
+        new: Option<(Announced, Versions)>,
+        patch: PatchMode,
+        max_hz: u32,
+    ) {
+        let Merged { mut names, stamps } = merged;
+        let (announce, versions) = new.unzip();
+        let fresh = announce.iter().map(|(name, _)| name).find(|name| !names.contains(name)).cloned();
+        names.extend(fresh.clone());
+        names.sort_unstable();
+        let names: Arc<[Name]> = names.into();
+        let versions = Arc::new(versions.unwrap_or_default());
+        // a reader that takes only so much gets whole documents: the patches between would be lost
+        let patch = if max_hz > 0 { PatchMode::Never } else { patch };
+        let (mut pools, mut missing) = (Vec::new(), Vec::new());
+        for shard in owners(&names, desk) {
+            let stamp = stamps.get(&shard).copied().unwrap_or(0);
+            let has = match stamp {
+                0 if versions.is_empty() => Has::Nothing,
+                stamp => Has::Since { stamp, fresh: fresh.clone(), versions: versions.clone() },
+            };
+            let subject = Subject::Part(names.clone(), shard);
+            let Some(variant) = self.variant(id, &subject) else { return };
+            let variant = Variant { patch, ..variant };
+            let pool = self.fanout.pools.enter(&subject, variant, max_hz, Overflow::Conflate);
+            pools.push(pool);
+            missing.push((pool, has));
+        }
+        let Some(hub) = self.hub(id) else { return };
+        hub.documents.push(Documents { names, pools });
+        hub.syncing = Some(Syncing { announce, missing: missing.clone(), count: 0 });
+        for (pool, has) in missing {
+            self.enter(desk, id, pool, has);
+        }
+    }
+
+    /// What the connection had when it asked for a state that has not come yet.
+    pub(super) fn missing(&mut self, id: ConnId, pool: PoolId) -> Option<Has> {
+        let missing = &self.hub(id)?.syncing.as_ref()?.missing;
+        missing.iter().find(|(missing, _)| *missing == pool).map(|(_, has)| has.clone())
+    }
+
+    /// One part's state is sent: `count` keys of it.
+    pub(super) fn documents_joined(&mut self, desk: &mut Desk, id: ConnId, pool: PoolId, count: u32) {
+        let Some(hub) = self.hub(id) else { return };
+        let Some(syncing) = &mut hub.syncing else { return };
+        let before = syncing.missing.len();
+        syncing.missing.retain(|(missing, _)| *missing != pool);
+        if syncing.missing.len() < before {
+            syncing.count += count;
+        }
+        if !syncing.missing.is_empty() {
+            return;
+        }
+        let done = hub.syncing.take().expect("just seen");
+        if let Some((name, request)) = done.announce {
+            let synced = documents::synced(&mut desk.encoder, name.as_str(), request.as_deref(), done.count);
+            self.insist(id, synced);
+        }
+        self.next_documents(desk, id);
+    }
+}
+
+/// The owners of what the names mean.
+fn owners(names: &[Name], desk: &Desk) -> Vec<ShardId> {
+    match names {
+        [Name::Key(key)] => vec![owner(key.as_str(), desk.shards)],
+        _ => desk.all().collect(),
+    }
+}

@@ -1,0 +1,168 @@
+//! HTTP requests: one after the other, each answered before the next is looked at.
+
+use crate::base::id::ConnId;
+use crate::flow::conn::ask::{Answer, Ask, Has, Tag, Ticket};
+use crate::flow::conn::http::Progress;
+use crate::flow::conn::rest::{self, Call, Hello, Pending, Want};
+use crate::flow::conn::{Conn, Phase};
+use crate::flow::encode::frame::Dialect;
+use crate::flow::feed::Write;
+use crate::shard::clients::{Clients, PIPELINE, Reason};
+use crate::shard::desk::Desk;
+use crate::shard::io::Action;
+use crate::shard::mail::Mail;
+use crate::wire::http::{BadRequest, CONTINUE, Head, Response};
+use crate::wire::ws::Decoder;
+
+impl Clients {
+    /// Handles requests until bytes are missing, or one must wait: for an answer, or for the peer to read.
+    pub(super) fn requests(&mut self, desk: &mut Desk, id: ConnId) {
+        loop {
+            let unread = self.fanout.queued(id.slot) > desk.limits.queue_bytes;
+            let conn = self.conns.get_mut(id.slot, id.generation);
+            let Some(Conn { phase: Phase::Http(http), paused, ended, access, due, .. }) = conn else {
+                return;
+            };
+            if unread && !self.unread.contains(&id) {
+                self.unread.push(id);
+            }
+            let importing = http.import.is_some();
+            if unread || http.is_busy() {
+                if http.held() > PIPELINE && !std::mem::replace(paused, true) {
+                    self.actions.push_back(Action::Pause(id));
+                }
+                if importing {
+                    self.import_ready(id);
+                }
+                return;
+            }
+            if std::mem::replace(paused, false) {
+                self.actions.push_back(Action::Resume(id));
+            }
+            let access = *access;
+            match http.poll(desk.limits.max_body) {
+                Ok(Progress::Partial) if *ended => return self.finish(desk, id, Reason::Gone),
+                Ok(Progress::Partial) => {
+                    if http.is_idle() {
+                        *due = desk.now.mono + desk.limits.handshake_timeout;
+                    }
+                    return;
+                }
+                Ok(Progress::Continue) => self.send(id, CONTINUE.into()),
+                Ok(Progress::Import(head, body, waits)) => {
+                    desk.stats.requests += 1;
+                    if waits {
+                        self.send(id, CONTINUE.into());
+                    }
+                    self.open_import(desk, id, head, body);
+                }
+                Ok(Progress::Whole(head, body)) => {
+                    *due = u64::MAX;
+                    desk.stats.requests += 1;
+                    let call = rest::call(&head, &body, access, &desk.limits);
+                    self.carry_out(desk, id, head, call);
+                }
+                Err(BadRequest::BodyTooLarge) => {
+                    let response = Response::text(413, "Request Entity Too Large").closing();
+                    return self.respond(desk, id, &response);
+                }
+                Err(bad) => return self.respond(desk, id, &bad.response()),
+            }
+        }
+    }
+
+    fn carry_out(&mut self, desk: &mut Desk, id: ConnId, head: Head, call: Call) {
+        let shards = desk.shards;
+        let pending = |want, left| Some(Pending::new(head.clone(), want, left));
+        let wait = match &call {
+            Call::Respond(_) | Call::Follow(..) | Call::Hub(..) | Call::Stream(_) => None,
+            Call::Ask(_, _, want) => pending(want.clone(), 1),
+            Call::Push(..) => None,
+            Call::Sweep(_) => pending(Want::Gone, shards),
+            Call::Gather(want) => pending(want.clone(), shards),
+        };
+        let ticket = || Ticket { conn: id, tag: Tag::Request };
+        match call {
+            Call::Respond(response) => {
+                return self.respond(desk, id, &rest::dress(response, &head, &desk.limits));
+            }
+            Call::Follow(subject, hello, has) => {
+                let rest = self.upgrade(desk, id, hello, Dialect::Ooo);
+                self.subscribe(desk, id, subject, has.map_or(Has::Nothing, Has::Version));
+                return self.messages(desk, id, &rest);
+            }
+            Call::Hub(hello, arrival) => {
+                let rest = self.upgrade(desk, id, hello, Dialect::Hub);
+                self.arrive(desk, id, *arrival);
+                return self.messages(desk, id, &rest);
+            }
+            Call::Stream(spec) => return self.open_stream(desk, id, head, *spec),
+            Call::Push(pattern, value) => {
+                let key =
+                    pattern.push(&format!("{:x}", desk.stamp())).expect("only such patterns are pushed to");
+                self.set_pending(id, Pending::new(head, Want::Index(key.index().to_owned()), 1));
+                let name = key.as_str().to_owned();
+                return desk.post_to_owner(&name, Mail::Ask(ticket(), Ask::Write(Write::Set(key, value))));
+            }
+            Call::Ask(key, ask, _) => desk.post_to_owner(key.as_str(), Mail::Ask(ticket(), ask)),
+            Call::Sweep(pattern) => {
+                let sweep = self.next_sweep(desk);
+                let ask = || Ask::Write(Write::Sweep(pattern.clone(), sweep));
+                desk.post_to_all(|| Mail::Ask(ticket(), ask()));
+            }
+            Call::Gather(want) => desk.post_to_all(|| Mail::Ask(ticket(), want.ask())),
+        }
+        if let Some(pending) = wait {
+            self.set_pending(id, pending);
+        }
+    }
+
+    fn set_pending(&mut self, id: ConnId, pending: Pending) {
+        if let Some(Conn { phase: Phase::Http(http), .. }) = self.get(id) {
+            http.pending = Some(pending);
+        }
+    }
+
+    /// An owner's answer to a request.
+    pub fn answer(&mut self, desk: &mut Desk, id: ConnId, answer: Answer) {
+        let Some(http) = self.http(id) else { return };
+        let Some(pending) = &mut http.pending else { return };
+        let Some(response) = pending.answer(answer, &desk.limits) else { return };
+        let response = rest::dress(response, &pending.head, &desk.limits);
+        http.pending = None;
+        self.respond(desk, id, &response);
+        self.request_done(desk, id);
+    }
+
+    /// A request is answered: the next one may come.
+    pub(in crate::shard) fn request_done(&mut self, desk: &mut Desk, id: ConnId) {
+        let due = desk.now.mono + desk.limits.handshake_timeout;
+        let Some(Conn { phase: Phase::Http(_), due: place, .. }) = self.get(id) else { return };
+        *place = due;
+        self.requests(desk, id);
+    }
+
+    pub(in crate::shard) fn respond(&mut self, desk: &mut Desk, id: ConnId, response: &Response<'_>) {
+        self.insist(id, response.encode().into());
+        if response.closes() {
+            self.finish(desk, id, Reason::Gone);
+        }
+    }
+
+    /// The connection is a WebSocket from here on. Returns what has come of its messages already.
+    fn upgrade(&mut self, desk: &mut Desk, id: ConnId, hello: Hello, dialect: Dialect) -> Vec<u8> {
+        self.send(id, hello.bytes.into());
+        let decoder = Decoder::new(desk.limits.max_message, hello.compression);
+        let ping = match dialect {
+            Dialect::Ooo => desk.limits.ping_interval,
+            Dialect::Hub => desk.limits.hub.ping_interval,
+        };
+        let now = desk.now.mono;
+        let Some(conn) = self.get(id) else { return Vec::new() };
+        conn.due = now + ping;
+        match std::mem::replace(&mut conn.phase, Phase::Socket(decoder, dialect)) {
+            Phase::Http(http) => http.into_rest(),
+            _ => Vec::new(),
+        }
+    }
+}

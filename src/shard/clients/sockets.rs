@@ -1,0 +1,51 @@
+//! WebSocket messages from clients.
+
+use crate::base::id::ConnId;
+use crate::flow::conn::{Conn, Phase};
+use crate::flow::encode::frame::Dialect;
+use crate::shard::clients::{Clients, PIPELINE, Reason};
+use crate::shard::desk::Desk;
+use crate::wire::ws::{self, Event, Violation};
+
+impl Clients {
+    pub(super) fn messages(&mut self, desk: &mut Desk, id: ConnId, bytes: &[u8]) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut input = bytes;
+        while let Some(Conn { phase: Phase::Socket(decoder, dialect), .. }) = self.get(id) {
+            let dialect = *dialect;
+            match decoder.poll(&mut input, &mut scratch) {
+                Ok(None) => break,
+                Ok(Some(Event::Ping(payload))) => self.send(id, ws::encode(ws::Op::Pong, payload).into()),
+                Ok(Some(Event::Pong(_))) => {}
+                Ok(Some(Event::Message { kind, data, compressed: true })) => {
+                    desk.stats.inflated += 1;
+                    let mut inflater = std::mem::take(&mut self.inflater);
+                    match inflater.message(kind, data, desk.limits.max_message) {
+                        Ok(data) => self.message(desk, id, dialect, data),
+                        Err(violation) => self.violated(desk, id, violation),
+                    }
+                    self.inflater = inflater;
+                }
+                Ok(Some(Event::Message { data, .. })) => self.message(desk, id, dialect, data),
+                Ok(Some(Event::Close { code, .. })) => self.close(desk, id, code, "", Reason::Gone),
+                Err(violation) => self.violated(desk, id, violation),
+            }
+        }
+        if scratch.capacity() > PIPELINE {
+            scratch = Vec::new();
+        }
+        self.scratch = scratch;
+    }
+
+    fn violated(&mut self, desk: &mut Desk, id: ConnId, violation: Violation) {
+        self.close(desk, id, Some(violation.code()), &violation.to_string(), Reason::Violation);
+    }
+
+    fn message(&mut self, desk: &mut Desk, id: ConnId, dialect: Dialect, data: &[u8]) {
+        desk.stats.received += 1;
+        match dialect {
+            Dialect::Ooo => {}
+            Dialect::Hub => self.hub_message(desk, id, data),
+        }
+    }
+}

@@ -3,9 +3,11 @@
 
 use crate::base::id::ShardId;
 use crate::base::time::MS;
-use crate::flow::conn::ask::{Answer, Tag, Ticket};
+use crate::flow::conn::ask::{Answer, Ask, Tag, Ticket};
 use crate::flow::conn::seats::RoomAsk;
 use crate::flow::encode::rooms as encode;
+use crate::flow::feed::{Done, Write};
+use crate::flow::state::history::History;
 use crate::flow::state::room::{Actor, FOREVER, Permission, Refusal, Role};
 use crate::shard::Shard;
 use crate::shard::mail::Mail;
@@ -20,7 +22,7 @@ use std::sync::Arc;
 type Told = Result<Vec<u8>, Refusal>;
 
 /// The members that `write` puts into an object.
-fn members(write: impl FnOnce(Object<'_>) -> Object<'_>) -> Vec<u8> {
+fn members(write: impl for<'a> FnOnce(Object<'a>) -> Object<'a>) -> Vec<u8> {
     let mut out = Vec::new();
     write(Object::new(&mut out)).end();
     out.remove(0);
@@ -49,6 +51,19 @@ impl Shard {
         let seen = |place: &Place| !place.room.is_private() || place.room.may(actor, Permission::Join);
         let seen = self.rooms.iter().filter(|(_, place)| seen(place));
         seen.map(|(name, place)| (name.clone(), members(|object| encode::about(object, name, &place.room)))).collect()
+    }
+
+    /// Whether something may be asked of a channel: where it is a room, what its members may.
+    pub(super) fn may_ask(&self, ask: &Ask) -> Result<(), Refusal> {
+        let now = self.desk.now.wall;
+        match ask {
+            Ask::History(name, ask) => self.rooms.may_read(name, &ask.0, now),
+            Ask::Write(Write::Publish(publish)) if publish.client => {
+                let actor = publish.user_id.clone().map_or(Actor::App, Actor::User);
+                self.rooms.get(&publish.channel).map_or(Ok(()), |place| place.room.may_send(&actor, now))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn place(&mut self, name: &str) -> Result<&mut Place, Refusal> {
@@ -97,11 +112,10 @@ impl Shard {
                 let place = self.place(name)?;
                 place.room.may_read(actor, now)?;
                 let title = place.room.about().name.as_deref().unwrap_or(name);
-                let text = |object: Object<'_>| {
+                Ok(members(|object| {
                     let object = object.text("room_id", name).text("room_name", title);
                     encode::members(object, &place.room, most)
-                };
-                Ok(members(text))
+                }))
             }
             RoomWant::Message(post) => self.say(name, actor, *post),
             RoomWant::Typing(on) => {
@@ -166,16 +180,17 @@ impl Shard {
 
     /// A message, which goes into the room's channel.
     fn say(&mut self, name: &Arc<str>, actor: &Actor, post: Post) -> Told {
-        self.place(name)?.room.may_send(actor, self.desk.now.wall)?;
+        let now = self.desk.now.wall;
+        self.place(name)?.room.may_send(actor, now)?;
         if let Some(user) = actor.user() {
             self.types(name, user, false);
         }
         let Post { data, event, metadata, thread } = post;
         let (channel, user_id) = (name.clone(), actor.user().cloned());
         let publish =
-            Publish { channel, kind: "message".into(), data, event, user_id, metadata, thread_id: thread };
+            Publish { channel, kind: "message".into(), data, event, user_id, metadata, thread_id: thread, client: true };
         let data = publish.data.clone();
-        let (stamp, sequence) = self.publish(publish);
+        let (stamp, sequence) = self.publish_in(publish);
         Ok(members(|object| {
             let object = object.id("id", stamp).id("message_id", stamp).text("room_id", name);
             let object = object.maybe("user_id", actor.user().map(|user| &**user));
@@ -186,7 +201,9 @@ impl Shard {
     /// Other words for a message.
     fn edit(&mut self, name: &Arc<str>, actor: &Actor, id: u64, data: Json) -> Told {
         self.may_change(name, actor, id)?;
-        self.owner.edit(name, id, data.clone());
+        if let Some(messages) = self.messages_of(name) {
+            messages.edit(id, data.clone());
+        }
         self.said(name, actor, "message.edited", |object| {
             object.id("message_id", id).raw("new_content", data.as_bytes())
         })
@@ -195,16 +212,19 @@ impl Shard {
     /// A message is to be forgotten.
     fn erase(&mut self, name: &Arc<str>, actor: &Actor, id: u64) -> Told {
         self.may_change(name, actor, id)?;
-        self.owner.erase(name, id);
+        if let Some(messages) = self.messages_of(name) {
+            messages.delete(id);
+        }
         self.said(name, actor, "message.deleted", |object| object.id("message_id", id))
     }
 
     /// A reaction to a message, or none any more.
     fn react(&mut self, name: &Arc<str>, actor: &Actor, id: u64, emoji: &Arc<str>, add: bool) -> Told {
-        self.place(name)?.room.may_send(actor, self.desk.now.wall)?;
+        let now = self.desk.now.wall;
+        self.place(name)?.room.may_send(actor, now)?;
         let user = actor.user().ok_or(Refusal::Forbidden)?;
-        self.owner.message_author(name, id).ok_or(Refusal::NotFound)?;
-        if !self.owner.react(name, id, emoji, user, add) {
+        self.author(name, id).ok_or(Refusal::NotFound)?;
+        if !self.messages_of(name).is_some_and(|messages| messages.react(id, emoji, user, add)) {
             return Ok(Vec::new());
         }
         let event = if add { "message.reaction.added" } else { "message.reaction.removed" };
@@ -215,7 +235,7 @@ impl Shard {
 
     fn may_change(&mut self, name: &Arc<str>, actor: &Actor, id: u64) -> Result<(), Refusal> {
         let now = self.desk.now.wall;
-        let author = self.owner.message_author(name, id);
+        let author = self.author(name, id);
         let room = &self.place(name)?.room;
         room.may_read(actor, now)?;
         room.may_change(actor, author.ok_or(Refusal::NotFound)?.as_deref(), now)
@@ -236,12 +256,33 @@ impl Shard {
             user_id: actor.user().cloned(),
             ..Publish::new(name, "system", json)
         };
-        self.publish(publish);
+        self.publish_in(publish);
         Ok(text)
     }
 
     /// What was said in a room.
-    fn past(&self, name: &Arc<str>, query: &Query) -> Vec<u8> {
-        members(|object| object.text("room_id", name).with("messages", |out| self.owner.past(name, query, out)))
+    fn past(&mut self, name: &Arc<str>, query: &Query) -> Vec<u8> {
+        let messages = self.owner.history(&self.desk, name, query);
+        members(|object| object.text("room_id", name).raw("messages", &messages))
+    }
+
+    /// Something takes its place in a room's channel: its stamp and its number.
+    fn publish_in(&mut self, publish: Publish) -> (u64, u64) {
+        match self.owner.publish(&mut self.desk, Box::new(publish)) {
+            Done::Channel(_, offset, stamp) => (stamp, offset),
+            done => unreachable!("a publication leads to {done:?}"),
+        }
+    }
+
+    /// The messages of a room.
+    fn messages_of(&mut self, name: &str) -> Option<&mut History> {
+        self.owner.channels.get(name)?.history(&self.desk)
+    }
+
+    /// Who has written a message; `None` if there is no such message.
+    fn author(&mut self, name: &str, id: u64) -> Option<Option<Arc<str>>> {
+        let (_, entry) = self.messages_of(name)?.find(id)?;
+        // what the server says by itself is nobody's to change
+        (&*entry.publish.kind != "system").then(|| entry.publish.user_id.clone())
     }
 }

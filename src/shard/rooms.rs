@@ -3,6 +3,7 @@
 
 use crate::base::id::{ConnId, ShardId};
 use crate::base::time::MS;
+use crate::flow::encode::frame::Encoder;
 use crate::flow::encode::rooms as encode;
 use crate::flow::fanout::pool::Subject;
 use crate::flow::state::presence::{Line, News, Presence, Shown, Status};
@@ -155,7 +156,8 @@ impl Shard {
         }
         let place = self.rooms.rooms.get(name).expect("it was just entered, or looked up");
         let most = self.desk.limits.hub.presence_list;
-        let watch = self.owner.watch(&join.subject, Watcher { shard: from, pool, variant: join.variant });
+        let watch = self.owner.watches.entry(join.subject.clone()).or_default();
+        watch.add(Watcher { shard: from, pool, variant: join.variant });
         let state = if join.enter {
             let sync = |out: &mut Vec<u8>| encode::sync(name, &place.presence, None, out);
             watch.state(&mut self.desk.encoder, join.variant, |encoder| Some(encode::text(encoder, sync)))
@@ -167,6 +169,19 @@ impl Shard {
         };
         let joined = Joined { pool, conn, ticket, at: 0, count: 0, gap: false, state };
         self.desk.post(from, Mail::Joined(joined));
+    }
+
+    /// A connection wants the publications of a channel: of a room, only whoever may hear it.
+    pub(super) fn join_channel(&mut self, from: ShardId, join: Join, name: &Arc<str>) {
+        let actor = join.who.clone().map_or(Actor::Nobody, Actor::User);
+        match self.rooms.may_read(name, &actor, self.desk.now.wall) {
+            Ok(()) => self.owner.join(&mut self.desk, from, join),
+            Err(refusal) => {
+                let Join { pool, conn, ticket, .. } = join;
+                let denied = Denied { pool, conn, ticket, refusal };
+                self.desk.post(from, Mail::Denied(Box::new(denied)));
+            }
+        }
     }
 
     /// A user becomes a member of a room, or is one, and sits in it with one more connection. Its owner, who has
@@ -232,12 +247,14 @@ impl Shard {
         for (shard, conn) in place.lines.into_values().flatten() {
             self.desk.post(shard, Mail::Out(conn, name.clone(), Box::new(Out::Deleted)));
         }
-        self.owner.forget_channel(name);
+        self.owner.channels.set_room(&self.desk, name, false, false);
     }
 
     /// Where a channel has become a private room, those who only listened to it hear no more.
     pub(super) fn close_to_strangers(&mut self, name: &Arc<str>) {
-        if self.rooms.is_private(name) {
+        let private = self.rooms.is_private(name);
+        self.owner.channels.set_room(&self.desk, name, true, private);
+        if private {
             self.desk.post_to_all(|| Mail::Closed(name.clone()));
         }
     }
@@ -245,9 +262,10 @@ impl Shard {
     /// Tells everyone around a room; `write` gets a stamp to name and date the frame by.
     pub(super) fn around(&mut self, name: &Arc<str>, write: impl Fn(u64, &mut Vec<u8>)) {
         let stamp = self.desk.stamp();
-        self.owner.tell(&mut self.desk, &Subject::Room(name.clone()), &MARK, |encoder| {
-            encode::text(encoder, |out| write(stamp, out))
-        });
+        if let Some(watch) = self.owner.watches.get_mut(&Subject::Room(name.clone())) {
+            let text = |encoder: &mut Encoder| encode::text(encoder, |out| write(stamp, out));
+            watch.send(&mut self.desk, &MARK, |encoder, _| Some(text(encoder)));
+        }
     }
 
     /// Something has happened in a room: those in it are told, and those concerned.

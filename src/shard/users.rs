@@ -7,10 +7,11 @@ use crate::flow::conn::ask::{Answer, Ask, Ticket};
 use crate::flow::conn::seats::{RoomAsk, UserAsk};
 use crate::flow::encode::rooms as encode;
 use crate::flow::fanout::pool::Subject;
-use crate::flow::route::owner::owner;
+use crate::flow::route::owner::owner_of_user;
 use crate::flow::state::presence::{Shown, User};
 use crate::flow::state::room::Refusal;
 use crate::shard::Shard;
+use crate::shard::care::Chore;
 use crate::shard::desk::Desk;
 use crate::shard::mail::{Mail, Mark};
 use crate::shard::quotas::Holding;
@@ -36,24 +37,14 @@ pub struct Users {
     missed: Timers<Arc<str>>,
 }
 
-/// The shard that owns a user.
-pub fn home(user: &str, shards: u16) -> ShardId {
-    owner(&format!("$user/{user}"), shards)
-}
-
 impl Desk {
     /// Tells a user's owner.
     pub fn post_to_user(&mut self, user: &Arc<str>, mail: UserMail) {
-        self.post(home(user, self.shards), Mail::User(user.clone(), mail));
+        self.post(owner_of_user(user, self.shards), Mail::User(user.clone(), mail));
     }
 }
 
 impl Users {
-    /// When somebody is missed next (monotonic).
-    pub fn deadline(&self) -> Option<u64> {
-        self.missed.next()
-    }
-
     /// How many are known.
     pub fn len(&self) -> usize {
         self.users.len()
@@ -83,6 +74,7 @@ impl Shard {
             user.connect((from, conn));
         } else if let Some(at) = user.disconnect((from, conn), now.mono, grace) {
             self.users.missed.push(at, name.clone());
+            self.chores.push(at, Chore::Users);
         }
         self.look_at(name);
     }
@@ -95,7 +87,8 @@ impl Shard {
             UserMail::Reserve(room, conn) => {
                 let known = user.lines().contains(&(from, conn));
                 let may = known && user.reserve(&room, limits.rooms_per_user as usize);
-                self.desk.post(from, Mail::Reserved(conn, room, may));
+                let told = Box::new((name.clone(), room, may));
+                self.desk.post(from, Mail::Reserved(conn, told));
             }
             UserMail::Settled(room, reserved, member) => {
                 user.settle(&room, reserved, member);
@@ -113,7 +106,7 @@ impl Shard {
     pub(super) fn user_asked(&mut self, from: ShardId, ticket: Ticket, name: &Arc<str>, ask: UserAsk) {
         let (now, limits) = (self.desk.now, self.desk.limits.hub);
         let answer = match ask {
-            UserAsk::Look => Answer::User(name.clone(), self.users.shown(name, now.wall)),
+            UserAsk::Look => Answer::User(Box::new((name.clone(), self.users.shown(name, now.wall)))),
             UserAsk::Says(status, custom) => {
                 let user = self.users.users.entry(name.clone()).or_insert_with(|| User::new(now.wall));
                 // one that was turned away has nothing to say
@@ -154,10 +147,11 @@ impl Shard {
                 let mail = Mail::Room(room.clone(), RoomMail::Seen(name.clone(), shown.clone()));
                 self.desk.post_to_owner(room, mail);
             }
-            let at = Mark { key: None, at: 0 };
-            self.owner.tell(&mut self.desk, &Subject::User(name.clone()), &at, |encoder| {
-                encode::text(encoder, |out| encode::presence(name, &shown, None, out))
-            });
+            if let Some(watch) = self.owner.watches.get_mut(&Subject::User(name.clone())) {
+                watch.send(&mut self.desk, &Mark { key: None, at: 0 }, |encoder, _| {
+                    Some(encode::text(encoder, |out| encode::presence(name, &shown, None, out)))
+                });
+            }
         }
         if self.users.users.get(name).is_some_and(User::is_idle) {
             self.users.users.remove(name);

@@ -74,8 +74,6 @@ pub struct Seat {
     pub stage: Stage,
     /// The frame that waits for an answer.
     pub about: Option<Box<About>>,
-    /// Whether it was subscribed to the room's channel before.
-    pub listened: bool,
 }
 
 /// The rooms that a connection is in.

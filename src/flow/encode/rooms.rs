@@ -1,9 +1,11 @@
 //! What is told around a room, beside its messages: members, presence, typing.
 
 use crate::flow::encode::frame::{Encoder, Frame};
+use crate::flow::state::history::Entry;
 use crate::flow::state::presence::{Presence, Shown};
 use crate::flow::state::room::{Member, Role, Room};
 use crate::wire::hub::write::{self, Object};
+use crate::wire::json::write_string;
 use crate::wire::ws::Kind;
 
 /// One message with the text that `write` appends.
@@ -101,4 +103,28 @@ pub fn about<'a>(object: Object<'a>, id: &str, room: &Room) -> Object<'a> {
     let object = object.maybe_raw("metadata", about.metadata.as_ref().map(|json| json.as_bytes()));
     let object = object.time("created_at", created).time("updated_at", updated);
     object.number("member_count", room.len() as u64)
+}
+
+/// What has become of a message of the past, into its object, which is closed already.
+pub fn fate(entry: &Entry, out: &mut Vec<u8>) {
+    if !entry.edited && entry.reactions.is_empty() {
+        return;
+    }
+    out.pop();
+    if entry.edited {
+        out.extend_from_slice(br#","edited":true"#);
+    }
+    if !entry.reactions.is_empty() {
+        out.push(b',');
+        let inner = out.len();
+        let object = Object::new(out).list("reactions", &entry.reactions, |(emoji, users), out| {
+            let object = Object::new(out).text("emoji", emoji);
+            object.list("user_ids", users, |user, out| write_string(user, out)).end();
+        });
+        object.end();
+        // its members only
+        out.remove(inner);
+        out.pop();
+    }
+    out.push(b'}');
 }

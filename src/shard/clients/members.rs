@@ -8,7 +8,8 @@ use crate::flow::conn::seats::{Gather, RoomAsk, Seat, Stage, UserAsk};
 use crate::flow::encode::rooms as encode;
 use crate::flow::fanout::pool::{PoolId, Subject};
 use crate::flow::limits::Access;
-use crate::flow::state::presence::{Shown, Status};
+use crate::flow::route::owner::owner_of_user;
+use crate::flow::state::presence::Status;
 use crate::flow::state::room::{Actor, Refusal};
 use crate::shard::clients::Clients;
 use crate::shard::clients::hub::Rejection;
@@ -17,8 +18,8 @@ use crate::shard::io::Action;
 use crate::shard::mail::{Denied, Mail};
 use crate::shard::quotas::Holding;
 use crate::shard::rooms::{Out, RoomMail};
-use crate::shard::users::{UserMail, home};
-use crate::wire::hub::{About, RoomWant};
+use crate::shard::users::UserMail;
+use crate::wire::hub::{self, About, RoomWant};
 use crate::wire::hub::write::{self, Object};
 use std::sync::Arc;
 
@@ -26,21 +27,19 @@ use std::sync::Arc;
 const WATCHED: usize = 1000;
 
 impl Desk {
-    /// Asks a room's owner; where somebody may become a member by that, its own owner first. True if so: what is asked
-    /// behind it could overtake it.
-    pub fn ask_room(&mut self, ticket: Ticket, ask: Box<RoomAsk>) -> bool {
-        let newcomer = ask.newcomer().cloned();
-        match &newcomer {
+    /// Asks a room's owner; where somebody may become a member by that, its own owner first. What is asked behind such a
+    /// question could overtake it.
+    pub fn ask_room(&mut self, ticket: Ticket, ask: Box<RoomAsk>) {
+        match ask.newcomer().cloned() {
             Some(user) => {
-                let ask = Ask::User(user.clone(), UserAsk::Forward(ask));
-                self.post(home(user, self.shards), Mail::Ask(ticket, ask));
+                let owner = owner_of_user(&user, self.shards);
+                self.post(owner, Mail::Ask(ticket, Ask::User(user, Box::new(UserAsk::Forward(ask)))));
             }
             None => {
                 let room = ask.room.clone();
                 self.post_to_owner(&room, Mail::Ask(ticket, Ask::Room(ask)));
             }
         }
-        newcomer.is_some()
     }
 }
 
@@ -50,7 +49,7 @@ impl Clients {
     }
 
     /// Who a connection is to the rooms.
-    fn actor(&mut self, id: ConnId) -> Actor {
+    pub(super) fn actor(&mut self, id: ConnId) -> Actor {
         let Some(conn) = self.get(id) else { return Actor::Nobody };
         match conn.hub.as_ref().and_then(|hub| hub.user.clone()) {
             Some(user) => Actor::User(user),
@@ -78,28 +77,27 @@ impl Clients {
             _ => {}
         }
         let ask = Box::new(RoomAsk { room, actor: self.actor(id), want, reserved: None });
-        let tag = Tag::Frame(Box::new(about.clone()));
-        if desk.ask_room(Ticket { conn: id, tag }, ask)
-            && let Some(hub) = self.hub(id)
+        let waits = ask.newcomer().is_some();
+        if let Some(hub) = self.hub(id)
+            && waits
         {
             hub.wait();
         }
+        let tag = Tag::Room(Box::new(about.clone()), waits);
+        desk.ask_room(Ticket { conn: id, tag }, ask);
         Ok(())
     }
 
-    /// The owner's answer to a frame.
-    pub fn room_answer(
-        &mut self,
-        desk: &mut Desk,
-        id: ConnId,
-        about: &About,
-        told: Result<Vec<u8>, Refusal>,
-    ) {
-        match told {
-            Ok(members) => self.room_reply(desk, id, about, &members),
-            Err(refusal) => self.refuse(desk, id, about, refusal),
+    /// The owner's answer to a frame about a room. `waited`: whether the connection was not listened to until now.
+    pub fn room_answer(&mut self, desk: &mut Desk, id: ConnId, about: &About, waited: bool, answer: Answer) {
+        match answer {
+            Answer::Room(Ok(members)) => self.room_reply(desk, id, about, &members),
+            Answer::Room(Err(refusal)) => self.refuse(desk, id, about, refusal),
+            _ => unreachable!("rooms answer nothing else"),
         }
-        self.go_on(desk, id);
+        if waited {
+            self.go_on(desk, id);
+        }
     }
 
     /// The reply to a frame that wants one: `members` are those of a JSON object.
@@ -118,7 +116,7 @@ impl Clients {
     }
 
     /// Says that a frame about a room was not done.
-    fn refuse(&mut self, desk: &mut Desk, id: ConnId, about: &About, refusal: Refusal) {
+    pub(super) fn refuse(&mut self, desk: &mut Desk, id: ConnId, about: &About, refusal: Refusal) {
         let left = refusal.until().map(|until| until.saturating_sub(desk.now.wall).div_ceil(MS));
         let why = Rejection { retry_after_ms: left, ..Rejection::new(refusal.code(), refusal.to_string()) };
         self.reject(desk, id, about, &why);
@@ -140,10 +138,9 @@ impl Clients {
             self.tell_members(desk, id, Box::new(about.clone()), room);
             return Ok(());
         }
-        let listened = self.channel_pool(id, &room).is_some();
         let Some(hub) = self.hub(id) else { return Ok(()) };
         let about = Some(Box::new(about.clone()));
-        hub.seats.push(Seat { room: room.clone(), stage: Stage::Reserving, about, listened });
+        hub.seats.push(Seat { room: room.clone(), stage: Stage::Reserving, about });
         hub.wait();
         desk.post_to_user(&user, UserMail::Reserve(room, id));
         Ok(())
@@ -153,22 +150,21 @@ impl Clients {
     fn tell_members(&mut self, desk: &mut Desk, id: ConnId, about: Box<About>, room: Arc<str>) {
         if about.request.is_some() {
             let ask = RoomAsk { room, actor: self.actor(id), want: RoomWant::Members, reserved: None };
-            desk.ask_room(Ticket { conn: id, tag: Tag::Frame(about) }, Box::new(ask));
+            desk.ask_room(Ticket { conn: id, tag: Tag::Room(about, false) }, Box::new(ask));
         }
     }
 
     /// The user's owner says whether it may be in one more room.
     pub fn reserved(&mut self, desk: &mut Desk, id: ConnId, user: &Arc<str>, room: &Arc<str>, may: bool) {
-        let there = self.seat(id, room).is_some_and(|seat| seat.stage == Stage::Reserving);
-        if !there {
+        let Some(seat) = self.seat(id, room) else {
             // it is gone: the place is given back
             if may {
                 desk.post_to_user(user, UserMail::Settled(room.clone(), true, None));
             }
             return;
-        }
+        };
         if may {
-            self.seat(id, room).expect("just seen").stage = Stage::Entering;
+            seat.stage = Stage::Entering;
             self.subscribe(desk, id, Subject::Room(room.clone()), Has::Nothing);
             // behind it on the same lane, so that the owner knows the member already
             self.subscribe(desk, id, Subject::Channel(room.clone()), Has::Nothing);
@@ -205,9 +201,7 @@ impl Clients {
         match subject {
             Some(Subject::Room(room)) => {
                 let Some(seat) = self.hub(id).and_then(|hub| hub.seats.remove(&room)) else { return };
-                if !seat.listened {
-                    self.unsubscribe_from(desk, id, &Subject::Channel(room));
-                }
+                self.unsubscribe_from(desk, id, &Subject::Channel(room));
                 if let Some(about) = seat.about {
                     self.refuse(desk, id, &about, refusal);
                 }
@@ -260,7 +254,7 @@ impl Clients {
             let members = self.fanout.pools.get(pool).map(|pool| pool.members.clone()).unwrap_or_default();
             for member in members {
                 let id = self.id(member.slot);
-                if self.seat(id, name).is_none() {
+                if self.seat(id, name).is_none_or(|seat| seat.stage == Stage::Reserving) {
                     self.unsubscribe(desk, id, pool);
                     self.channel_denied(desk, id, pool, name);
                 }
@@ -269,13 +263,17 @@ impl Clients {
     }
 
     /// A connection is about to end: it sits in no room any more.
-    pub(super) fn leave_rooms(&mut self, desk: &mut Desk, id: ConnId) {
-        let Some(hub) = self.hub(id) else { return };
-        let Some(user) = hub.user.clone() else { return };
-        for seat in std::mem::take(&mut hub.seats).iter().filter(|seat| seat.stage != Stage::Reserving) {
+    /// Says which those were.
+    pub(super) fn leave_rooms(&mut self, desk: &mut Desk, id: ConnId) -> Vec<Arc<str>> {
+        let Some((hub, user)) = self.hub(id).and_then(|hub| hub.user.clone().map(|user| (hub, user))) else {
+            return Vec::new();
+        };
+        let seats = std::mem::take(&mut hub.seats);
+        for seat in seats.iter().filter(|seat| seat.stage != Stage::Reserving) {
             let mail = RoomMail::Absent(user.clone(), id);
             desk.post_to_owner(&seat.room, Mail::Room(seat.room.clone(), mail));
         }
+        seats.iter().map(|seat| seat.room.clone()).collect()
     }
 
     /// The subjects of a connection's subscriptions that `which` picks.
@@ -301,19 +299,24 @@ impl Clients {
 
     /// Somebody may not hear a channel.
     fn channel_denied(&mut self, desk: &mut Desk, id: ConnId, pool: PoolId, name: &Arc<str>) {
-        let about = self.hub(id).and_then(|hub| {
-            let at = hub.replies.iter().position(|(own, _)| *own == pool)?;
-            Some(hub.replies.swap_remove(at).1)
-        });
-        let about = about.unwrap_or(About { channel: Some(name.clone()), ..About::default() });
+        let waiting = self.hub(id).map(|hub| hub.take_replies(pool)).unwrap_or_default();
         self.hold(desk, id, Holding::Release(name.clone()));
+        let mut abouts: Vec<About> = waiting.into_iter().map(|beginning| beginning.about).collect();
+        if abouts.is_empty() {
+            abouts.push(About { channel: Some(name.clone()), ..About::default() });
+        }
         let why = Rejection::new("channel_access_denied", "this channel is a room that is not open to you");
-        self.reject(desk, id, &about, &why);
+        abouts.iter().for_each(|about| self.reject(desk, id, about, &why));
     }
 
     /// What was said while an answer was waited for is handled now.
     fn go_on(&mut self, desk: &mut Desk, id: ConnId) {
-        let Some(held) = self.hub(id).and_then(|hub| hub.held.take()) else { return };
+        let Some(hub) = self.hub(id) else { return };
+        hub.waits -= 1;
+        if hub.waits > 0 {
+            return;
+        }
+        let held = hub.held.take().unwrap_or_default();
         if let Some(conn) = self.get(id)
             && std::mem::replace(&mut conn.paused, false)
         {
@@ -329,15 +332,16 @@ impl Clients {
         &mut self,
         desk: &mut Desk,
         id: ConnId,
-        (status, custom): (Status, Option<Arc<str>>),
+        said: hub::Status,
         about: &About,
     ) -> Result<(), Rejection> {
         let Actor::User(user) = self.actor(id) else {
             return Err(Rejection::new("feature_disabled", "only users have a presence; say who you are: ?user="));
         };
-        let ask = Ask::User(user.clone(), UserAsk::Says(status, custom));
-        let ticket = Ticket { conn: id, tag: Tag::Frame(Box::new(about.clone())) };
-        desk.post(home(&user, desk.shards), Mail::Ask(ticket, ask));
+        let status = Status::from_name(said.status).expect("one of the four words");
+        let ask = Ask::User(user.clone(), Box::new(UserAsk::Says(status, said.custom)));
+        let ticket = Ticket { conn: id, tag: Tag::Room(Box::new(about.clone()), false) };
+        desk.post(owner_of_user(&user, desk.shards), Mail::Ask(ticket, ask));
         Ok(())
     }
 
@@ -362,7 +366,7 @@ impl Clients {
             self.subscribe(desk, id, Subject::User(user.clone()), Has::Nothing);
             // behind it on the same lane: what has changed since is on its way
             let ticket = Ticket { conn: id, tag: Tag::Look(number) };
-            desk.post(home(&user, desk.shards), Mail::Ask(ticket, Ask::User(user, UserAsk::Look)));
+            desk.post(owner_of_user(&user, desk.shards), Mail::Ask(ticket, Ask::User(user, Box::new(UserAsk::Look))));
         }
         self.gathered(desk, id, number);
         Ok(())
@@ -381,11 +385,12 @@ impl Clients {
     }
 
     /// How one of the watched users is.
-    pub fn look(&mut self, desk: &mut Desk, id: ConnId, number: u32, user: Arc<str>, shown: Shown) {
+    pub fn look(&mut self, desk: &mut Desk, id: ConnId, number: u32, answer: Answer) {
+        let Answer::User(look) = answer else { unreachable!("users look back") };
         let Some(hub) = self.hub(id) else { return };
         let Some(gather) = hub.gathers.iter_mut().find(|gather| gather.number == number) else { return };
         gather.left -= 1;
-        gather.looks.push((user, shown));
+        gather.looks.push(*look);
         self.gathered(desk, id, number);
     }
 

@@ -34,6 +34,7 @@ impl Clients {
             Subject::Channel(name) => desk.limits.overflow(name),
             Subject::Every(_) => Overflow::Disconnect,
             Subject::Key(_) | Subject::List(_) | Subject::Part(..) | Subject::Clock => Overflow::Conflate,
+            Subject::Room(_) | Subject::User(_) => Overflow::Conflate,
         };
         let pool = self.fanout.pools.enter(&subject, variant, 0, overflow);
         self.enter(desk, id, pool, has);
@@ -62,7 +63,9 @@ impl Clients {
         let (subject, variant) = (p.subject.clone(), p.variant);
         match subject.owner(desk.shards) {
             Some(owner) => {
-                let join = Box::new(Join { pool, subject, variant, conn: id, ticket, has });
+                let enter = matches!(&subject, Subject::Room(room) if self.enters(id, room));
+                let who = self.hub(id).and_then(|hub| hub.user.clone());
+                let join = Box::new(Join { pool, subject, variant, conn: id, ticket, has, who, enter });
                 desk.post(owner, Mail::Join(join));
             }
             None => {
@@ -80,6 +83,11 @@ impl Clients {
         let waits = |s: &Sub| s.pool == pool && s.stage == Stage::Waiting(ticket);
         let Some(place) = conn.subs.iter().position(waits) else { return };
         desk.stats.joins[usize::from(state.is_none())] += 1;
+        let subject = &self.fanout.pools.get(pool).expect("a subscription's pool is there").subject;
+        if let Subject::Room(room) = subject {
+            let room = room.clone();
+            self.entered(desk, id, &room);
+        }
         let subject = &self.fanout.pools.get(pool).expect("a subscription's pool is there").subject;
         let (channel, named) = match subject {
             Subject::Channel(name) => (true, **name != *EVERYONE),

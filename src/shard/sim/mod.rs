@@ -5,6 +5,7 @@ mod client;
 mod documents;
 mod endings;
 mod properties;
+mod rooms;
 mod streams;
 
 use crate::base::id::{ConnId, ShardId};

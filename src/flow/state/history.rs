@@ -225,8 +225,8 @@ mod tests {
     use std::sync::Arc;
 
     fn publish(rng: &mut Rng) -> Box<Publish> {
-        let word = |rng: &mut Rng| rng.bool().then(|| Arc::from(*rng.choice(["u", "v", "w"]).unwrap()));
-        let text: String = (0..rng.usize(0..9)).map(|_| *rng.choice(['a', 'B', '"', 'é']).unwrap()).collect();
+        let word = |rng: &mut Rng| rng.bool().then(|| Arc::from(rng.choice(["u", "v", "w"]).unwrap()));
+        let text: String = (0..rng.usize(0..9)).map(|_| rng.choice(["a", "B", "\"", "é"]).unwrap()).collect();
         let kind = if rng.u8(0..9) == 0 { "system" } else { "message" };
         let (user_id, thread_id) = (word(rng), word(rng));
         Box::new(Publish { user_id, thread_id, ..Publish::new("c", kind, Json::string(&text)) })
@@ -276,7 +276,7 @@ mod tests {
                             continue;
                         };
                         let (there, entry) = (at >= first && !model[at].deleted, &mut model[at]);
-                        let (user, emoji) = (Arc::from(*rng.choice(["u", "v"]).unwrap()), Arc::from("+"));
+                        let (user, emoji) = (Arc::from(rng.choice(["u", "v"]).unwrap()), Arc::from("+"));
                         if n == 5 && there {
                             entry.publish.data = Json::string("new");
                             entry.edited = true;
@@ -320,7 +320,7 @@ mod tests {
         let reaches = offset >= first as u64 && offset <= model.len() as u64;
         assert_eq!(history.since(offset).map(Iterator::collect), reaches.then_some(want), "since {offset}");
         let most = model.len() as u64 + 2;
-        let word = |rng: &mut Rng| rng.bool().then(|| Arc::from(*rng.choice(["u", "v", "w"]).unwrap()));
+        let word = |rng: &mut Rng| rng.bool().then(|| Arc::from(rng.choice(["u", "v", "w"]).unwrap()));
         let query = Query {
             limit: rng.usize(0..20),
             before: bound(rng, most),

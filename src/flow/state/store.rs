@@ -100,7 +100,7 @@ impl Store {
 
     /// All documents that match, in the order of keys.
     pub fn matching<'a>(&'a self, pattern: &'a Pattern) -> impl Iterator<Item = &'a Arc<Item>> {
-        let near = self.from_prefix(pattern.prefix());
+        let near = self.beginning_with(pattern.prefix());
         near.filter(move |key| pattern.matches(key.as_str())).map(|key| &self.items[key])
     }
 
@@ -110,12 +110,12 @@ impl Store {
         let single = matches!(names, [Name::Key(_)]);
         let prefix = names.iter().map(Name::prefix).reduce(common).unwrap_or("");
         let one = single.then(|| self.items.get(prefix)).flatten();
-        let near = (!single).then(|| self.from_prefix(prefix)).into_iter().flatten();
+        let near = (!single).then(|| self.beginning_with(prefix)).into_iter().flatten();
         let walked = near.filter(|key| names.iter().any(|name| name.covers(key.as_str())));
         one.into_iter().chain(walked.map(|key| &self.items[key]))
     }
 
-    fn from_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Key> {
+    fn beginning_with<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Key> {
         let range = self.keys.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
         range.take_while(move |key| key.as_str().starts_with(prefix))
     }

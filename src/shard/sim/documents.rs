@@ -47,6 +47,8 @@ impl Follower {
     fn unsubscribe(&mut self, world: &mut World, name: &'static str) {
         self.listener.send(world, &json!({"type": "unsubscribe", "key": name}));
         self.names.remove(name);
+        let names = &self.names;
+        self.docs.retain(|key, _| names.iter().any(|name| covers(name, key)));
     }
 
     fn read(&mut self, world: &mut World) {
@@ -54,7 +56,16 @@ impl Follower {
         for frame in std::mem::take(&mut self.listener.got) {
             let key = frame["key"].as_str().expect("a key").to_owned();
             let text = |field: &str| frame[field].as_str().expect("a version").to_owned();
-            match frame["type"].as_str().expect("a type") {
+            let kind = frame["type"].as_str().expect("a type");
+            // what was under way when a subscription ended: not meant any more, or its state comes again
+            let known = self.docs.get(&key).is_some_and(|(version, _)| frame["from"] == **version);
+            let syncing = self.synced.len() < self.asked;
+            if kind != "synced" && !self.names.iter().any(|name| covers(name, &key))
+                || kind == "patch" && syncing && !known
+            {
+                continue;
+            }
+            match kind {
                 "snapshot" => drop(self.docs.insert(key, (text("version"), frame["data"].clone()))),
                 "delete" => drop(self.docs.remove(&key)),
                 "patch" => {
@@ -67,8 +78,17 @@ impl Follower {
                     assert!(self.patches.insert((key, text("version"))), "a change came twice: {frame}");
                 }
                 "synced" => self.synced.push((key, frame["count"].as_u64().unwrap())),
+                "unsubscribed" => {}
                 other => panic!("{other}"),
             }
+        }
+    }
+
+    /// Reads until nothing more can be under way to it.
+    fn catch_up(&mut self, world: &mut World) {
+        for _ in 0..30 {
+            world.work(30);
+            self.read(world);
         }
     }
 
@@ -112,13 +132,16 @@ fn followers_agree(seed: u64, shards: u16) {
                 let wish = if at == 0 { json!({"mode": "snapshot"}) } else { wish(&mut rng) };
                 follower.subscribe(&mut world, rng.choice(NAMES).unwrap(), wish);
             }
-            7 => {
+            7 if !*stalled => {
                 if let Some(name) = rng.choice(follower.names.clone()) {
+                    // without a reply to wait for, what is under way could be taken for what is asked for next
+                    follower.catch_up(&mut world);
                     follower.unsubscribe(&mut world, name);
+                    follower.catch_up(&mut world);
                 }
             }
             8 => *stalled = !*stalled,
-            _ => world.pass(rng.u64(0..20) * MS),
+            _ => world.now.mono += rng.u64(0..20) * MS,
         }
         world.work(rng.usize(0..6));
         all.iter_mut().filter(|(_, stalled)| !stalled).for_each(|(follower, _)| follower.read(&mut world));
@@ -129,7 +152,7 @@ fn followers_agree(seed: u64, shards: u16) {
             app.read(world);
             all.iter_mut().for_each(|(follower, _)| follower.read(world));
         });
-        world.pass(1_000 * MS);
+        world.now.mono += 1_000 * MS;
     }
     world.settle(|world| all.iter_mut().for_each(|(follower, _)| follower.read(world)));
     all.iter().for_each(|(follower, _)| follower.check(&model));
@@ -138,7 +161,7 @@ fn followers_agree(seed: u64, shards: u16) {
 #[test]
 fn every_follower_has_what_it_is_subscribed_to() {
     for shards in SHARDS {
-        for seed in 0..24 {
+        for seed in 0..16 {
             followers_agree(seed, shards);
         }
     }
@@ -190,12 +213,13 @@ fn a_pace_holds_and_ends_at_the_latest() {
         for i in 0..1000 {
             app.send(&mut world, &json!({"op": "set", "key": "t/1", "data": i}));
             world.work(2);
-            world.pass(MS);
+            world.now.mono += MS;
             let before = slow.docs.get("t/1").cloned();
             slow.read(&mut world);
             snapshots += u32::from(slow.docs.get("t/1") != before.as_ref());
         }
-        world.pass(200 * MS);
+        world.settle(|world| slow.read(world));
+        world.now.mono += 200 * MS;
         world.settle(|world| slow.read(world));
         assert_eq!(slow.docs["t/1"].1, 999);
         assert!((9..=12).contains(&snapshots), "{snapshots} in a second at {shards} shards");

@@ -92,7 +92,7 @@ impl Shard {
             }
             RoomWant::Update(about) => {
                 let events = self.place(name)?.room.update(actor, now, *about)?;
-                self.happened(name, events, asker, None);
+                self.happened(name, events, None, None);
                 self.describe(name)
             }
             RoomWant::Delete => {
@@ -129,7 +129,7 @@ impl Shard {
                 self.place(name)?.room.may_read(actor, now)?;
                 Ok(self.past(name, &query))
             }
-            RoomWant::Member(user, want) => self.member_wanted(name, actor, &user, want, asker),
+            RoomWant::Member(user, want) => self.member_wanted(name, actor, &user, want),
             RoomWant::Edit(id, data) => self.edit(name, actor, id, data),
             RoomWant::Erase(id) => self.erase(name, actor, id),
             RoomWant::React(id, emoji, add) => self.react(name, actor, id, &emoji, add),
@@ -148,7 +148,6 @@ impl Shard {
         actor: &Actor,
         user: &Arc<str>,
         want: MemberWant,
-        asker: Asker,
     ) -> Told {
         let now = self.desk.now.wall;
         let room = &mut self.place(name)?.room;
@@ -166,7 +165,7 @@ impl Shard {
                 (room.mute(actor, user, until)?, None)
             }
         };
-        self.happened(name, events, asker, reason);
+        self.happened(name, events, None, reason);
         let place = self.place(name)?;
         let member = place.room.member(user);
         Ok(members(|object| {

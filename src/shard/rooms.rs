@@ -60,6 +60,13 @@ pub struct Place {
     stirred: bool,
 }
 
+impl Place {
+    /// The connections that are in it, with their users.
+    pub fn lines(&self) -> impl Iterator<Item = (&Arc<str>, Line)> {
+        self.lines.iter().flat_map(|(user, lines)| lines.iter().map(move |line| (user, *line)))
+    }
+}
+
 /// The rooms of this shard.
 #[derive(Debug, Default)]
 pub struct Rooms {
@@ -158,15 +165,23 @@ impl Shard {
         let most = self.desk.limits.hub.presence_list;
         let watch = self.owner.watches.entry(join.subject.clone()).or_default();
         watch.add(Watcher { shard: from, pool, variant: join.variant });
-        let state = if join.enter {
+        let (encoder, stamps) = (&mut self.desk.encoder, &mut self.desk.stamps);
+        let sync = if join.enter {
             let sync = |out: &mut Vec<u8>| encode::sync(name, &place.presence, None, out);
-            watch.state(&mut self.desk.encoder, join.variant, |encoder| Some(encode::text(encoder, sync)))
+            watch.state(encoder, join.variant, |encoder| Some(encode::text(encoder, sync)))
         } else {
             // it fell behind, and may have missed who came and went
             let missed = Some((&place.room, most));
             let sync = |out: &mut Vec<u8>| encode::sync(name, &place.presence, missed, out);
-            Some(encode::text(&mut self.desk.encoder, sync))
+            Some(encode::text(encoder, sync))
         };
+        let mut state = sync.expect("there always is a state").to_vec();
+        for user in place.typing.told() {
+            let stamp = stamps.next(self.desk.now.wall);
+            let typing = encode::text(encoder, |out| write::typing(name, user, true, stamp, out));
+            state.extend_from_slice(&typing);
+        }
+        let state = Some(state.into());
         let joined = Joined { pool, conn, ticket, at: 0, count: 0, gap: false, state };
         self.desk.post(from, Mail::Joined(joined));
     }

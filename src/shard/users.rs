@@ -45,6 +45,11 @@ impl Desk {
 }
 
 impl Users {
+    /// Those that are known.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &User)> {
+        self.users.iter()
+    }
+
     /// How many are known.
     pub fn len(&self) -> usize {
         self.users.len()

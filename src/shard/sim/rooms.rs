@@ -88,12 +88,17 @@ impl Person {
             self.rooms.remove(&room);
             return;
         }
+        if kind == "presence_sync" {
+            self.rooms.entry(room.clone()).or_default();
+        }
         let Some(known) = self.rooms.get_mut(&room) else { return };
         match &*kind {
             "presence_sync" => {
                 let online = frame["counts"]["online"].as_u64().expect("a number");
                 let named = frame["presences"].as_array().expect("a list");
                 let map = named.iter().map(|p| (text(&p["user_id"]), text(&p["status"]))).collect();
+                // what follows begins anew, and names those who type
+                known.typing.clear();
                 known.presence = Some(if named.len() as u64 == online { Ok(map) } else { Err(online) });
             }
             "presence" => {
@@ -103,17 +108,23 @@ impl Person {
                     status => map.insert(user, status),
                 };
             }
-            "typing" if frame["data"] == true => drop(known.typing.insert(user)),
-            "typing" => drop(known.typing.remove(&user)),
-            "member_join" => assert!(known.members.insert(user), "{frame}"),
-            "member_leave" => assert!(known.members.remove(&user), "{frame}"),
+            "typing" if frame["data"] == true => assert!(known.typing.insert(user), "{frame}"),
+            "typing" => {
+                known.typing.remove(&user);
+            }
+            "member_join" => {
+                known.members.insert(user);
+            }
+            "member_leave" => {
+                known.members.remove(&user);
+            }
             "message" | "system" if frame["sequence"].is_u64() => {
                 let sequence = frame["sequence"].as_u64().expect("a number");
                 assert!(known.last == 0 || sequence == known.last + 1, "{frame} behind {}", known.last);
                 known.last = sequence;
                 known.said.push((event, frame["data"].clone()));
             }
-            "system" => {}
+            "system" | "error" => {}
             other => panic!("{other}: {frame}"),
         }
     }
@@ -174,7 +185,10 @@ fn random(
     at: usize,
     now: u64,
 ) -> (Value, Result<(), &'static str>) {
-    let room = (*rng.choice(&["a", "b/1", "c", "d"]).unwrap()).to_owned();
+    // mostly about a room that it is in, of few
+    let seats = model.seats.keys().filter(|(own, _)| *own == at).map(|(_, room)| room.clone());
+    let own = rng.choice(seats.collect::<Vec<_>>()).filter(|_| rng.u8(0..3) > 0);
+    let room = own.unwrap_or_else(|| (*rng.choice(&["a", "b/1", "c", "d"]).unwrap()).to_owned());
     let user = people[at].user;
     let (me, whom) = (name(user), name(rng.usize(0..5)));
     let actor = Actor::User(me.clone());
@@ -183,7 +197,7 @@ fn random(
     let code = Refusal::code;
     let there = model.rooms.contains_key(&room);
     let frame = |kind: &str| json!({"type": kind, "room_id": room});
-    let of = |kind: &str| json!({"type": kind, "room_id": room, "user_id": whom});
+    let of = |kind: &str| json!({"type": kind, "room_id": room, "user_id": *whom});
     match rng.u8(0..17) {
         0..=3 => {
             if seated {
@@ -193,7 +207,9 @@ fn random(
                 None => Err("room_access_denied"),
                 Some(place) => place.room.join(&me, now).map(|_| place.said.len()).map_err(code),
             });
-            let result = result.map(|since| drop(model.seats.insert(seat, since)));
+            let result = result.map(|since| {
+                model.seats.insert(seat, since);
+            });
             (frame("join"), result)
         }
         4 => {
@@ -232,7 +248,7 @@ fn random(
             (json!({"type": "presence", "data": word}), Ok(()))
         }
         12 => {
-            let private = rng.bool();
+            let private = rng.u8(0..5) == 0;
             let about = Profile { private: Some(private), ..Profile::default() };
             let frame = json!({"type": "room.create", "room_id": room, "private": private});
             let result = model.reserve(&me, &room);
@@ -247,7 +263,7 @@ fn random(
         }
         13 => {
             let role = *rng.choice(&["guest", "member", "admin", "owner", "king"]).unwrap();
-            let frame = json!({"type": "room.role", "room_id": room, "user_id": whom, "role": role});
+            let frame = json!({"type": "room.role", "room_id": room, "user_id": *whom, "role": role});
             let result = model.reserve(&whom, &room).and_then(|()| match model.rooms.get_mut(&room) {
                 None => Err("not_found"),
                 Some(place) => match Role::from_name(role) {
@@ -267,15 +283,19 @@ fn random(
                 _ => {
                     let until = if muted { FOREVER } else { 0 };
                     let frame = of(if muted { "room.mute" } else { "room.unmute" });
-                    (frame, place.room.mute(&actor, &whom, until).inspect(|_| drop(place.typing.remove(&*whom))))
+                    let result = place.room.mute(&actor, &whom, until);
+                    if result.is_ok() {
+                        place.typing.remove(&*whom);
+                    }
+                    (frame, result)
                 }
             };
             (frame, result.map(drop).map_err(code))
         }
         15 => {
             let Some(place) = model.rooms.get_mut(&room) else { return (frame("room.delete"), Err("not_found")) };
-            if rng.bool() {
-                let private = rng.bool();
+            if rng.u8(0..5) > 0 {
+                let private = rng.u8(0..5) == 0;
                 let about = Profile { private: Some(private), ..Profile::default() };
                 let frame = json!({"type": "room.update", "room_id": room, "private": private});
                 return (frame, place.room.update(&actor, now, about).map(drop).map_err(code));
@@ -363,7 +383,7 @@ fn rooms_presence_and_typing_agree_with_a_naive_model() {
             let mut people: Vec<Person> = (0..8).map(|i| Person::open(&mut world, i % 5)).collect();
             let (mut model, mut gone) = (Model::default(), BTreeSet::new());
             pass(&mut world, &mut people, 5 * SEC);
-            let mut quiet = world.now.mono;
+            let (mut quiet, mut missed) = (world.now.mono, 0);
             for step in 0..160u64 {
                 let at = rng.usize(0..people.len());
                 let why = format!("{shards} shards seed {seed} step {step}");
@@ -386,11 +406,18 @@ fn rooms_presence_and_typing_agree_with_a_naive_model() {
                 }
                 if world.now.mono - quiet < 2 * SEC {
                     pass(&mut world, &mut people, 150 * MS);
+                    pass(&mut world, &mut people, 150 * MS);
+                    if gone.len() == missed {
+                        // whoever typed types still
+                        check(&model, &people, &gone, true, list, &why);
+                    }
                 }
                 if rng.u8(0..8) == 0 || world.now.mono - quiet >= 2 * SEC {
                     // everybody who is gone is missed, and nobody types any more
-                    [5 * SEC, 150 * MS, 150 * MS].map(|ns| pass(&mut world, &mut people, ns));
-                    quiet = world.now.mono;
+                    for ns in [5 * SEC, 150 * MS, 150 * MS] {
+                        pass(&mut world, &mut people, ns);
+                    }
+                    (quiet, missed) = (world.now.mono, gone.len());
                     let there = |user: &usize| {
                         people.iter().enumerate().any(|(at, p)| p.user == *user && !gone.contains(&at))
                     };
@@ -452,4 +479,130 @@ fn step_of(
         }
         _ => {}
     }
+}
+
+/// Everybody does everything at once, and then is quiet: whatever the order was, all know the same of a room, and the
+/// owners of users and of rooms agree on who is a member, who sits where, and who is there.
+#[test]
+fn after_a_tumult_everybody_knows_the_same() {
+    for shards in SHARDS {
+        for seed in 0..12 {
+            let mut world = World::new(seed, shards, limits(if seed % 3 == 0 { 2 } else { 500 }));
+            let mut rng = Rng::with_seed(seed);
+            let mut people: Vec<Person> = (0..10).map(|i| Person::open(&mut world, i % 5)).collect();
+            pass(&mut world, &mut people, 0);
+            for n in 0..300u64 {
+                let at = rng.usize(0..people.len());
+                let room = *rng.choice(&["a", "b", "c", "d"]).unwrap();
+                let user = name(rng.usize(0..5));
+                let frame = match rng.u8(0..12) {
+                    0 => json!({"type": "room.create", "room_id": room, "private": rng.u8(0..6) == 0}),
+                    1..=3 => json!({"type": "join", "room_id": room}),
+                    4 => json!({"type": "leave", "room_id": room}),
+                    5 | 6 => json!({"type": "message", "room_id": room, "data": n}),
+                    7 => json!({"type": "typing", "room_id": room, "data": true}),
+                    8 => json!({"type": "presence", "data": rng.choice(["away", "busy", "offline"]).unwrap()}),
+                    9 => json!({"type": "room.kick", "room_id": room, "user_id": *user}),
+                    10 => json!({"type": "room.role", "room_id": room, "user_id": *user, "role": "admin"}),
+                    _ if n % 5 == 0 => json!({"type": "room.delete", "room_id": room}),
+                    _ => {
+                        let user = people[at].user;
+                        world.hang_up(people[at].listener.line);
+                        people[at] = Person::open(&mut world, user);
+                        continue;
+                    }
+                };
+                if frame["type"] == "leave" {
+                    people[at].rooms.remove(room);
+                }
+                people[at].listener.send(&mut world, &frame);
+                world.work(rng.usize(0..6));
+                people[at].read(&mut world);
+            }
+            for ns in [0, 5 * SEC, 150 * MS, 150 * MS] {
+                pass(&mut world, &mut people, ns);
+            }
+            agree(&world, &people, &format!("{shards} shards seed {seed}"));
+        }
+    }
+}
+
+/// What the owners know of each other, and what the clients know.
+fn agree(world: &World, people: &[Person], why: &str) {
+    let users: Vec<_> = world.shards.iter().flat_map(|shard| shard.users.iter()).collect();
+    for (room, place) in world.shards.iter().flat_map(|shard| shard.rooms.iter()) {
+        let members: BTreeSet<&Arc<str>> = place.room.members().into_iter().map(|(user, _)| user).collect();
+        let seats = users.iter().filter(|(_, user)| user.rooms().any(|own| own == room));
+        assert_eq!(members, seats.map(|(user, _)| *user).collect(), "{why} {room}: the users' owners");
+        let shown = |user: &&Arc<str>| {
+            let known = users.iter().find(|(own, _)| own == user);
+            known.is_some_and(|(_, user)| user.shown().status != Status::Offline)
+        };
+        let truth: BTreeSet<String> = members.iter().filter(|user| shown(user)).map(|u| u.to_string()).collect();
+        for person in people {
+            let sits = place.lines().any(|(_, line)| line.1 == person.listener.line.conn
+                && line.0.index() == person.listener.line.shard);
+            let Some(known) = person.rooms.get(&**room) else { continue };
+            match &known.presence {
+                Some(Ok(map)) if sits => {
+                    assert_eq!(map.keys().cloned().collect::<BTreeSet<_>>(), truth, "{why} {room}");
+                }
+                Some(Err(count)) if sits => assert_eq!(*count, truth.len() as u64, "{why} {room}"),
+                known => assert!(!sits, "{why} {room}: {known:?}"),
+            }
+            assert!(!sits || known.typing.is_empty(), "{why} {room}");
+        }
+    }
+}
+
+/// Ten thousand join one room within a second: what each is sent stays bounded, those who come when there are many
+/// get numbers only, and everybody ends with the right one.
+#[test]
+fn ten_thousand_join_a_room_within_a_second() {
+    const MANY: usize = 10_000;
+    let mut world = World::new(7, 4, limits(500));
+    let mut first = Person::open(&mut world, 0);
+    first.listener.send(&mut world, &json!({"type": "room.create", "room_id": "r"}));
+    pass(&mut world, std::slice::from_mut(&mut first), 0);
+    let began = world.now.mono;
+    let mut people: Vec<Person> = Vec::with_capacity(MANY);
+    people.push(first);
+    let mut got = vec![0; MANY];
+    for n in 0..MANY {
+        if n > 0 {
+            people.push(Person::open(&mut world, n));
+        }
+        people[n].rooms.insert("r".into(), Known::default());
+        people[n].listener.send(&mut world, &json!({"type": "join", "room_id": "r"}));
+        if n % 100 == 99 {
+            let until = began + (n as u64 + 1) * SEC / MANY as u64;
+            world.now.mono = world.now.mono.max(until);
+            world.work(40);
+        }
+        if n % 1000 == 999 {
+            let line = |person: &Person| person.listener.line;
+            people.iter().zip(&mut got).for_each(|(person, got)| *got += waiting(&world, line(person)));
+            people.iter_mut().for_each(|person| person.read(&mut world));
+        }
+    }
+    assert!(world.now.mono - began < 2 * SEC, "{} ms", (world.now.mono - began) / MS);
+    for ns in [0, 150 * MS, 150 * MS] {
+        world.now.mono += ns;
+        world.now.wall += ns;
+        world.settle(|_| {});
+        people.iter().zip(&mut got).for_each(|(person, got)| *got += waiting(&world, person.listener.line));
+        people.iter_mut().for_each(|person| person.read(&mut world));
+    }
+    for (person, got) in people.iter().zip(&got) {
+        let known = &person.rooms["r"];
+        assert_eq!(known.presence, Some(Err(MANY as u64)));
+        assert!(*got < 256 << 10, "{got} bytes to one member");
+    }
+    // of those who came late, none was sent more than a tick's number at a time
+    assert!(got[2000..].iter().all(|got| *got < 8 << 10), "{:?}", got[2000..].iter().max());
+}
+
+/// Bytes that a client has been sent and has not read.
+fn waiting(world: &World, line: super::Line) -> usize {
+    world.sockets[line.shard][line.slot].wire.len()
 }

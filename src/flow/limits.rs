@@ -48,6 +48,8 @@ pub enum Overflow {
     Disconnect,
     /// The oldest publications of the same channel make room. For channels.
     DropOldest,
+    /// As `Conflate`, and what waits already makes room for what may not be left out. For presence and typing.
+    Yield,
 }
 
 /// What holds for the channels of a name. Of several rules the first that says it counts.

@@ -188,6 +188,7 @@ impl Shard {
 
     /// Goes on with the feeds that waited, where there is room again.
     pub(super) fn feed_on(&mut self) {
+        self.asked_on();
         if self.is_behind() {
             return;
         }

@@ -96,6 +96,17 @@ pub enum Mail {
     Decided(u32),
 }
 
+impl Mail {
+    /// The bytes that count toward the receiver's credit: of what a single write can set off without end.
+    pub fn weight(&self) -> usize {
+        match self {
+            Mail::Frame(_, frame, _) => frame.len(),
+            Mail::Moved(_, change) => change.item.as_ref().map_or(0, |item| item.text_len()),
+            _ => 0,
+        }
+    }
+}
+
 /// A subscription on its way to an owner.
 #[derive(Debug)]
 pub struct Join {

@@ -31,6 +31,7 @@ use crate::flow::conn::Phase;
 use crate::flow::conn::ask::Tag;
 use crate::flow::fanout::plan::Outcome;
 use crate::flow::fanout::pool::Subject;
+use crate::flow::fanout::queue::Budget;
 use crate::flow::feed::Write;
 use crate::flow::limits::Limits;
 use crate::flow::route::owner::owner as owner_of;
@@ -74,7 +75,7 @@ pub struct Shard {
 impl Shard {
     /// Shard `id` of `shards`, at its first moment.
     pub fn new(id: ShardId, shards: u16, limits: Arc<Limits>, now: Now) -> Shard {
-        let clients = Clients::new(limits.queue_bytes);
+        let clients = Clients::new(Budget { bytes: limits.queue_bytes, frames: limits.hub.queue_frames });
         let mut desk = Desk::new(id, shards, limits.clone());
         desk.now = now;
         let owner = Owner::new(desk.stamp(), limits.stream.cut_bytes);
@@ -263,6 +264,9 @@ impl Shard {
 
     fn receive(&mut self, from: ShardId, mail: Mail) {
         let Shard { desk, clients, owner, lists, batches, sessions, .. } = self;
+        if from != desk.id {
+            desk.credit.owe(from, mail.weight());
+        }
         match mail {
             Mail::Stamp(stamp) => desk.stamps.observe(stamp),
             Mail::Ask(ticket, ask) => self.asked(from, ticket, ask),
@@ -304,12 +308,7 @@ impl Shard {
             Mail::Joined(joined) => clients.joined(desk, joined),
             Mail::Leave(pool, Subject::List(pattern)) => lists.leave(desk, from, pool, &pattern),
             Mail::Leave(pool, subject) => owner.leave(from, pool, &subject),
-            Mail::Frame(pool, frame, mark) => {
-                if from != desk.id {
-                    desk.credit.owe(from, frame.len());
-                }
-                clients.deliver(desk, pool, frame, mark);
-            }
+            Mail::Frame(pool, frame, mark) => clients.deliver(desk, pool, frame, mark),
             Mail::Credit(bytes) => desk.credit.back(from, bytes),
             Mail::Follow(list, pattern) => owner.follow(desk, from, list, &pattern),
             Mail::Followed(list, items) => lists.followed(desk, list, items),

@@ -18,6 +18,7 @@ use crate::flow::conn::{Conn, Phase};
 use crate::flow::encode::frame::Frame;
 use crate::flow::fanout::plan::Fanout;
 use crate::flow::fanout::pool::PoolId;
+use crate::flow::fanout::queue::Budget;
 use crate::flow::feed::SweepId;
 use crate::flow::limits::Access;
 use crate::shard::desk::Desk;
@@ -118,10 +119,10 @@ pub struct Clients {
 
 impl Clients {
     /// No connections.
-    pub fn new(queue_bytes: usize) -> Clients {
+    pub fn new(budget: Budget) -> Clients {
         Clients {
             conns: Table::default(),
-            fanout: Fanout::new(queue_bytes),
+            fanout: Fanout::new(budget),
             actions: VecDeque::new(),
             held_feeds: Vec::new(),
             streams: Streams::default(),

@@ -2,7 +2,7 @@
 
 use crate::base::id::ConnId;
 use crate::flow::conn::ask::Has;
-use crate::flow::conn::{Phase, Stage, Sub};
+use crate::flow::conn::{Conn, Phase, Stage, Sub};
 use crate::flow::encode::frame::{Frame, Variant};
 use crate::flow::encode::ooo;
 use crate::flow::fanout::plan::Outcome;
@@ -34,7 +34,7 @@ impl Clients {
             Subject::Channel(name) => desk.limits.overflow(name),
             Subject::Every(_) => Overflow::Disconnect,
             Subject::Key(_) | Subject::List(_) | Subject::Part(..) | Subject::Clock => Overflow::Conflate,
-            Subject::Room(_) | Subject::User(_) => Overflow::Conflate,
+            Subject::Room(_) | Subject::User(_) => Overflow::Yield,
         };
         let pool = self.fanout.pools.enter(&subject, variant, 0, overflow);
         self.enter(desk, id, pool, has);
@@ -79,24 +79,26 @@ impl Clients {
     /// The state of a subscription has come: from here on the connection follows.
     pub fn joined(&mut self, desk: &mut Desk, joined: Joined) {
         let Joined { pool, conn: id, ticket, at, count, gap, state } = joined;
-        let Some(conn) = self.conns.get_mut(id.slot, id.generation) else { return };
         let waits = |s: &Sub| s.pool == pool && s.stage == Stage::Waiting(ticket);
-        let Some(place) = conn.subs.iter().position(waits) else { return };
-        desk.stats.joins[usize::from(state.is_none())] += 1;
-        let subject = &self.fanout.pools.get(pool).expect("a subscription's pool is there").subject;
-        if let Subject::Room(room) = subject {
-            let room = room.clone();
-            self.entered(desk, id, &room);
+        let place = |conn: &Conn| conn.subs.iter().position(waits);
+        if self.get(id).and_then(|conn| place(conn)).is_none() {
+            return;
         }
+        desk.stats.joins[usize::from(state.is_none())] += 1;
         let subject = &self.fanout.pools.get(pool).expect("a subscription's pool is there").subject;
         let (channel, named) = match subject {
             Subject::Channel(name) => (true, **name != *EVERYONE),
             Subject::Every(_) => (true, false),
             _ => (false, false),
         };
+        if let Subject::Room(room) = subject {
+            let room = room.clone();
+            self.entered(desk, id, &room);
+        }
         if named {
             self.end_implicit(desk, id);
         }
+        let place = self.get(id).and_then(|conn| place(conn)).expect("what is named stays");
         if channel {
             self.tell_beginning(desk, id, pool, at, gap);
         } else if gap {

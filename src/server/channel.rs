@@ -1,13 +1,11 @@
 //! `fanfare sub --channel`: follows a channel through the hub, and prints it.
 
-use std::io::{self, Write};
-
 use serde::Deserialize;
 use serde_json::json;
 use tungstenite::Message;
 
 use crate::server::error::ServerError;
-use crate::server::subscribe::{End, Follow, come_back, connect, next_message};
+use crate::server::subscribe::{End, Follow, connect, keep_following, next_message, print};
 
 /// What to follow.
 #[derive(Clone, Debug)]
@@ -28,7 +26,7 @@ pub struct Listening {
 /// The server refuses the subscription; or the connection ends and `reconnect` is off.
 pub fn run(listening: Listening) -> Result<(), ServerError> {
     let reconnect = listening.reconnect;
-    come_back(Listener { listening, place: None, messages: 0 }, reconnect)
+    keep_following(Listener { listening, place: None, messages: 0 }, reconnect)
 }
 
 /// What a frame of the hub may have that matters here.
@@ -56,7 +54,7 @@ impl Follow for Listener {
         format!("{}/ws", self.listening.url.trim_end_matches('/'))
     }
 
-    fn messages(&self) -> u64 {
+    fn progress(&self) -> u64 {
         self.messages
     }
 
@@ -93,7 +91,8 @@ impl Listener {
                 if let Some((_, offset)) = &mut self.place {
                     *offset = sequence;
                 }
-                self.print(text)
+                self.messages += 1;
+                print(text, self.listening.count == Some(self.messages))
             }
             (_, Some(epoch), Some(offset)) if frame.kind == "subscribed" => {
                 if self.place.is_some() && frame.recovered == Some(false) {
@@ -105,15 +104,6 @@ impl Listener {
             }
             _ if frame.kind == "error" => Err(End::Refused(frame.error.unwrap_or_default())),
             _ => Ok(()),
-        }
-    }
-
-    fn print(&mut self, text: &str) -> Result<(), End> {
-        self.messages += 1;
-        let printed = writeln!(io::stdout(), "{text}");
-        match printed.is_err() || self.listening.count == Some(self.messages) {
-            true => Err(End::Done),
-            false => Ok(()),
         }
     }
 }

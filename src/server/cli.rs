@@ -16,6 +16,7 @@ use crate::server::channel::{self, Listening};
 use crate::server::config::{DEFAULT_CONFIG, Settings};
 use crate::server::doctor::{self, State};
 use crate::server::error::ServerError;
+use crate::server::events::EventFollower;
 use crate::server::facts;
 use crate::server::get;
 use crate::server::publish::{self, Input, Verb};
@@ -194,6 +195,9 @@ struct SubArgs {
     /// End after so many messages
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
+    /// By Server-Sent Events instead of WebSocket: one line per document that changes, patterns included
+    #[arg(long)]
+    sse: bool,
     /// End with an error when the connection ends
     #[arg(long)]
     no_reconnect: bool,
@@ -268,12 +272,16 @@ fn answer(command: Command) -> Result<(), ServerError> {
             for signal in [SIGTERM, SIGINT] {
                 signal_hook::flag::register_conditional_shutdown(signal, 0, Arc::new(AtomicBool::new(true)))?;
             }
-            let (url, count, reconnect) = (args.url, args.count, !args.no_reconnect);
-            if let Some(channel) = args.channel {
-                return channel::run(Listening { url, channel, count, reconnect });
-            }
+            let (url, changes, count, reconnect) = (args.url, args.changes, args.count, !args.no_reconnect);
             let pattern = args.pattern.unwrap_or_default().trim_start_matches('/').to_owned();
-            subscribe::run(Subscription { url, pattern, changes: args.changes, count, reconnect })
+            match args.channel {
+                _ if args.sse => {
+                    let query = args.channel.map_or(("keys", pattern), |channel| ("channels", channel));
+                    subscribe::keep_following(EventFollower::new(url, query, changes, count), reconnect)
+                }
+                Some(channel) => channel::run(Listening { url, channel, count, reconnect }),
+                None => subscribe::run(Subscription { url, pattern, changes, count, reconnect }),
+            }
         }
         Command::Get(args) => get::run(&wanted(args)),
         Command::Doctor => {

@@ -31,8 +31,7 @@ pub struct Subscription {
 }
 
 /// Why one connection ended.
-#[derive(Debug)]
-pub(super) enum End {
+pub enum End {
     /// As many messages as were asked for, or nobody reads the output any more.
     Done,
     /// Something that another try may mend.
@@ -50,34 +49,33 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Silence after which the system asks whether the server is still there.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
+/// Something that is followed over one connection after the other.
+pub trait Follow {
+    /// What it is called in messages.
+    fn url(&self) -> String;
+    /// How much has come so far.
+    fn progress(&self) -> u64;
+    /// Follows over one connection to `url`.
+    fn follow(&mut self, url: &str) -> End;
+}
+
 /// Follows until `count` messages are printed, the reader of standard output goes away, or the server refuses.
 ///
 /// # Errors
 /// The server refuses the subscription; or the connection ends and `reconnect` is off.
 pub fn run(subscription: Subscription) -> Result<(), ServerError> {
     let reconnect = subscription.reconnect;
-    let follower = Follower { subscription, document: None, version: None, messages: 0 };
-    come_back(follower, reconnect)
+    keep_following(Follower { subscription, document: None, version: None, messages: 0 }, reconnect)
 }
 
-/// Somebody who follows something over one connection after the other.
-pub(super) trait Follow {
-    /// Where to connect next.
-    fn url(&self) -> String;
-    /// How many messages were printed so far.
-    fn messages(&self) -> u64;
-    /// Follows over one connection.
-    fn follow(&mut self, url: &str) -> End;
-}
-
-/// Follows over one connection after the other, with a wait between them.
+/// Follows over as many connections as it takes.
 ///
 /// # Errors
-/// The server refuses; or the connection ends and `reconnect` is off.
-pub(super) fn come_back(mut follower: impl Follow, reconnect: bool) -> Result<(), ServerError> {
+/// As `run`.
+pub fn keep_following(mut follower: impl Follow, reconnect: bool) -> Result<(), ServerError> {
     let mut wait = FIRST_WAIT;
     loop {
-        let before = follower.messages();
+        let before = follower.progress();
         let url = follower.url();
         let reason = match follower.follow(&url) {
             End::Done => return Ok(()),
@@ -87,7 +85,7 @@ pub(super) fn come_back(mut follower: impl Follow, reconnect: bool) -> Result<()
         if !reconnect {
             return Err(ServerError::SubscriptionLost { url, reason });
         }
-        if follower.messages() > before {
+        if follower.progress() > before {
             wait = FIRST_WAIT;
         }
         // Full jitter: many followers of one server do not come back at once.
@@ -95,6 +93,14 @@ pub(super) fn come_back(mut follower: impl Follow, reconnect: bool) -> Result<()
         log::warn!("{url}: {reason}; trying again in {} ms", pause.as_millis());
         thread::sleep(pause);
         wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+/// Prints a line; `last`: it is the last one that was asked for.
+pub(super) fn print(line: &str, last: bool) -> Result<(), End> {
+    match writeln!(io::stdout(), "{line}").is_err() || last {
+        true => Err(End::Done),
+        false => Ok(()),
     }
 }
 
@@ -115,10 +121,6 @@ struct Follower {
 }
 
 impl Follow for Follower {
-    fn messages(&self) -> u64 {
-        self.messages
-    }
-
     fn url(&self) -> String {
         let Subscription { url, pattern, .. } = &self.subscription;
         let base = format!("{}/{pattern}", url.trim_end_matches('/'));
@@ -126,6 +128,10 @@ impl Follow for Follower {
             Some(version) => format!("{base}?v={version}"),
             None => base,
         }
+    }
+
+    fn progress(&self) -> u64 {
+        self.messages
     }
 
     fn follow(&mut self, url: &str) -> End {
@@ -171,11 +177,7 @@ impl Follower {
             _ => self.fold(text)?.to_string(),
         };
         self.messages += 1;
-        let printed = writeln!(io::stdout(), "{line}");
-        match printed.is_err() || self.subscription.count == Some(self.messages) {
-            true => Err(End::Done),
-            false => Ok(()),
-        }
+        print(&line, self.subscription.count == Some(self.messages))
     }
 
     fn fold(&mut self, text: &str) -> Result<&Value, End> {
@@ -203,7 +205,8 @@ impl Follower {
     }
 }
 
-fn patched(mut document: Value, operations: Value) -> Result<Value, String> {
+/// A document with RFC 6902 operations done to it.
+pub(super) fn patched(mut document: Value, operations: Value) -> Result<Value, String> {
     let patch: json_patch::Patch = serde_json::from_value(operations).map_err(|error| error.to_string())?;
     json_patch::patch(&mut document, &patch).map_err(|error| error.to_string())?;
     Ok(document)

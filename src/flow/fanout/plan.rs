@@ -298,7 +298,12 @@ impl Fanout {
 
     /// Whether something is due at once.
     pub fn has_more(&self) -> bool {
-        !self.ready.is_empty() || !self.plan.is_done() || !self.touched.is_empty()
+        !self.ready.is_empty() || self.is_broadcasting()
+    }
+
+    /// Whether frames for pools are due that have not been sent to everyone yet.
+    pub fn is_broadcasting(&self) -> bool {
+        !self.plan.is_done() || !self.touched.is_empty()
     }
 
     fn start_plan(&mut self) {

@@ -127,7 +127,14 @@ impl Channels {
         self.map.entry(name.clone()).or_insert_with(|| {
             idle.push_back((desk.now.mono + IDLE, name.clone()));
             let keep = desk.limits.keep(name, Keep::NOTHING);
-            Channel { offset: floor, touched: desk.now.mono, keep, history: None, room: false, private: false }
+            Channel {
+                offset: floor,
+                touched: desk.now.mono,
+                keep,
+                history: None,
+                room: false,
+                private: false,
+            }
         })
     }
 

@@ -236,12 +236,7 @@ impl Shard {
     }
 
     /// A new room.
-    pub(super) fn create(
-        &mut self,
-        name: &Arc<str>,
-        actor: &Actor,
-        about: Profile,
-    ) -> Result<(), Refusal> {
+    pub(super) fn create(&mut self, name: &Arc<str>, actor: &Actor, about: Profile) -> Result<(), Refusal> {
         if self.rooms.get(name).is_some() {
             return Err(Refusal::AlreadyExists);
         }
@@ -299,7 +294,9 @@ impl Shard {
                     }
                 }
                 Event::Left(user, member, how) => self.left(name, (&user, member, how), asker, &reason),
-                Event::Role(user, role) => self.told(name, "member.role", |out| encode::role(&user, role, out)),
+                Event::Role(user, role) => {
+                    self.told(name, "member.role", |out| encode::role(&user, role, out))
+                }
                 Event::Muted(user, until) => {
                     if let Some(place) = self.rooms.get_mut(name) {
                         place.typing.stop(&user);

@@ -2,8 +2,8 @@
 
 use crate::base::id::ConnId;
 use crate::flow::conn::hub::Versions;
-use crate::flow::feed::{Done, Refused, Write};
 use crate::flow::conn::seats::{RoomAsk, UserAsk};
+use crate::flow::feed::{Done, Refused, Write};
 use crate::flow::state::item::Item;
 use crate::flow::state::presence::Shown;
 use crate::flow::state::room::{Actor, Refusal};

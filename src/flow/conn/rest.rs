@@ -134,7 +134,9 @@ pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
             Err(response) => Call::Respond(response),
         };
     }
-    if let Some(rest) = head.path.strip_prefix("/_/rooms").filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+    if let Some(rest) =
+        head.path.strip_prefix("/_/rooms").filter(|rest| rest.is_empty() || rest.starts_with('/'))
+    {
         return match rooms::call(head, rest, body, access) {
             Ok(call) => Call::Room(call),
             Err(response) => Call::Respond(response),

@@ -3,8 +3,8 @@
 use crate::base::id::ConnId;
 use crate::flow::conn::ask::{Answer, Ask, Has, Tag, Ticket};
 use crate::flow::conn::http::Progress;
-use crate::flow::conn::rooms::RoomCall;
 use crate::flow::conn::rest::{self, Call, Hello, Pending, Want};
+use crate::flow::conn::rooms::RoomCall;
 use crate::flow::conn::{Conn, Phase};
 use crate::flow::encode::frame::Dialect;
 use crate::flow::feed::Write;

@@ -10,7 +10,7 @@ use crate::flow::state::item::Item;
 use crate::flow::state::room::{Actor, Refusal};
 use crate::wire::feed::is_channel;
 use crate::wire::http::{BadRequest, Field, Head, Method, Response, upgrade};
-use crate::wire::hub::is_user;
+use crate::wire::hub::{is_room, is_user};
 use crate::wire::json::{Fault, Json, JsonError, write_string};
 use crate::wire::key::{Key, Name, Pattern};
 use crate::wire::url;
@@ -47,6 +47,8 @@ pub enum Call {
 pub struct Arrival {
     /// The channels that it wants at once.
     pub channels: Vec<Arc<str>>,
+    /// The rooms that it wants to be in at once.
+    pub rooms: Vec<Arc<str>>,
     /// Who it is; believed only where anybody may write.
     pub user: Option<Arc<str>>,
     /// That it wants a session, and the earlier one that it had.
@@ -267,7 +269,8 @@ fn arrival(head: &Head, native: bool, access: Access) -> Arrival {
     let user = parameter(head, "user").filter(|user| access == Access::Write && is_user(user));
     let session = parameter(head, "session_id");
     Arrival {
-        channels: channels(head),
+        channels: names(head, "channels", is_channel),
+        rooms: names(head, "rooms", is_room),
         user: user.map(|user| Arc::from(&*user)),
         forge: session.is_some() || parameter(head, "rooms").is_some(),
         session: session.map(|id| u64::from_str_radix(&id, 16).ok()),
@@ -276,9 +279,9 @@ fn arrival(head: &Head, native: bool, access: Access) -> Arrival {
 }
 
 /// `?channels=a,b`; names that cannot be are passed over, as the hub does with what it does not understand.
-fn channels(head: &Head) -> Vec<Arc<str>> {
-    let list = parameter(head, "channels").unwrap_or_default();
-    list.split(',').filter(|name| is_channel(name)).map(Arc::from).collect()
+fn names(head: &Head, parameter_name: &str, is: impl Fn(&str) -> bool) -> Vec<Arc<str>> {
+    let list = parameter(head, parameter_name).unwrap_or_default();
+    list.split(',').filter(|name| is(name)).map(Arc::from).collect()
 }
 
 fn parameter<'a>(head: &'a Head, name: &str) -> Option<Cow<'a, str>> {

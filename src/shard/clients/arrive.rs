@@ -23,7 +23,7 @@ const TAKEN_OVER: u16 = 3510;
 impl Clients {
     /// A connection has come to the hub's door.
     pub(super) fn arrive(&mut self, desk: &mut Desk, id: ConnId, arrival: Arrival) {
-        let Arrival { channels, user, session, native, forge } = arrival;
+        let Arrival { channels, rooms, user, session, native, forge } = arrival;
         let class = match (native, forge) {
             (_, true) => Class::Forge,
             (true, false) => Class::Native,
@@ -48,12 +48,23 @@ impl Clients {
             if self.channel_pool(id, &channel).is_some() {
                 continue;
             }
-            if self.channels_of(id).len() >= desk.limits.hub.channels_per_user as usize {
+            if self.channel_count(id) >= desk.limits.hub.channels_per_user as usize {
                 self.reject(desk, id, &about, &too_many_channels());
                 continue;
             }
             self.hold(desk, id, Holding::Channel(channel.clone()));
             self.subscribe(desk, id, Subject::Channel(channel), Has::Nothing);
+        }
+        self.enter_rooms(desk, id, rooms);
+    }
+
+    /// Enters rooms that no frame asks for.
+    fn enter_rooms(&mut self, desk: &mut Desk, id: ConnId, rooms: Vec<Arc<str>>) {
+        for room in rooms {
+            let about = About { room: Some(room.clone()), ..About::default() };
+            if let Err(rejection) = self.enter_room(desk, id, room, &about) {
+                self.reject(desk, id, &about, &rejection);
+            }
         }
     }
 
@@ -112,13 +123,8 @@ impl Clients {
                 self.subscribe(desk, id, Subject::Channel(channel), has);
             }
         }
-        for room in earlier.rooms {
-            // its user is a member still, or hears why not
-            let about = About { room: Some(room.clone()), ..About::default() };
-            if let Err(rejection) = self.enter_room(desk, id, room, &about) {
-                self.reject(desk, id, &about, &rejection);
-            }
-        }
+        // its user is a member still, or hears why not
+        self.enter_rooms(desk, id, earlier.rooms);
         for (name, patch, max_hz) in earlier.documents {
             let (versions, request) = Default::default();
             self.documents(desk, id, Request::Subscribe { name, patch, max_hz, versions, request });

@@ -3,6 +3,7 @@
 mod channels;
 mod client;
 mod documents;
+mod doors;
 mod endings;
 mod hub;
 mod pressure;

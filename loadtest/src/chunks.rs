@@ -131,7 +131,7 @@ mod tests {
         for piece in 1..=bytes.len() {
             assert_eq!(read(bytes, piece).unwrap(), (b"Wikipedia\r\nab\n".to_vec(), true), "{piece}");
         }
-        assert_eq!(read(&bytes[..bytes.len() - 2], 3).unwrap().1, false, "it breaks off");
+        assert!(!read(&bytes[..bytes.len() - 2], 3).unwrap().1, "it breaks off");
     }
 
     #[test]

@@ -154,7 +154,7 @@ impl Channels {
     }
 
     /// How many channels there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.map.len()
     }
 

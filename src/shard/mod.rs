@@ -250,8 +250,8 @@ impl Shard {
         stats.documents = owner.documents() as u64;
         stats.channels = owner.channels() as u64;
         stats.lists = lists.len() as u64;
-        stats.users = quotas.len() as u64;
-        stats.sessions = sessions.len() as u64;
+        stats.users = quotas.count() as u64;
+        stats.sessions = sessions.count() as u64;
         stats
     }
 

@@ -70,7 +70,7 @@ impl Owner {
 
     /// How many channels there are.
     pub fn channels(&self) -> usize {
-        self.channels.len()
+        self.channels.count()
     }
 
     /// Answers a question.

@@ -80,7 +80,7 @@ impl Quotas {
     }
 
     /// How many users there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.len()
     }
 }

@@ -240,7 +240,9 @@ impl Shard {
 
     /// What has been counted so far, and what there is.
     pub fn stats(&mut self) -> &Stats {
-        let Shard { desk: Desk { stats, encoder, .. }, clients, owner, lists, quotas, sessions, .. } = self;
+        let Shard {
+            desk: Desk { stats, encoder, .. }, clients, owner, lists, quotas, sessions, rooms, ..
+        } = self;
         let fanout = &clients.fanout;
         (stats.sent, stats.encoded) = (fanout.sent, encoder.count);
         stats.open = clients.conns.len() as u64;
@@ -251,6 +253,7 @@ impl Shard {
         stats.channels = owner.channels() as u64;
         stats.lists = lists.len() as u64;
         stats.users = quotas.count() as u64;
+        stats.rooms = rooms.count() as u64;
         stats.sessions = sessions.count() as u64;
         stats
     }

@@ -93,13 +93,8 @@ impl Rooms {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.rooms.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.rooms.is_empty()
     }
 
     /// Whether somebody may get what is said in a channel: anybody, unless it is a room that is not open to all.

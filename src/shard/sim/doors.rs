@@ -302,22 +302,40 @@ fn rooms_are_kept_over_http() {
             .collect();
         assert_eq!(roles, [("ann", "owner"), ("bob", "admin"), ("cat", "member")]);
         assert!(members["members"][0]["joined_at"].as_str().is_some_and(|at| at.ends_with('Z')));
+        assert_eq!(go("DELETE", "/_/rooms/a%2F1/members/cat?user=bob&ban=1", none.clone()).0, 204);
+        assert_eq!(go("PUT", "/_/rooms/a%2F1/members/cat?user=bob", none.clone()).1["code"], "banned");
+        assert_eq!(go("DELETE", "/_/rooms/a%2F1?user=bob", none.clone()).1["code"], "forbidden");
+        assert_eq!(go("DELETE", "/_/rooms/a%2F1?user=ann", none.clone()).0, 204);
+        assert_eq!(go("GET", "/_/rooms/a%2F1", none.clone()).0, 404);
+        assert_eq!(go("POST", "/_/rooms?user=ann", json!({"id": "c"})).0, 201, "its place is free again");
+    }
+}
+
+/// Messages over HTTP: said, changed, deleted, reacted to, and found again.
+#[test]
+fn messages_are_kept_over_http() {
+    for shards in SHARDS {
+        let mut world = World::new(1, shards, limits(|_| {}));
+        let mut go = |method: &str, path: &str, body: Value| http(&mut world, method, path, &body);
+        let none = Value::Null;
+        assert_eq!(go("POST", "/_/rooms?user=ann", json!({"id": "a"})).0, 201);
+        for (user, role) in [("bob", "admin"), ("cat", "member")] {
+            let path = format!("/_/rooms/a/members/{user}?user=ann");
+            assert_eq!(go("PUT", &path, json!({"role": role})).0, 200);
+        }
         let mut ids = Vec::new();
         for n in 0..5 {
             let user = ["ann", "bob", "cat"][n % 3];
             let said =
-                go("POST", &format!("/_/rooms/a%2F1/messages?user={user}"), json!({"data": format!("M{n}")}));
+                go("POST", &format!("/_/rooms/a/messages?user={user}"), json!({"data": format!("M{n}")}));
             assert_eq!((said.0, &said.1["sequence"], &said.1["user_id"]), (201, &json!(n + 1), &json!(user)));
             ids.push(said.1["id"].as_str().expect("an id").to_owned());
         }
-        assert_eq!(
-            go("POST", "/_/rooms/a%2F1/messages?user=dan", json!({"data": 1})).1["code"],
-            "send_denied"
-        );
-        let mute = go("PUT", "/_/rooms/a%2F1/members/cat?user=ann", json!({"mute_ms": 60000}));
+        assert_eq!(go("POST", "/_/rooms/a/messages?user=dan", json!({"data": 1})).1["code"], "send_denied");
+        let mute = go("PUT", "/_/rooms/a/members/cat?user=ann", json!({"mute_ms": 60000}));
         assert_eq!(mute.0, 200);
-        assert_eq!(go("POST", "/_/rooms/a%2F1/messages?user=cat", json!({"data": 1})).1["code"], "muted");
-        let message = |n: usize| format!("/_/rooms/a%2F1/messages/{}", ids[n]);
+        assert_eq!(go("POST", "/_/rooms/a/messages?user=cat", json!({"data": 1})).1["code"], "muted");
+        let message = |n: usize| format!("/_/rooms/a/messages/{}", ids[n]);
         assert_eq!(go("PATCH", &format!("{}?user=bob", message(1)), json!({"data": "new"})).0, 200);
         assert_eq!(
             go("PATCH", &format!("{}?user=bob", message(0)), json!({"data": "x"})).1["code"],
@@ -325,7 +343,7 @@ fn rooms_are_kept_over_http() {
         );
         assert_eq!(go("DELETE", &format!("{}?user=bob", message(2)), none.clone()).0, 204);
         assert_eq!(go("PUT", &format!("{}/reactions/%2B1?user=ann", message(1)), none.clone()).0, 200);
-        let past = go("GET", "/_/rooms/a%2F1/history?limit=2&before=4", none.clone()).1;
+        let past = go("GET", "/_/rooms/a/history?limit=2&before=4", none.clone()).1;
         let past: Vec<_> = past["messages"].as_array().expect("a list").clone();
         assert_eq!(
             past.iter().map(|m| m["data"].clone()).collect::<Vec<_>>(),
@@ -336,14 +354,8 @@ fn rooms_are_kept_over_http() {
             (&past[1]["edited"], &past[1]["reactions"]),
             (&json!(true), &json!([{"emoji": "+1", "user_ids": ["ann"]}]))
         );
-        let by = go("GET", "/_/rooms/a%2F1/history?by=ann&search=m3", none.clone()).1;
+        let by = go("GET", "/_/rooms/a/history?by=ann&search=m3", none.clone()).1;
         assert_eq!(by["messages"][0]["data"], "M3", "{by}");
-        assert_eq!(go("DELETE", "/_/rooms/a%2F1/members/cat?user=bob&ban=1", none.clone()).0, 204);
-        assert_eq!(go("PUT", "/_/rooms/a%2F1/members/cat?user=bob", none.clone()).1["code"], "banned");
-        assert_eq!(go("DELETE", "/_/rooms/a%2F1?user=bob", none.clone()).1["code"], "forbidden");
-        assert_eq!(go("DELETE", "/_/rooms/a%2F1?user=ann", none.clone()).0, 204);
-        assert_eq!(go("GET", "/_/rooms/a%2F1", none.clone()).0, 404);
-        assert_eq!(go("POST", "/_/rooms?user=ann", json!({"id": "c"})).0, 201, "its place is free again");
     }
 }
 

@@ -5,7 +5,7 @@ use crate::base::slab::Id;
 use crate::flow::conn::ask::{Answer, Ask, Has};
 use crate::flow::encode::documents::Change;
 use crate::flow::encode::frame::{Dialect, Frames};
-use crate::flow::encode::{hub, ooo};
+use crate::flow::encode::{hub, ooo, rooms};
 use crate::flow::fanout::pool::{PoolId, Subject};
 use crate::flow::feed::{Done, Refused, SweepId, Write};
 use crate::flow::limits::PatchMode;
@@ -33,6 +33,7 @@ use crate::wire::json::Json;
 use crate::wire::key::{Key, Pattern};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Something that wants the documents of a pattern.
@@ -44,21 +45,27 @@ pub enum Target {
     Part(Id),
 }
 
+/// What gathering documents for streams may cost in one turn: bytes of documents, those counted several times that have to
+/// be read. A small part of a millisecond.
+const PARTS: usize = 512 << 10;
+
 /// The documents and channels that this shard owns.
 #[derive(Debug, Default)]
 pub struct Owner {
     store: Store,
-    watches: HashMap<Subject, Watch>,
+    pub(super) watches: HashMap<Subject, Watch>,
     /// Who wants which keys, by pattern.
     interest: Trie<Target>,
     /// The native subscriptions.
     parts: Parts,
     /// The channels.
-    channels: Channels,
+    pub(super) channels: Channels,
     /// Which choices of which channels are watched.
     choices: HashMap<Arc<str>, Vec<Arc<Choice>>>,
     /// The readers of routes.
     readers: Readers,
+    /// Batches that streams have asked for: of which cut, how many documents, and the total if it is the first one.
+    asked: VecDeque<(CutId, u32, Option<u64>)>,
     /// The version of everything that never was.
     born: u64,
 }
@@ -86,14 +93,16 @@ impl Owner {
             Ask::Batch(writes) => Answer::Wrote(self.batch(desk, writes)),
             Ask::Get(key) => Answer::Item(self.store.get(key.as_str()).cloned()),
             Ask::List(pattern) => Answer::Items(self.store.matching(&pattern).cloned().collect()),
-            Ask::History(channel, query) => Answer::History(self.history(desk, &channel, &query)),
+            Ask::History(channel, ask) => Answer::History(self.history(desk, &channel, &ask.1)),
             Ask::Keys => Answer::Keys(self.store.keys().cloned().collect()),
             Ask::Missed(missed) => Answer::History(self.channels.missed(desk, &missed)),
             Ask::Enter(route, user) => {
                 let room = self.readers.enter(desk, route, user.as_ref());
                 Answer::Entered(route, user, room)
             }
-            Ask::Pools | Ask::Change(_) => unreachable!("connections are the clients' part"),
+            Ask::Pools | Ask::Change(_) | Ask::Room(_) | Ask::Rooms(_) | Ask::User(..) => {
+                unreachable!("the shard answers these")
+            }
         }
     }
 
@@ -252,14 +261,15 @@ impl Owner {
         }
     }
 
-    fn publish(&mut self, desk: &mut Desk, publish: Box<Publish>) -> Done {
+    pub(super) fn publish(&mut self, desk: &mut Desk, publish: Box<Publish>) -> Done {
         let Owner { channels, watches, choices, .. } = self;
         let channel = channels.open(desk, &publish.channel);
         let placed = channel.place(desk, &publish);
         let mark = Mark { key: None, at: placed.sequence };
         let mut frames = Frames::default();
-        let everyone = *publish.channel == *EVERYONE;
-        let every = (!everyone).then_some(Subject::Every(desk.id));
+        let implicit = desk.limits.hub.implicit_channels && *publish.channel != *EVERYONE;
+        // who gets every channel gets those that are open
+        let every = (implicit && !channel.is_private()).then_some(Subject::Every(desk.id));
         let limits = desk.limits.clone();
         let chosen = choices.get(&publish.channel).into_iter().flatten();
         let chosen = chosen.filter(|choice| choice.allows(&publish.data));
@@ -278,14 +288,15 @@ impl Owner {
     }
 
     /// What was published into a channel, as the list of a reply.
-    fn history(&mut self, desk: &Desk, channel: &str, query: &Query) -> Vec<u8> {
+    pub(super) fn history(&mut self, desk: &Desk, channel: &str, query: &Query) -> Vec<u8> {
         let mut out = vec![b'['];
         let channel = self.channels.get(channel);
-        for (placed, publish) in channel.into_iter().flat_map(|channel| channel.query(desk, query)) {
+        for (placed, entry) in channel.into_iter().flat_map(|channel| channel.query(desk, query)) {
             if out.len() > 1 {
                 out.push(b',');
             }
-            write::publication(publish, placed, &mut out);
+            write::publication(&entry.publish, placed, &mut out);
+            rooms::fate(entry, &mut out);
         }
         out.push(b']');
         out
@@ -348,8 +359,12 @@ impl Owner {
                 self.watches.entry(join.subject.clone()).or_default().add(watcher);
                 nothing
             }
-            Subject::List(_) | Subject::Clock => {
-                unreachable!("lists have owners of their own, the clock none")
+            Subject::User(_) => {
+                self.watches.entry(join.subject.clone()).or_default().add(watcher);
+                nothing
+            }
+            Subject::List(_) | Subject::Room(_) | Subject::Clock => {
+                unreachable!("lists and rooms are joined elsewhere, and the clock has no owner")
             }
         };
         desk.post(from, Mail::Joined(joined));
@@ -411,14 +426,30 @@ impl Owner {
     pub fn open_cut(&mut self, desk: &mut Desk, cut: CutId, select: Arc<Select>, most: u32) {
         let total = if select.conditions.is_empty() { self.store.count(&select.name) } else { None };
         self.store.cuts.open(cut, select, desk.stamps.last());
-        self.more(desk, cut, most, total);
+        self.asked.push_back((cut, most, total));
     }
 
     /// A stream wants the next batch.
-    pub fn more(&mut self, desk: &mut Desk, cut: CutId, most: u32, total: Option<u64>) {
-        if let Some(part) = self.store.next_part(cut, most as usize) {
-            desk.post(cut.shard, Mail::Part(cut, Box::new(Part { total, ..part })));
+    pub fn more(&mut self, cut: CutId, most: u32) {
+        self.asked.push_back((cut, most, None));
+    }
+
+    /// Gives the batches that were asked for, as many as fit in a turn.
+    pub fn give_parts(&mut self, desk: &mut Desk) {
+        let mut spent = 0;
+        while spent < PARTS
+            && let Some((cut, most, total)) = self.asked.pop_front()
+        {
+            if let Some((part, cost)) = self.store.next_part(cut, most as usize) {
+                spent += cost;
+                desk.post(cut.shard, Mail::Part(cut, Box::new(Part { total, ..part })));
+            }
         }
+    }
+
+    /// Whether batches wait for the next turn.
+    pub fn owes_parts(&self) -> bool {
+        !self.asked.is_empty()
     }
 
     /// How many cuts are open, and the bytes that they keep.

@@ -6,8 +6,10 @@
 pub mod browser;
 pub mod events;
 pub mod http;
+pub mod hub;
 pub mod proxy;
 pub mod raw_ws;
+pub mod schema;
 pub mod subscriber;
 pub mod tools;
 

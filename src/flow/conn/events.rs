@@ -150,8 +150,13 @@ impl Events {
                     self.document(name, *shard, at, shards);
                 }
             }
-            Subject::Key(_) | Subject::List(_) | Subject::Chosen(..) | Subject::Every(_) | Subject::Clock => {
-            }
+            Subject::Key(_)
+            | Subject::List(_)
+            | Subject::Chosen(..)
+            | Subject::Every(_)
+            | Subject::Room(_)
+            | Subject::User(_)
+            | Subject::Clock => {}
         }
     }
 

@@ -5,3 +5,4 @@ pub mod events;
 pub mod frame;
 pub mod hub;
 pub mod ooo;
+pub mod rooms;

@@ -5,7 +5,7 @@ use crate::base::slab::{Id, Slab};
 use crate::base::time::SEC;
 use crate::flow::encode::frame::{Frame, Variant};
 use crate::flow::limits::Overflow;
-use crate::flow::route::owner::owner;
+use crate::flow::route::owner::{owner, owner_of_user};
 use crate::flow::state::choice::Choice;
 use crate::wire::key::{Key, Name, Pattern};
 use hashbrown::HashMap;
@@ -31,6 +31,10 @@ pub enum Subject {
     Chosen(Arc<str>, Arc<Choice>),
     /// The publications of all channels of one owner.
     Every(ShardId),
+    /// What happens around a room beside its messages: members, presence, typing.
+    Room(Arc<str>),
+    /// How a user shows itself.
+    User(Arc<str>),
     /// The time of day, once a second.
     Clock,
 }
@@ -43,6 +47,7 @@ impl Subject {
             Subject::List(pattern) => pattern.as_str(),
             Subject::Part(names, _) => names[0].as_str(),
             Subject::Channel(name) | Subject::Chosen(name, _) => name,
+            Subject::Room(name) | Subject::User(name) => name,
             Subject::Every(_) => "*",
             Subject::Clock => "",
         }
@@ -51,9 +56,12 @@ impl Subject {
     /// The shard that has its state; `None` if every shard has it.
     pub fn owner(&self, shards: u16) -> Option<ShardId> {
         match self {
-            Subject::Key(_) | Subject::List(_) | Subject::Channel(_) | Subject::Chosen(..) => {
-                Some(owner(self.name(), shards))
-            }
+            Subject::Key(_)
+            | Subject::List(_)
+            | Subject::Channel(_)
+            | Subject::Chosen(..)
+            | Subject::Room(_) => Some(owner(self.name(), shards)),
+            Subject::User(name) => Some(owner_of_user(name, shards)),
             Subject::Part(_, owner) | Subject::Every(owner) => Some(*owner),
             Subject::Clock => None,
         }
@@ -88,8 +96,8 @@ pub struct Pool {
     pub at: u64,
     /// How far they had come before the first of `frames`.
     pub before: u64,
-    /// How far they had come before those of the plan under way.
-    pub planned: u64,
+    /// How far they had come before those of the plan under way, if it has any.
+    pub planned: Option<u64>,
     /// Frames that are held back, if the pool takes only so many a second.
     pub paced: Option<Box<Paced>>,
     /// What is due to every member; joined to one run when the next plan is made.
@@ -114,8 +122,10 @@ pub struct Paced {
 impl Pool {
     /// How far a member has surely come; `due`: whether the plan under way has something for it still.
     pub fn position(&self, due: bool) -> u64 {
+        if let Some(planned) = self.planned.filter(|_| due) {
+            return planned;
+        }
         match &self.paced {
-            _ if due => self.planned,
             _ if !self.frames.is_empty() => self.before,
             Some(paced) if !paced.held.is_empty() => paced.before,
             _ => self.at,
@@ -149,7 +159,7 @@ impl Pools {
         });
         let (members, frames, newcomers) = Default::default();
         let subject = subject.clone();
-        let (waiting, at, before, planned) = (0, 0, 0, 0);
+        let (waiting, at, before, planned) = (0, 0, 0, None);
         let pool = Pool {
             subject,
             variant,

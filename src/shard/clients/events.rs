@@ -11,6 +11,7 @@ use crate::flow::encode::frame::{Dialect, Frame};
 use crate::flow::fanout::pool::{PoolId, Subject};
 use crate::flow::fanout::queue::Offered;
 use crate::flow::limits::route::Profile;
+use crate::shard::clients::hub::Rejection;
 use crate::shard::clients::{Clients, EVERYONE};
 use crate::shard::desk::Desk;
 use crate::shard::mail::Batch;
@@ -118,22 +119,36 @@ impl Clients {
         if !is_everyone(&subject) {
             events.stands(&subject, at, desk.shards);
         }
-        let (personal, events_dialect) = (events.personal, events.dialect);
+        // where bytes are shared only its one channel tells a connection where it stands, and this is before all of them
+        if events.dialect == Dialect::Sse && (events.personal || !is_everyone(&subject)) {
+            self.tell_place(id);
+        }
+    }
+
+    /// Tells a connection its place, without an event, once nothing is on its way any more.
+    fn tell_place(&mut self, id: ConnId) {
         let Some(conn) = self.get(id) else { return };
         let waits = conn.subs.iter().any(|sub| !matches!(sub.stage, Stage::Member(_)));
         let syncing = conn.hub.as_ref().is_some_and(|hub| hub.syncing.is_some());
-        // where bytes are shared only its one channel tells a connection where it stands, and this is before all of them
-        let shared = is_everyone(&subject) || events_dialect != Dialect::Sse;
-        if if personal { waits || syncing } else { shared } {
+        let Some(events) = self.events(id) else { return };
+        if events.personal && (waits || syncing) {
             return;
         }
-        let Some(events) = self.events(id) else { return };
         events.resyncing = false;
         let place = chunk(|out| {
             write_id(&events.cursor.encode(), out);
             out.push(b'\n');
         });
         self.insist(id, place.into());
+    }
+
+    /// A channel is not open to the connection: it is told so, and goes on without it.
+    pub(super) fn events_denied(&mut self, id: ConnId, channel: &str, why: &Rejection) {
+        self.insist(id, chunk(|out| encode::write_denied(channel, why.code, &why.message, out)).into());
+        if let Some(events) = self.events(id) {
+            events.cursor.channels.remove(channel);
+        }
+        self.tell_place(id);
     }
 
     /// A stretch of history on its way to its reader. If there is more, it is asked for when this one is sent, and the

@@ -281,3 +281,66 @@ fn the_newer_form_says_first_where_it_begins() {
         assert_eq!((&second.got[0].data, second.reader.comments), (&id, 1));
     }
 }
+
+/// A room that is not open to all is not open over a route either, nor as events: who asks is told, and hears nothing.
+#[test]
+fn a_private_room_stays_private() {
+    for shards in SHARDS {
+        let mut world = World::new(7, shards, limits(1000, 3));
+        let mut rng = Rng::with_seed(7);
+        let mut app = Application::open(&mut world);
+        let mut before = EventSource::open(&mut world, "/sse?channels=org:1", 1 << 20);
+        let mut chosen = EventSource::open(
+            &mut world,
+            "/organizations/1/sync/stream?live=sse&entityTypes=page,attachment",
+            1 << 20,
+        );
+        world.settle(|world| assert!(before.read(world) && chosen.read(world)));
+        let line = world.connect(Door::Clients(0), 1 << 20);
+        let body = r#"{"id":"org:1","private":true}"#;
+        let head =
+            format!("POST /_/rooms?user=ann HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len());
+        world.say(line, (head + body).as_bytes());
+        world.settle(|_| {});
+        assert!(world.hear(line).is_some_and(|answer| answer.starts_with(b"HTTP/1.1 201")));
+        for n in 0..5 {
+            change(&mut app, &mut world, &mut rng, n);
+        }
+        world.settle(|world| assert!(before.read(world) && chosen.read(world)));
+        let path = "/organizations/1/sync/stream";
+        let targets =
+            ["/sse?channels=org:1", "/sse?channels=org:1,open&user=bob", "/sse?channels=org:1&user=ann"];
+        let more = [
+            format!("{path}?live=sse"),
+            format!("{path}?live=sse&entityTypes=page"),
+            "/entities/1/stream".into(),
+        ];
+        let targets = targets.map(str::to_owned).into_iter().chain(more);
+        let mut all: Vec<EventSource> =
+            targets.map(|target| EventSource::open(&mut world, &target, 1 << 20)).collect();
+        all.extend([before, chosen]);
+        world.settle(|world| all.iter_mut().for_each(|source| assert!(source.read(world))));
+        app.send(&mut world, &json!({"op": "publish", "channel": "open", "data": {"n": 1}}));
+        app.send(&mut world, &json!({"op": "publish", "channel": "org:1", "data": {"n": 2}}));
+        world.settle(|world| all.iter_mut().for_each(|source| assert!(source.read(world))));
+        for source in &all {
+            let heard: Vec<u64> = source
+                .got
+                .iter()
+                .filter(|event| ["message", "change"].contains(&&*event.name))
+                .map(|event| {
+                    serde_json::from_str::<Value>(&event.data).unwrap()["data"]["n"].as_u64().unwrap_or(9)
+                })
+                .collect();
+            let (want, denied) = match &*source.target {
+                "/sse?channels=org:1&user=ann" => (vec![2], 0),
+                "/sse?channels=org:1,open&user=bob" => (vec![1], 1),
+                _ => (vec![], 1),
+            };
+            assert_eq!(heard, want, "{} {shards} shards", source.target);
+            assert_eq!(source.data("denied").len(), denied, "{}", source.target);
+        }
+        let (status, answer) = get(&mut world, path);
+        assert!(status == 403 && answer["activities"].is_null(), "{status} {answer}");
+    }
+}

@@ -3,10 +3,12 @@
 mod channels;
 mod client;
 mod documents;
+mod doors;
 mod endings;
 mod hub;
 mod pressure;
 mod properties;
+mod rooms;
 mod streams;
 
 use crate::base::id::{ConnId, ShardId};

@@ -177,7 +177,7 @@ impl Shard {
             state.extend_from_slice(&typing);
         }
         let state = Some(state.into());
-        let joined = Joined { pool, conn, ticket, at: 0, count: 0, gap: false, state };
+        let joined = Joined { pool, conn, ticket, at: 0, count: 0, gap: false, state, batch: None };
         self.desk.post(from, Mail::Joined(joined));
     }
 

@@ -249,9 +249,9 @@ impl Owner {
         let placed = channel.place(desk, &publish);
         let mark = Mark { key: None, at: placed.sequence };
         let mut frames = Frames::default();
-        let everyone = *publish.channel == *EVERYONE;
         // who gets every channel gets those that are open
-        let every = (!everyone && !channel.is_private()).then_some(Subject::Every(desk.id));
+        let implicit = desk.limits.hub.implicit_channels && *publish.channel != *EVERYONE;
+        let every = (implicit && !channel.is_private()).then_some(Subject::Every(desk.id));
         for subject in [Subject::Channel(publish.channel.clone())].into_iter().chain(every) {
             if let Some(watch) = watches.get_mut(&subject) {
                 watch.send_from(desk, &mut frames, &mark, |encoder, _| {

@@ -5,7 +5,9 @@
 
 pub mod browser;
 pub mod http;
+pub mod hub;
 pub mod raw_ws;
+pub mod schema;
 pub mod subscriber;
 pub mod tools;
 

@@ -27,6 +27,8 @@ pub struct Hub {
     pub session: Option<u64>,
     /// How fast it sends frames that others get.
     pub frames: Bucket,
+    /// How many of them wait for their owners' answers.
+    pub in_flight: u32,
     /// How fast it subscribes.
     pub subscribing: Bucket,
     /// Subscriptions to channels whose beginning it waits to be told.

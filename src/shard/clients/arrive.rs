@@ -15,10 +15,21 @@ use crate::wire::hub::write::{self, Object, System};
 use crate::wire::hub::{About, Class};
 use std::sync::Arc;
 
-/// The close code for one connection too many of a user; its range tells clients not to come back by themselves.
-const CROWDED: u16 = 3504;
-/// The close code for a connection whose session was taken up by another one.
+/// The close code for one connection too many of a user. Those that it has may be dead and not found to be yet, so it
+/// may come back, but not at once.
+const CROWDED: u16 = 3009;
+/// The close code for a connection whose session was taken up by another one; its range tells clients to stay away.
 const TAKEN_OVER: u16 = 3510;
+
+/// After how many milliseconds a client that was closed with that code may come back by itself, if at all. The ranges
+/// are those of the protocol's page.
+pub(super) fn come_back(code: u16) -> Option<u64> {
+    match code {
+        CROWDED => Some(10_000),
+        1001 | 3000..=3499 => Some(1_000),
+        _ => None,
+    }
+}
 
 impl Clients {
     /// A connection has come to the hub's door.

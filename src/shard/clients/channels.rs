@@ -18,6 +18,9 @@ use crate::wire::hub::{About, As, Class, Post, Recover};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
+/// How many publications of one connection may wait for their owners: these wait when readers are slow.
+const IN_FLIGHT: u32 = 128;
+
 impl Clients {
     /// The channel that a pool is about.
     fn channel_of(&self, pool: PoolId) -> Option<&Arc<str>> {
@@ -156,7 +159,13 @@ impl Clients {
         if !subscribed {
             return Err(Rejection::new("send_denied", "subscribe to the channel before you send to it"));
         }
-        let user_id = hub.as_ref().and_then(|hub| hub.user.clone());
+        let hub = hub.get_or_insert_default();
+        if hub.in_flight >= IN_FLIGHT {
+            let why = "too much is on its way; wait a moment";
+            return Err(Rejection { retry_after_ms: Some(100), ..Rejection::new("rate_limited", why) });
+        }
+        hub.in_flight += 1;
+        let user_id = hub.user.clone();
         let Post { data, event, metadata, thread: thread_id } = post;
         let kind = "message".into();
         let publish = Publish { channel, kind, data, event, user_id, metadata, thread_id, client: true };

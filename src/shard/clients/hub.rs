@@ -188,6 +188,11 @@ impl Clients {
         about: &About,
         answer: Answer,
     ) {
+        if matches!(answer, Answer::Wrote(_))
+            && let Some(hub) = self.hub(id)
+        {
+            hub.in_flight -= 1;
+        }
         match answer {
             Answer::Wrote(Ok(Done::Channel(channel, offset, stamp))) => {
                 if let Some(request) = &about.request {

@@ -11,7 +11,7 @@ mod subs;
 
 use crate::base::id::ConnId;
 use crate::base::slab::Table;
-use crate::base::time::{MS, SEC};
+use crate::base::time::SEC;
 use crate::base::timers::Timers;
 use crate::flow::conn::ask::Answer;
 use crate::flow::conn::{Conn, Phase};
@@ -37,9 +37,6 @@ const PIPELINE: usize = 64 << 10;
 const SLOW: u16 = 3008;
 /// The channel whose publications go to every connection of the hub.
 pub const EVERYONE: &str = "*";
-
-/// After how long a client that was let go may come back.
-const COME_BACK: u64 = SEC;
 
 /// How long a peer that has got our last bytes may take to close its side.
 const GRACE: u64 = 2 * SEC;
@@ -215,9 +212,7 @@ impl Clients {
     /// Closes a WebSocket with a code. Whoever understands it is told before, and what to do about it.
     pub fn close(&mut self, desk: &mut Desk, id: ConnId, code: Option<u16>, why: &str, reason: Reason) {
         if let Some(code) = code.filter(|_| reason != Reason::Gone && self.class(id) > Class::Plain) {
-            // the ranges are those of the protocol's page: what may come back by itself, and what may not
-            let again = matches!(code, 1001 | 3000..=3499).then_some(COME_BACK / MS);
-            self.say(desk, id, |out| write::disconnect(why, code, again, out));
+            self.say(desk, id, |out| write::disconnect(why, code, arrive::come_back(code), out));
         }
         self.send(id, ws::encode_close(code, why).into());
         self.finish(desk, id, reason);

@@ -178,7 +178,7 @@ impl Shard {
         for slot in 0..self.clients.conns.bound() {
             let id = self.clients.id(slot);
             match self.clients.conns.at(slot).map(|conn| &conn.phase) {
-                Some(Phase::Socket(..)) => {
+                Some(Phase::Socket(..) | Phase::Events(_)) => {
                     if self.clients.class(id) == Class::Forge {
                         let stamp = self.desk.stamp();
                         self.clients.say(&mut self.desk, id, |out| write::shutdown(stamp, out));

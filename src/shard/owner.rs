@@ -4,7 +4,7 @@ use crate::base::id::ShardId;
 use crate::base::slab::Id;
 use crate::flow::conn::ask::{Answer, Ask, Has};
 use crate::flow::encode::documents::Change;
-use crate::flow::encode::frame::{Frame, Frames};
+use crate::flow::encode::frame::{Dialect, Frames};
 use crate::flow::encode::{hub, ooo, rooms};
 use crate::flow::fanout::pool::{PoolId, Subject};
 use crate::flow::feed::{Done, Refused, SweepId, Write};
@@ -21,12 +21,12 @@ use crate::flow::state::store::Store;
 use crate::shard::channels::{Channels, Start};
 use crate::shard::clients::EVERYONE;
 use crate::shard::desk::Desk;
-use crate::shard::mail::{Join, Joined, Mail, Mark};
+use crate::shard::mail::{Batch, Join, Joined, Mail, Mark};
 use crate::shard::parts::Parts;
 use crate::shard::watch::{Watch, Watcher};
 use crate::wire::feed::Publish;
 use crate::wire::hub::Query;
-use crate::wire::hub::write;
+use crate::wire::hub::write::{self, Placed};
 use crate::wire::json::Json;
 use crate::wire::key::{Key, Pattern};
 use hashbrown::HashMap;
@@ -82,7 +82,7 @@ impl Owner {
             Ask::List(pattern) => Answer::Items(self.store.matching(&pattern).cloned().collect()),
             Ask::History(channel, ask) => Answer::History(self.history(desk, &channel, &ask.1)),
             Ask::Keys => Answer::Keys(self.store.keys().cloned().collect()),
-            Ask::Pools | Ask::Room(_) | Ask::Rooms(_) | Ask::User(..) => {
+            Ask::Pools | Ask::Change(_) | Ask::Room(_) | Ask::Rooms(_) | Ask::User(..) => {
                 unreachable!("the shard answers these")
             }
         }
@@ -252,10 +252,11 @@ impl Owner {
         // who gets every channel gets those that are open
         let implicit = desk.limits.hub.implicit_channels && *publish.channel != *EVERYONE;
         let every = (implicit && !channel.is_private()).then_some(Subject::Every(desk.id));
+        let limits = desk.limits.clone();
         for subject in [Subject::Channel(publish.channel.clone())].into_iter().chain(every) {
             if let Some(watch) = watches.get_mut(&subject) {
-                watch.send_from(desk, &mut frames, &mark, |encoder, _| {
-                    Some(hub::publication(encoder, &publish, placed))
+                watch.send_from(desk, &mut frames, &mark, |encoder, variant| {
+                    Some(hub::publication(encoder, variant, &publish, placed, &limits.epoch))
                 });
             }
         }
@@ -289,8 +290,16 @@ impl Owner {
     pub fn join(&mut self, desk: &mut Desk, from: ShardId, join: Join) {
         let watcher = Watcher { shard: from, pool: join.pool, variant: join.variant };
         let Join { pool, conn, ticket, .. } = join;
-        let nothing =
-            Joined { pool, conn, ticket, at: desk.stamps.last(), count: 0, gap: false, state: None };
+        let nothing = Joined {
+            pool,
+            conn,
+            ticket,
+            at: desk.stamps.last(),
+            count: 0,
+            gap: false,
+            state: None,
+            batch: None,
+        };
         let joined = match &join.subject {
             Subject::Key(key) => {
                 let watch = self.watches.entry(join.subject.clone()).or_default();
@@ -318,14 +327,11 @@ impl Owner {
                 self.watches.entry(join.subject.clone()).or_default().add(watcher);
                 let start = self.channels.open(desk, name).start(desk, &join.has);
                 let Start { offset: at, gap, missed } = start;
-                let count = missed.len() as u32;
-                let state = (count > 0).then(|| {
-                    let Desk { encoder, .. } = desk;
-                    let frames: Vec<Frame> =
-                        missed.into_iter().map(|(placed, p)| hub::publication(encoder, p, placed)).collect();
-                    encoder.run(join.variant, frames.into_iter())
-                });
-                Joined { at, count, gap, state, ..nothing }
+                if missed.is_empty() {
+                    Joined { at, gap, ..nothing }
+                } else {
+                    missed_of(desk, &join, missed, Joined { at, gap, ..nothing })
+                }
             }
             Subject::Every(_) => {
                 self.watches.entry(join.subject.clone()).or_default().add(watcher);
@@ -392,6 +398,28 @@ impl Owner {
     pub fn unfollow(&mut self, from: ShardId, list: Id, pattern: &Pattern) {
         self.interest.remove(pattern.as_str(), &Target::List(from, list));
     }
+}
+
+/// What a subscriber of a channel has missed: all of it, or for those who get events, as much as they take at a time.
+fn missed_of(desk: &mut Desk, join: &Join, missed: Vec<(Placed, &Publish)>, joined: Joined) -> Joined {
+    let limits = desk.limits.clone();
+    let batches = join.variant.dialect == Dialect::Sse;
+    let (mut run, mut marks) = (Vec::new(), Vec::new());
+    let all = missed.len();
+    for (placed, publish) in missed {
+        if batches && (marks.len() >= limits.sse.replay_limit || run.len() >= limits.queue_bytes) {
+            break;
+        }
+        let frame = hub::publication(&mut desk.encoder, join.variant, publish, placed, &limits.epoch);
+        let frame = desk.encoder.run(join.variant, std::iter::once(frame));
+        run.extend_from_slice(&frame);
+        marks.push((run.len(), placed.sequence));
+    }
+    let more = marks.len() < all;
+    let at = marks.last().filter(|_| more).map_or(joined.at, |(_, at)| *at);
+    let count = marks.len() as u32;
+    let batch = batches.then(|| Box::new(Batch { marks, more }));
+    Joined { at, count, state: Some(run.into()), batch, ..joined }
 }
 
 /// The value that a set, merge or patch leads to.

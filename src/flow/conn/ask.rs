@@ -1,6 +1,7 @@
 //! What a connection asks of the owners, and what they answer.
 
 use crate::base::id::ConnId;
+use crate::flow::conn::events::Change;
 use crate::flow::conn::hub::Versions;
 use crate::flow::conn::seats::{RoomAsk, UserAsk};
 use crate::flow::feed::{Done, Refused, Write};
@@ -32,6 +33,8 @@ pub enum Ask {
     User(Arc<str>, Box<UserAsk>),
     /// All your keys.
     Keys,
+    /// Change what a connection of yours gets as events.
+    Change(Box<Change>),
     /// Your pools: what they are about and how many connections they have.
     Pools,
 }
@@ -47,6 +50,8 @@ pub enum Answer {
     Items(Vec<Arc<Item>>),
     /// To `Keys`, in order.
     Keys(Vec<Key>),
+    /// To `Change`: what of it could not be done, or that there is no such connection.
+    Changed(Option<Vec<String>>),
     /// To `History`: a JSON list.
     History(Vec<u8>),
     /// To a question about a room, or about a user who says something: the members of a JSON object.

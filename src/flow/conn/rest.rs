@@ -1,6 +1,7 @@
 //! The ooo dialect over HTTP: from a request to what it asks for, and from the answers to the response.
 
 use crate::flow::conn::ask::{Answer, Ask};
+use crate::flow::conn::events::{self, Change, Wish};
 use crate::flow::conn::rooms::{self, RoomCall};
 use crate::flow::conn::spec::{self, Spec};
 use crate::flow::fanout::pool::Subject;
@@ -38,6 +39,10 @@ pub enum Call {
     Stream(Box<Spec>),
     /// A WebSocket on this subject; the version that the client has.
     Follow(Subject, Hello, Option<u64>),
+    /// Server-sent events.
+    Events(Box<Wish>),
+    /// A change of what a connection gets as events.
+    Change(Box<Change>),
     /// A WebSocket of the hub.
     Hub(Hello, Box<Arrival>),
 }
@@ -96,6 +101,8 @@ pub enum Want {
     Room(u16),
     /// The rooms that somebody may see.
     Rooms(Actor),
+    /// What has become of a change of subscriptions.
+    Change,
 }
 
 /// A request that waits for answers.
@@ -148,6 +155,9 @@ pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
         let response = Response::problem(405, "method_not_allowed", "an import is a POST");
         return Call::Respond(response.header("Allow", "POST"));
     }
+    if path == "/sse" || path.starts_with("/sse/") {
+        return sse(head, body, &path, access);
+    }
     let needs = match head.method {
         Method::Get | Method::Head => Access::Read,
         Method::Post | Method::Patch | Method::Delete => Access::Write,
@@ -164,7 +174,7 @@ pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
         return if needs == Access::Read { root(head, limits) } else { refuse(404, NO_PAGE) };
     }
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"*/-_.".contains(&b);
-    if !name.bytes().all(allowed) || name.split('/').next() == Some("_") || name == "sse" {
+    if !name.bytes().all(allowed) || name.split('/').next() == Some("_") {
         return refuse(404, NO_PAGE);
     }
     if name == "ws" {
@@ -183,6 +193,24 @@ pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
             (Ok(Name::Pattern(pattern)), _) => Call::Gather(Want::Items(pattern)),
         },
     }
+}
+
+/// Server-sent events, and what goes with them.
+fn sse(head: &Head, body: &[u8], path: &str, access: Access) -> Call {
+    let add = path == "/sse/subscribe";
+    let call = match (path, head.method) {
+        ("/sse", _) => Wish::read(head, access).map(|wish| Call::Events(Box::new(wish))),
+        ("/sse/subscribe" | "/sse/unsubscribe", Method::Post) => {
+            Change::read(head, body, access, add).map(|change| Call::Change(Box::new(change)))
+        }
+        ("/sse/subscribe" | "/sse/unsubscribe", _) => {
+            let response =
+                Response::problem(405, "method_not_allowed", "subscriptions are changed with POST");
+            Err(response.header("Allow", "POST"))
+        }
+        _ => return refuse(404, NO_PAGE),
+    };
+    call.unwrap_or_else(Call::Respond)
 }
 
 fn post(name: &str, body: &[u8]) -> Call {
@@ -336,6 +364,8 @@ impl Pending {
             Answer::Rooms(rooms) => self.rooms.extend(rooms),
             Answer::Room(told) => return Some(self.told(told)),
             Answer::History(_) | Answer::User(..) => {}
+            Answer::Changed(Some(errors)) => return Some(events::changed(&errors)),
+            Answer::Changed(None) => return Some(events::not_found()),
             Answer::Item(None) => return Some(Response::text(404, "ooo: empty key")),
             Answer::Item(Some(item)) => {
                 let mut body = Vec::with_capacity(item.text_len());
@@ -367,6 +397,7 @@ impl Pending {
         match &self.want {
             Want::Gone => return Response::new(204),
             Want::Item => return Response::text(404, "ooo: empty key"),
+            Want::Change => return events::not_found(),
             Want::Index(index) => {
                 out.extend_from_slice(br#"{"index":"#);
                 write_string(index, &mut out);

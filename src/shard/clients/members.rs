@@ -103,7 +103,7 @@ impl Clients {
     /// The reply to a frame that wants one: `members` are those of a JSON object.
     fn room_reply(&mut self, desk: &mut Desk, id: ConnId, about: &About, members: &[u8]) {
         let Some(request) = &about.request else { return };
-        let frame = encode::text(&mut desk.encoder, |out| {
+        self.say(desk, id, |out| {
             Object::reply("reply", Some(request), out).end();
             if !members.is_empty() {
                 out.pop();
@@ -112,7 +112,6 @@ impl Clients {
                 out.push(b'}');
             }
         });
-        self.insist(id, frame);
     }
 
     /// Says that a frame about a room was not done.
@@ -218,7 +217,7 @@ impl Clients {
     }
 
     /// A connection is in a room no more, and hears nothing of it.
-    fn stand_up(&mut self, desk: &mut Desk, id: ConnId, room: &Arc<str>) {
+    pub(super) fn stand_up(&mut self, desk: &mut Desk, id: ConnId, room: &Arc<str>) {
         let Some(hub) = self.hub(id) else { return };
         if hub.seats.remove(room).is_none() {
             return;
@@ -241,8 +240,9 @@ impl Clients {
         };
         let mut data = Vec::new();
         Object::new(&mut data).maybe("reason", reason.as_deref()).end();
+        let Some(dialect) = self.dialect(id) else { return };
         let stamp = desk.stamp();
-        let frame = encode::text(&mut desk.encoder, |out| {
+        let frame = encode::text(&mut desk.encoder, dialect, |out| {
             write::system(
                 &write::System { event, room: Some(room), user: "system", data: &data },
                 stamp,
@@ -414,10 +414,9 @@ impl Clients {
             return;
         };
         let Gather { about, looks, .. } = hub.gathers.swap_remove(at);
-        let frame = encode::text(&mut desk.encoder, |out| {
+        self.say(desk, id, |out| {
             let looks = looks.iter().map(|(user, shown)| (&**user, shown));
             encode::presences(about.request.as_deref(), looks, out);
         });
-        self.insist(id, frame);
     }
 }

@@ -5,6 +5,8 @@ mod client;
 mod documents;
 mod doors;
 mod endings;
+mod events;
+mod eventsource;
 mod hub;
 mod pressure;
 mod properties;

@@ -202,7 +202,11 @@ impl Shard {
         for outcome in std::mem::take(&mut self.outcomes) {
             self.clients.outcome(&mut self.desk, outcome);
         }
-        self.clients.pump(&mut self.desk);
+        if !self.clients.streams_wait(&self.desk) {
+            self.owner.give_parts(&mut self.desk);
+            self.deliver_local();
+            self.clients.pump(&mut self.desk);
+        }
         self.clients.settle(&mut self.desk);
         if let Some(at) = self.clients.pacing.next().filter(|at| *at < self.pacing) {
             self.pacing = at;
@@ -220,7 +224,8 @@ impl Shard {
         }
         self.deliver_local();
         self.feed_on();
-        more || self.clients.fanout.has_more() || self.clients.streams.is_ready() || self.can_import()
+        let streams = self.clients.streams.is_ready() || self.owner.owes_parts();
+        more || self.clients.fanout.has_more() || streams || self.can_import()
     }
 
     /// The next thing to do to a socket.
@@ -319,7 +324,7 @@ impl Shard {
             Mail::Moved(list, change) => lists.moved(desk, list, change),
             Mail::Swept(sweep, gone) => lists.swept(desk, sweep, &gone),
             Mail::Open(cut, select, most) => owner.open_cut(desk, cut, select, most),
-            Mail::More(cut, most) => owner.more(desk, cut, most, None),
+            Mail::More(cut, most) => owner.more(cut, most),
             Mail::Part(cut, part) => clients.part(from, cut, *part),
             Mail::Shut(cut) => owner.shut(cut),
             Mail::Evict(key, version) => self.evict(key, version),

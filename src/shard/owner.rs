@@ -31,6 +31,7 @@ use crate::wire::json::Json;
 use crate::wire::key::{Key, Pattern};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Something that wants the documents of a pattern.
@@ -41,6 +42,10 @@ pub enum Target {
     /// A part of this owner.
     Part(Id),
 }
+
+/// What gathering documents for streams may cost in one turn: bytes of documents, those counted several times that have to
+/// be read. A small part of a millisecond.
+const PARTS: usize = 512 << 10;
 
 /// The documents and channels that this shard owns.
 #[derive(Debug, Default)]
@@ -53,6 +58,8 @@ pub struct Owner {
     parts: Parts,
     /// The channels.
     pub(super) channels: Channels,
+    /// Batches that streams have asked for: of which cut, how many documents, and the total if it is the first one.
+    asked: VecDeque<(CutId, u32, Option<u64>)>,
     /// The version of everything that never was.
     born: u64,
 }
@@ -249,8 +256,8 @@ impl Owner {
         let placed = channel.place(desk, &publish);
         let mark = Mark { key: None, at: placed.sequence };
         let mut frames = Frames::default();
-        // who gets every channel gets those that are open
         let implicit = desk.limits.hub.implicit_channels && *publish.channel != *EVERYONE;
+        // who gets every channel gets those that are open
         let every = (implicit && !channel.is_private()).then_some(Subject::Every(desk.id));
         let limits = desk.limits.clone();
         for subject in [Subject::Channel(publish.channel.clone())].into_iter().chain(every) {
@@ -367,14 +374,30 @@ impl Owner {
     pub fn open_cut(&mut self, desk: &mut Desk, cut: CutId, select: Arc<Select>, most: u32) {
         let total = if select.conditions.is_empty() { self.store.count(&select.name) } else { None };
         self.store.cuts.open(cut, select, desk.stamps.last());
-        self.more(desk, cut, most, total);
+        self.asked.push_back((cut, most, total));
     }
 
     /// A stream wants the next batch.
-    pub fn more(&mut self, desk: &mut Desk, cut: CutId, most: u32, total: Option<u64>) {
-        if let Some(part) = self.store.next_part(cut, most as usize) {
-            desk.post(cut.shard, Mail::Part(cut, Box::new(Part { total, ..part })));
+    pub fn more(&mut self, cut: CutId, most: u32) {
+        self.asked.push_back((cut, most, None));
+    }
+
+    /// Gives the batches that were asked for, as many as fit in a turn.
+    pub fn give_parts(&mut self, desk: &mut Desk) {
+        let mut spent = 0;
+        while spent < PARTS
+            && let Some((cut, most, total)) = self.asked.pop_front()
+        {
+            if let Some((part, cost)) = self.store.next_part(cut, most as usize) {
+                spent += cost;
+                desk.post(cut.shard, Mail::Part(cut, Box::new(Part { total, ..part })));
+            }
         }
+    }
+
+    /// Whether batches wait for the next turn.
+    pub fn owes_parts(&self) -> bool {
+        !self.asked.is_empty()
     }
 
     /// How many cuts are open, and the bytes that they keep.

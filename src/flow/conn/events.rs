@@ -139,8 +139,12 @@ impl Events {
                     self.document(name, *shard, at, shards);
                 }
             }
-            Subject::Key(_) | Subject::List(_) | Subject::Every(_) | Subject::Clock => {}
-            Subject::Room(_) | Subject::User(_) => {}
+            Subject::Key(_)
+            | Subject::List(_)
+            | Subject::Every(_)
+            | Subject::Room(_)
+            | Subject::User(_)
+            | Subject::Clock => {}
         }
     }
 

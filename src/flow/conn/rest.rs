@@ -363,9 +363,9 @@ impl Pending {
             Answer::Pools(pools) => self.pools.extend(pools),
             Answer::Rooms(rooms) => self.rooms.extend(rooms),
             Answer::Room(told) => return Some(self.told(told)),
-            Answer::History(_) | Answer::User(..) => {}
             Answer::Changed(Some(errors)) => return Some(events::changed(&errors)),
             Answer::Changed(None) => return Some(events::not_found()),
+            Answer::History(_) | Answer::User(..) => {}
             Answer::Item(None) => return Some(Response::text(404, "ooo: empty key")),
             Answer::Item(Some(item)) => {
                 let mut body = Vec::with_capacity(item.text_len());

@@ -140,9 +140,10 @@ impl Clients {
             self.tell_members(desk, id, Box::new(about.clone()), room);
             return Ok(());
         }
+        let listened = self.channel_pool(id, &room).is_some();
         let Some(hub) = self.hub(id) else { return Ok(()) };
         let about = Some(Box::new(about.clone()));
-        hub.seats.push(Seat { room: room.clone(), stage: Stage::Reserving, about });
+        hub.seats.push(Seat { room: room.clone(), stage: Stage::Reserving, about, listened });
         hub.wait();
         desk.post_to_user(&user, UserMail::Reserve(room, id));
         Ok(())
@@ -203,7 +204,10 @@ impl Clients {
         match subject {
             Some(Subject::Room(room)) => {
                 let Some(seat) = self.hub(id).and_then(|hub| hub.seats.remove(&room)) else { return };
-                self.unsubscribe_from(desk, id, &Subject::Channel(room));
+                // whoever listened to a channel that is no room, or an open one, still does
+                if !seat.listened {
+                    self.unsubscribe_from(desk, id, &Subject::Channel(room));
+                }
                 if let Some(about) = seat.about {
                     self.refuse(desk, id, &about, refusal);
                 }

@@ -70,7 +70,7 @@ impl Clients {
         let seated = self.seat(id, &room).is_some();
         match want {
             RoomWant::Join => return self.enter_room(desk, id, room, about),
-            RoomWant::Message(_) | RoomWant::Typing(_) if !seated => {
+            RoomWant::Message(_) if !seated => {
                 return Err(Rejection::new("send_denied", "join the room before you send to it"));
             }
             RoomWant::Leave => self.stand_up(desk, id, &room),

@@ -4,8 +4,8 @@ use crate::base::id::ShardId;
 use crate::base::slab::Id;
 use crate::flow::conn::ask::{Answer, Ask, Has};
 use crate::flow::encode::documents::Change;
-use crate::flow::encode::frame::{Frame, Frames};
-use crate::flow::encode::{hub, ooo};
+use crate::flow::encode::frame::{Dialect, Frames};
+use crate::flow::encode::{hub, ooo, rooms};
 use crate::flow::fanout::pool::{PoolId, Subject};
 use crate::flow::feed::{Done, Refused, SweepId, Write};
 use crate::flow::limits::PatchMode;
@@ -21,12 +21,12 @@ use crate::flow::state::store::Store;
 use crate::shard::channels::{Channels, Start};
 use crate::shard::clients::EVERYONE;
 use crate::shard::desk::Desk;
-use crate::shard::mail::{Join, Joined, Mail, Mark};
+use crate::shard::mail::{Batch, Join, Joined, Mail, Mark};
 use crate::shard::parts::Parts;
 use crate::shard::watch::{Watch, Watcher};
 use crate::wire::feed::Publish;
 use crate::wire::hub::Query;
-use crate::wire::hub::write;
+use crate::wire::hub::write::{self, Placed};
 use crate::wire::json::Json;
 use crate::wire::key::{Key, Pattern};
 use hashbrown::HashMap;
@@ -51,13 +51,13 @@ const PARTS: usize = 512 << 10;
 #[derive(Debug, Default)]
 pub struct Owner {
     store: Store,
-    watches: HashMap<Subject, Watch>,
+    pub(super) watches: HashMap<Subject, Watch>,
     /// Who wants which keys, by pattern.
     interest: Trie<Target>,
     /// The native subscriptions.
     parts: Parts,
     /// The channels.
-    channels: Channels,
+    pub(super) channels: Channels,
     /// Batches that streams have asked for: of which cut, how many documents, and the total if it is the first one.
     asked: VecDeque<(CutId, u32, Option<u64>)>,
     /// The version of everything that never was.
@@ -87,9 +87,11 @@ impl Owner {
             Ask::Batch(writes) => Answer::Wrote(self.batch(desk, writes)),
             Ask::Get(key) => Answer::Item(self.store.get(key.as_str()).cloned()),
             Ask::List(pattern) => Answer::Items(self.store.matching(&pattern).cloned().collect()),
-            Ask::History(channel, query) => Answer::History(self.history(desk, &channel, &query)),
+            Ask::History(channel, ask) => Answer::History(self.history(desk, &channel, &ask.1)),
             Ask::Keys => Answer::Keys(self.store.keys().cloned().collect()),
-            Ask::Pools => unreachable!("pools are the clients' part"),
+            Ask::Pools | Ask::Change(_) | Ask::Room(_) | Ask::Rooms(_) | Ask::User(..) => {
+                unreachable!("the shard answers these")
+            }
         }
     }
 
@@ -248,18 +250,20 @@ impl Owner {
         }
     }
 
-    fn publish(&mut self, desk: &mut Desk, publish: Box<Publish>) -> Done {
+    pub(super) fn publish(&mut self, desk: &mut Desk, publish: Box<Publish>) -> Done {
         let Owner { channels, watches, .. } = self;
         let channel = channels.open(desk, &publish.channel);
         let placed = channel.place(desk, &publish);
         let mark = Mark { key: None, at: placed.sequence };
         let mut frames = Frames::default();
         let implicit = desk.limits.hub.implicit_channels && *publish.channel != *EVERYONE;
-        let every = implicit.then_some(Subject::Every(desk.id));
+        // who gets every channel gets those that are open
+        let every = (implicit && !channel.is_private()).then_some(Subject::Every(desk.id));
+        let limits = desk.limits.clone();
         for subject in [Subject::Channel(publish.channel.clone())].into_iter().chain(every) {
             if let Some(watch) = watches.get_mut(&subject) {
-                watch.send_from(desk, &mut frames, &mark, |encoder, _| {
-                    Some(hub::publication(encoder, &publish, placed))
+                watch.send_from(desk, &mut frames, &mark, |encoder, variant| {
+                    Some(hub::publication(encoder, variant, &publish, placed, &limits.epoch))
                 });
             }
         }
@@ -269,14 +273,15 @@ impl Owner {
     }
 
     /// What was published into a channel, as the list of a reply.
-    fn history(&mut self, desk: &Desk, channel: &str, query: &Query) -> Vec<u8> {
+    pub(super) fn history(&mut self, desk: &Desk, channel: &str, query: &Query) -> Vec<u8> {
         let mut out = vec![b'['];
         let channel = self.channels.get(channel);
-        for (placed, publish) in channel.into_iter().flat_map(|channel| channel.query(desk, query)) {
+        for (placed, entry) in channel.into_iter().flat_map(|channel| channel.query(desk, query)) {
             if out.len() > 1 {
                 out.push(b',');
             }
-            write::publication(publish, placed, &mut out);
+            write::publication(&entry.publish, placed, &mut out);
+            rooms::fate(entry, &mut out);
         }
         out.push(b']');
         out
@@ -292,8 +297,16 @@ impl Owner {
     pub fn join(&mut self, desk: &mut Desk, from: ShardId, join: Join) {
         let watcher = Watcher { shard: from, pool: join.pool, variant: join.variant };
         let Join { pool, conn, ticket, .. } = join;
-        let nothing =
-            Joined { pool, conn, ticket, at: desk.stamps.last(), count: 0, gap: false, state: None };
+        let nothing = Joined {
+            pool,
+            conn,
+            ticket,
+            at: desk.stamps.last(),
+            count: 0,
+            gap: false,
+            state: None,
+            batch: None,
+        };
         let joined = match &join.subject {
             Subject::Key(key) => {
                 let watch = self.watches.entry(join.subject.clone()).or_default();
@@ -321,21 +334,22 @@ impl Owner {
                 self.watches.entry(join.subject.clone()).or_default().add(watcher);
                 let start = self.channels.open(desk, name).start(desk, &join.has);
                 let Start { offset: at, gap, missed } = start;
-                let count = missed.len() as u32;
-                let state = (count > 0).then(|| {
-                    let Desk { encoder, .. } = desk;
-                    let frames: Vec<Frame> =
-                        missed.into_iter().map(|(placed, p)| hub::publication(encoder, p, placed)).collect();
-                    encoder.run(join.variant, frames.into_iter())
-                });
-                Joined { at, count, gap, state, ..nothing }
+                if missed.is_empty() {
+                    Joined { at, gap, ..nothing }
+                } else {
+                    missed_of(desk, &join, missed, Joined { at, gap, ..nothing })
+                }
             }
             Subject::Every(_) => {
                 self.watches.entry(join.subject.clone()).or_default().add(watcher);
                 nothing
             }
-            Subject::List(_) | Subject::Clock => {
-                unreachable!("lists have owners of their own, the clock none")
+            Subject::User(_) => {
+                self.watches.entry(join.subject.clone()).or_default().add(watcher);
+                nothing
+            }
+            Subject::List(_) | Subject::Room(_) | Subject::Clock => {
+                unreachable!("lists and rooms are joined elsewhere, and the clock has no owner")
             }
         };
         desk.post(from, Mail::Joined(joined));
@@ -407,6 +421,28 @@ impl Owner {
     pub fn unfollow(&mut self, from: ShardId, list: Id, pattern: &Pattern) {
         self.interest.remove(pattern.as_str(), &Target::List(from, list));
     }
+}
+
+/// What a subscriber of a channel has missed: all of it, or for those who get events, as much as they take at a time.
+fn missed_of(desk: &mut Desk, join: &Join, missed: Vec<(Placed, &Publish)>, joined: Joined) -> Joined {
+    let limits = desk.limits.clone();
+    let batches = join.variant.dialect == Dialect::Sse;
+    let (mut run, mut marks) = (Vec::new(), Vec::new());
+    let all = missed.len();
+    for (placed, publish) in missed {
+        if batches && (marks.len() >= limits.sse.replay_limit || run.len() >= limits.queue_bytes) {
+            break;
+        }
+        let frame = hub::publication(&mut desk.encoder, join.variant, publish, placed, &limits.epoch);
+        let frame = desk.encoder.run(join.variant, std::iter::once(frame));
+        run.extend_from_slice(&frame);
+        marks.push((run.len(), placed.sequence));
+    }
+    let more = marks.len() < all;
+    let at = marks.last().filter(|_| more).map_or(joined.at, |(_, at)| *at);
+    let count = marks.len() as u32;
+    let batch = batches.then(|| Box::new(Batch { marks, more }));
+    Joined { at, count, state: Some(run.into()), batch, ..joined }
 }
 
 /// The value that a set, merge or patch leads to.

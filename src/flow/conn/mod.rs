@@ -3,11 +3,15 @@
 
 pub mod ask;
 pub mod bucket;
+pub mod catchup;
+pub mod events;
 pub mod feed;
 pub mod http;
 pub mod hub;
 pub mod import;
 pub mod rest;
+pub mod rooms;
+pub mod seats;
 pub mod spec;
 pub mod stream;
 pub mod writer;
@@ -50,6 +54,8 @@ pub enum Phase {
     Feed(Box<feed::Feed>),
     /// WebSocket.
     Socket(Decoder, Dialect),
+    /// Server-sent events.
+    Events(Box<events::Events>),
     /// Nothing any more: the last bytes are on their way, then it closes.
     Closing,
 }

@@ -1,14 +1,17 @@
 //! The ooo dialect over HTTP: from a request to what it asks for, and from the answers to the response.
 
 use crate::flow::conn::ask::{Answer, Ask};
+use crate::flow::conn::events::{self, Change, Wish};
+use crate::flow::conn::rooms::{self, RoomCall};
 use crate::flow::conn::spec::{self, Spec};
 use crate::flow::fanout::pool::Subject;
 use crate::flow::feed::{Done, Refused, Write};
 use crate::flow::limits::{Access, Limits};
 use crate::flow::state::item::Item;
+use crate::flow::state::room::{Actor, Refusal};
 use crate::wire::feed::is_channel;
 use crate::wire::http::{BadRequest, Field, Head, Method, Response, upgrade};
-use crate::wire::hub::is_user;
+use crate::wire::hub::{is_room, is_user};
 use crate::wire::json::{Fault, Json, JsonError, write_string};
 use crate::wire::key::{Key, Name, Pattern};
 use crate::wire::url;
@@ -30,10 +33,16 @@ pub enum Call {
     Sweep(Pattern),
     /// All owners are to be asked.
     Gather(Want),
+    /// Something about rooms.
+    Room(RoomCall),
     /// A streamed answer.
     Stream(Box<Spec>),
     /// A WebSocket on this subject; the version that the client has.
     Follow(Subject, Hello, Option<u64>),
+    /// Server-sent events.
+    Events(Box<Wish>),
+    /// A change of what a connection gets as events.
+    Change(Box<Change>),
     /// A WebSocket of the hub.
     Hub(Hello, Box<Arrival>),
 }
@@ -43,6 +52,8 @@ pub enum Call {
 pub struct Arrival {
     /// The channels that it wants at once.
     pub channels: Vec<Arc<str>>,
+    /// The rooms that it wants to be in at once.
+    pub rooms: Vec<Arc<str>>,
     /// Who it is; believed only where anybody may write.
     pub user: Option<Arc<str>>,
     /// That it wants a session, and the earlier one that it had.
@@ -86,6 +97,12 @@ pub enum Want {
     },
     /// The pools.
     Pools,
+    /// What a room's owner says, with that status.
+    Room(u16),
+    /// The rooms that somebody may see.
+    Rooms(Actor),
+    /// What has become of a change of subscriptions.
+    Change,
 }
 
 /// A request that waits for answers.
@@ -98,6 +115,7 @@ pub struct Pending {
     items: Vec<Arc<Item>>,
     keys: Vec<Key>,
     pools: Vec<(Arc<str>, usize)>,
+    rooms: Vec<(Arc<str>, Vec<u8>)>,
 }
 
 /// The subprotocol of our own dialect.
@@ -125,9 +143,20 @@ pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
             Err(response) => Call::Respond(response),
         };
     }
+    if let Some(rest) =
+        head.path.strip_prefix("/_/rooms").filter(|rest| rest.is_empty() || rest.starts_with('/'))
+    {
+        return match rooms::call(head, rest, body, access) {
+            Ok(call) => Call::Room(call),
+            Err(response) => Call::Respond(response),
+        };
+    }
     if path == "/_/import" {
         let response = Response::problem(405, "method_not_allowed", "an import is a POST");
         return Call::Respond(response.header("Allow", "POST"));
+    }
+    if path == "/sse" || path.starts_with("/sse/") {
+        return sse(head, body, &path, access);
     }
     let needs = match head.method {
         Method::Get | Method::Head => Access::Read,
@@ -145,7 +174,7 @@ pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
         return if needs == Access::Read { root(head, limits) } else { refuse(404, NO_PAGE) };
     }
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"*/-_.".contains(&b);
-    if !name.bytes().all(allowed) || name.split('/').next() == Some("_") || name == "sse" {
+    if !name.bytes().all(allowed) || name.split('/').next() == Some("_") {
         return refuse(404, NO_PAGE);
     }
     if name == "ws" {
@@ -164,6 +193,24 @@ pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
             (Ok(Name::Pattern(pattern)), _) => Call::Gather(Want::Items(pattern)),
         },
     }
+}
+
+/// Server-sent events, and what goes with them.
+fn sse(head: &Head, body: &[u8], path: &str, access: Access) -> Call {
+    let add = path == "/sse/subscribe";
+    let call = match (path, head.method) {
+        ("/sse", _) => Wish::read(head, access).map(|wish| Call::Events(Box::new(wish))),
+        ("/sse/subscribe" | "/sse/unsubscribe", Method::Post) => {
+            Change::read(head, body, access, add).map(|change| Call::Change(Box::new(change)))
+        }
+        ("/sse/subscribe" | "/sse/unsubscribe", _) => {
+            let response =
+                Response::problem(405, "method_not_allowed", "subscriptions are changed with POST");
+            Err(response.header("Allow", "POST"))
+        }
+        _ => return refuse(404, NO_PAGE),
+    };
+    call.unwrap_or_else(Call::Respond)
 }
 
 fn post(name: &str, body: &[u8]) -> Call {
@@ -250,7 +297,8 @@ fn arrival(head: &Head, native: bool, access: Access) -> Arrival {
     let user = parameter(head, "user").filter(|user| access == Access::Write && is_user(user));
     let session = parameter(head, "session_id");
     Arrival {
-        channels: channels(head),
+        channels: names(head, "channels", is_channel),
+        rooms: names(head, "rooms", is_room),
         user: user.map(|user| Arc::from(&*user)),
         forge: session.is_some() || parameter(head, "rooms").is_some(),
         session: session.map(|id| u64::from_str_radix(&id, 16).ok()),
@@ -259,9 +307,9 @@ fn arrival(head: &Head, native: bool, access: Access) -> Arrival {
 }
 
 /// `?channels=a,b`; names that cannot be are passed over, as the hub does with what it does not understand.
-fn channels(head: &Head) -> Vec<Arc<str>> {
-    let list = parameter(head, "channels").unwrap_or_default();
-    list.split(',').filter(|name| is_channel(name)).map(Arc::from).collect()
+fn names(head: &Head, parameter_name: &str, is: impl Fn(&str) -> bool) -> Vec<Arc<str>> {
+    let list = parameter(head, parameter_name).unwrap_or_default();
+    list.split(',').filter(|name| is(name)).map(Arc::from).collect()
 }
 
 fn parameter<'a>(head: &'a Head, name: &str) -> Option<Cow<'a, str>> {
@@ -293,6 +341,7 @@ impl Want {
         match self {
             Want::Items(pattern) => Ask::List(pattern.clone()),
             Want::Pools => Ask::Pools,
+            Want::Rooms(actor) => Ask::Rooms(actor.clone()),
             _ => Ask::Keys,
         }
     }
@@ -301,7 +350,8 @@ impl Want {
 impl Pending {
     /// A request that waits for `left` answers.
     pub fn new(head: Head, want: Want, left: u16) -> Pending {
-        Pending { head, want, left, items: Vec::new(), keys: Vec::new(), pools: Vec::new() }
+        let (items, keys, pools, rooms) = Default::default();
+        Pending { head, want, left, items, keys, pools, rooms }
     }
 
     /// Takes one answer in; the response, once it was the last.
@@ -311,7 +361,11 @@ impl Pending {
             Answer::Items(items) => self.items.extend(items),
             Answer::Keys(keys) => self.keys.extend(keys),
             Answer::Pools(pools) => self.pools.extend(pools),
-            Answer::History(_) => {}
+            Answer::Rooms(rooms) => self.rooms.extend(rooms),
+            Answer::Room(told) => return Some(self.told(told)),
+            Answer::Changed(Some(errors)) => return Some(events::changed(&errors)),
+            Answer::Changed(None) => return Some(events::not_found()),
+            Answer::History(_) | Answer::User(..) => {}
             Answer::Item(None) => return Some(Response::text(404, "ooo: empty key")),
             Answer::Item(Some(item)) => {
                 let mut body = Vec::with_capacity(item.text_len());
@@ -324,11 +378,26 @@ impl Pending {
         (self.left == 0).then(|| self.respond(limits))
     }
 
+    /// What a room's owner has said.
+    fn told(&self, told: Result<Vec<u8>, Refusal>) -> Response<'static> {
+        let Want::Room(status) = self.want else { return Response::new(200) };
+        match told {
+            Err(refused) => rooms::refusal(refused),
+            Ok(_) if status == 204 => Response::new(204),
+            Ok(members) => {
+                let mut out = Vec::with_capacity(members.len() + 2);
+                object(&members, &mut out);
+                Response::new(status).body("application/json", out)
+            }
+        }
+    }
+
     fn respond(&mut self, limits: &Limits) -> Response<'static> {
         let mut out = Vec::new();
         match &self.want {
             Want::Gone => return Response::new(204),
             Want::Item => return Response::text(404, "ooo: empty key"),
+            Want::Change => return events::not_found(),
             Want::Index(index) => {
                 out.extend_from_slice(br#"{"index":"#);
                 write_string(index, &mut out);
@@ -347,9 +416,23 @@ impl Pending {
             }
             Want::Keys { page, limit, filter } => keys_page(&mut self.keys, *page, *limit, filter, &mut out),
             Want::Pools => pools(&mut self.pools, &mut out),
+            Want::Rooms(_) => {
+                self.rooms.sort_unstable();
+                out.extend_from_slice(br#"{"rooms":"#);
+                array(&self.rooms, &mut out, |(_, members), out| object(members, out));
+                out.push(b'}');
+            }
+            Want::Room(status) => return Response::new(*status),
         }
         json_body(out)
     }
+}
+
+/// An object of these members.
+fn object(members: &[u8], out: &mut Vec<u8>) {
+    out.push(b'{');
+    out.extend_from_slice(members);
+    out.push(b'}');
 }
 
 fn json_body(body: Vec<u8>) -> Response<'static> {

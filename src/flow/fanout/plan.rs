@@ -272,6 +272,11 @@ impl Fanout {
         }
     }
 
+    /// Says `Drained` once everything that waits for a connection is sent, whether its socket was full or not.
+    pub fn tell_drained(&mut self, slot: u32) {
+        self.slow.insert(slot);
+    }
+
     /// Gives up what waits for a connection and has not begun to go.
     pub fn cut(&mut self, slot: u32) {
         if let Some(queue) = &mut self.places[slot as usize].queue {

@@ -2,6 +2,7 @@
 
 pub mod align;
 pub mod apply;
+pub mod choice;
 pub mod cut;
 pub mod diff;
 pub mod history;
@@ -9,10 +10,15 @@ pub mod item;
 pub mod list;
 pub mod merge;
 pub mod order;
+pub mod presence;
+pub mod room;
 pub mod select;
 pub mod stamp;
 pub mod store;
 pub mod tree;
+pub mod typing;
 
+#[cfg(test)]
+mod rooms_tests;
 #[cfg(test)]
 mod tests;

@@ -34,7 +34,7 @@ pub(super) fn come_back(code: u16) -> Option<u64> {
 impl Clients {
     /// A connection has come to the hub's door.
     pub(super) fn arrive(&mut self, desk: &mut Desk, id: ConnId, arrival: Arrival) {
-        let Arrival { channels, user, session, native, forge } = arrival;
+        let Arrival { channels, rooms, user, session, native, forge } = arrival;
         let class = match (native, forge) {
             (_, true) => Class::Forge,
             (true, false) => Class::Native,
@@ -59,12 +59,23 @@ impl Clients {
             if self.channel_pool(id, &channel).is_some() {
                 continue;
             }
-            if self.channels_of(id).len() >= desk.limits.hub.channels_per_user as usize {
+            if self.channel_count(id) >= desk.limits.hub.channels_per_user as usize {
                 self.reject(desk, id, &about, &too_many_channels());
                 continue;
             }
             self.hold(desk, id, Holding::Channel(channel.clone()));
             self.subscribe(desk, id, Subject::Channel(channel), Has::Nothing);
+        }
+        self.enter_rooms(desk, id, rooms);
+    }
+
+    /// Enters rooms that no frame asks for.
+    fn enter_rooms(&mut self, desk: &mut Desk, id: ConnId, rooms: Vec<Arc<str>>) {
+        for room in rooms {
+            let about = About { room: Some(room.clone()), ..About::default() };
+            if let Err(rejection) = self.enter_room(desk, id, room, &about) {
+                self.reject(desk, id, &about, &rejection);
+            }
         }
     }
 
@@ -123,6 +134,8 @@ impl Clients {
                 self.subscribe(desk, id, Subject::Channel(channel), has);
             }
         }
+        // its user is a member still, or hears why not
+        self.enter_rooms(desk, id, earlier.rooms);
         for (name, patch, max_hz) in earlier.documents {
             let (versions, request) = Default::default();
             self.documents(desk, id, Request::Subscribe { name, patch, max_hz, versions, request });
@@ -136,6 +149,7 @@ impl Clients {
 
     /// A connection is about to end: its user holds less, and its session is kept. Before its subscriptions are.
     pub(super) fn depart(&mut self, desk: &mut Desk, id: ConnId) {
+        let rooms = self.leave_rooms(desk, id);
         self.hold(desk, id, Holding::Gone);
         let Some(hub) = self.hub(id) else { return };
         let Some((user, session)) = hub.user.take().zip(hub.session.take()) else { return };
@@ -156,7 +170,7 @@ impl Clients {
                 channels.push((channel, self.fanout.position(pool, id.slot)));
             }
         }
-        let ended = Telling::Ended(Session { channels, documents });
+        let ended = Telling::Ended(Box::new(Session { rooms, channels, documents }));
         desk.post_to_owner(&sessions::name(session), Mail::Session(session, user, id, ended));
     }
 }

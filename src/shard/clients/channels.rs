@@ -40,6 +40,16 @@ impl Clients {
         named.filter(|(name, _)| **name != *EVERYONE).collect()
     }
 
+    /// How many channels a connection has asked for, beside those of the rooms that it is in.
+    pub(super) fn channel_count(&mut self, id: ConnId) -> usize {
+        let channels = self.channels_of(id);
+        let rooms = self.hub(id).map(|hub| &hub.seats);
+        channels
+            .iter()
+            .filter(|(name, _)| rooms.as_ref().is_none_or(|rooms| rooms.get(name).is_none()))
+            .count()
+    }
+
     /// The pool over which a connection gets a channel, if it is subscribed.
     pub(in crate::shard) fn channel_pool(&mut self, id: ConnId, channel: &Arc<str>) -> Option<PoolId> {
         let subject = Subject::Channel(channel.clone());
@@ -69,7 +79,7 @@ impl Clients {
                 return Ok(());
             }
             Some(pool) => self.unsubscribe(desk, id, pool),
-            None if self.channels_of(id).len() >= desk.limits.hub.channels_per_user as usize => {
+            None if self.channel_count(id) >= desk.limits.hub.channels_per_user as usize => {
                 return Err(too_many_channels());
             }
             None => self.hold(desk, id, Holding::Channel(channel.clone())),

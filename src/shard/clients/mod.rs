@@ -3,7 +3,9 @@
 mod arrive;
 mod channels;
 mod documents;
+mod events;
 pub mod hub;
+mod members;
 mod requests;
 mod sockets;
 mod subs;
@@ -14,7 +16,7 @@ use crate::base::time::SEC;
 use crate::base::timers::Timers;
 use crate::flow::conn::ask::Answer;
 use crate::flow::conn::{Conn, Phase};
-use crate::flow::encode::frame::Frame;
+use crate::flow::encode::frame::{Dialect, Frame};
 use crate::flow::fanout::plan::Fanout;
 use crate::flow::fanout::pool::PoolId;
 use crate::flow::fanout::queue::Budget;
@@ -182,7 +184,7 @@ impl Clients {
                 self.requests(desk, id);
             }
             Phase::Socket(..) => self.messages(desk, id, bytes),
-            Phase::Feed(_) | Phase::Closing => {}
+            Phase::Events(_) | Phase::Feed(_) | Phase::Closing => {}
         }
     }
 
@@ -208,8 +210,14 @@ impl Clients {
         }
     }
 
-    /// Closes a WebSocket with a code. Whoever understands it is told before, and what to do about it.
+    /// Closes a WebSocket with a code, a stream of events with the event that stands for it. Whoever understands it is
+    /// told before, and what to do about it.
     pub fn close(&mut self, desk: &mut Desk, id: ConnId, code: Option<u16>, why: &str, reason: Reason) {
+        if self.dialect(id) == Some(Dialect::Sse) {
+            let code = code.unwrap_or(1000);
+            self.send(id, events::last(why, code, arrive::come_back(code)).into());
+            return self.finish(desk, id, reason);
+        }
         if let Some(code) = code.filter(|_| reason != Reason::Gone && self.class(id) > Class::Plain) {
             self.say(desk, id, |out| write::disconnect(why, code, arrive::come_back(code), out));
         }

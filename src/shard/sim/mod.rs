@@ -3,10 +3,14 @@
 mod channels;
 mod client;
 mod documents;
+mod doors;
 mod endings;
+mod events;
+mod eventsource;
 mod hub;
 mod pressure;
 mod properties;
+mod rooms;
 mod streams;
 
 use crate::base::id::{ConnId, ShardId};

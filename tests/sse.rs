@@ -122,7 +122,7 @@ fn hostile_requests_get_a_clear_status_or_event() {
     }
     let old = http::raw(server.listen, b"GET /sse HTTP/1.0\r\n\r\n").expect("an answer");
     assert_eq!(old.status, 505);
-    let long = format!("{}", "A".repeat(9000));
+    let long = "A".repeat(9000);
     for cursor in ["not-base64!!!", "//++", "eyJyb29tLTEiOjd9==", "W10", "bnVsbA", "e30x", &long] {
         let mut events = open(&server, "/sse?channels=c", Some(cursor));
         assert_eq!(events.next().name, "resync_required", "{cursor}");

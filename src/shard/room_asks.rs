@@ -122,9 +122,9 @@ impl Shard {
             RoomWant::Message(post) => self.say(name, actor, *post),
             RoomWant::Typing(on) => {
                 self.place(name)?.room.may_send(actor, now)?;
-                if let Some(user) = actor.user().filter(|user| self.sits(name, user)) {
-                    self.types(name, user, on);
-                }
+                // perhaps by another connection: forge's generated clients have one for typing alone
+                let user = actor.user().filter(|user| self.sits(name, user)).ok_or(Refusal::SendDenied)?;
+                self.types(name, user, on);
                 Ok(Vec::new())
             }
             RoomWant::History(query) => {

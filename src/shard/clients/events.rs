@@ -64,6 +64,8 @@ impl Clients {
         let Some(conn) = self.get(id) else { return };
         conn.due = desk.now.mono + keepalive;
         conn.phase = Phase::Events(Box::new(events));
+        // whoever says who it is enters its rooms; others only listen to those that are open
+        let rooms = if wish.user.is_some() { wish.rooms.clone() } else { Vec::new() };
         if wish.user.is_some() {
             conn.hub = Some(Box::new(Hub { user: wish.user, ..Hub::default() }));
         }
@@ -81,6 +83,7 @@ impl Clients {
             }
             self.subscribe(desk, id, Subject::Channel(channel), has);
         }
+        self.enter_rooms(desk, id, rooms);
         for name in wish.names {
             let request = match from.keys.get(name.as_str()) {
                 Some(far) => Request::Resume { name, far: far.clone() },
@@ -234,6 +237,7 @@ impl Clients {
         }
         self.hub(id).filter(|hub| hub.user.is_some() && hub.user == change.user)?;
         let mut errors = change.errors;
+        let rooms = change.rooms.clone();
         for channel in change.channels.into_iter().chain(change.rooms) {
             let about = About::default();
             if !change.add {
@@ -242,6 +246,11 @@ impl Clients {
             } else if let Err(why) = self.subscribe_channel(desk, id, channel.clone(), None, &about) {
                 errors.push(format!("{channel}: {}", why.message));
             }
+        }
+        if change.add {
+            self.enter_rooms(desk, id, rooms);
+        } else {
+            rooms.iter().for_each(|room| self.stand_up(desk, id, room));
         }
         for name in change.names {
             if !change.add {

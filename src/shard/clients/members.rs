@@ -70,7 +70,7 @@ impl Clients {
         let seated = self.seat(id, &room).is_some();
         match want {
             RoomWant::Join => return self.enter_room(desk, id, room, about),
-            RoomWant::Message(_) | RoomWant::Typing(_) if !seated => {
+            RoomWant::Message(_) if !seated => {
                 return Err(Rejection::new("send_denied", "join the room before you send to it"));
             }
             RoomWant::Leave => self.stand_up(desk, id, &room),
@@ -103,7 +103,7 @@ impl Clients {
     /// The reply to a frame that wants one: `members` are those of a JSON object.
     fn room_reply(&mut self, desk: &mut Desk, id: ConnId, about: &About, members: &[u8]) {
         let Some(request) = &about.request else { return };
-        let frame = encode::text(&mut desk.encoder, |out| {
+        self.say(desk, id, |out| {
             Object::reply("reply", Some(request), out).end();
             if !members.is_empty() {
                 out.pop();
@@ -112,7 +112,6 @@ impl Clients {
                 out.push(b'}');
             }
         });
-        self.insist(id, frame);
     }
 
     /// Says that a frame about a room was not done.
@@ -141,9 +140,10 @@ impl Clients {
             self.tell_members(desk, id, Box::new(about.clone()), room);
             return Ok(());
         }
+        let listened = self.channel_pool(id, &room).is_some();
         let Some(hub) = self.hub(id) else { return Ok(()) };
         let about = Some(Box::new(about.clone()));
-        hub.seats.push(Seat { room: room.clone(), stage: Stage::Reserving, about });
+        hub.seats.push(Seat { room: room.clone(), stage: Stage::Reserving, about, listened });
         hub.wait();
         desk.post_to_user(&user, UserMail::Reserve(room, id));
         Ok(())
@@ -204,7 +204,10 @@ impl Clients {
         match subject {
             Some(Subject::Room(room)) => {
                 let Some(seat) = self.hub(id).and_then(|hub| hub.seats.remove(&room)) else { return };
-                self.unsubscribe_from(desk, id, &Subject::Channel(room));
+                // whoever listened to a channel that is no room, or an open one, still does
+                if !seat.listened {
+                    self.unsubscribe_from(desk, id, &Subject::Channel(room));
+                }
                 if let Some(about) = seat.about {
                     self.refuse(desk, id, &about, refusal);
                 }
@@ -218,7 +221,7 @@ impl Clients {
     }
 
     /// A connection is in a room no more, and hears nothing of it.
-    fn stand_up(&mut self, desk: &mut Desk, id: ConnId, room: &Arc<str>) {
+    pub(super) fn stand_up(&mut self, desk: &mut Desk, id: ConnId, room: &Arc<str>) {
         let Some(hub) = self.hub(id) else { return };
         if hub.seats.remove(room).is_none() {
             return;
@@ -241,8 +244,9 @@ impl Clients {
         };
         let mut data = Vec::new();
         Object::new(&mut data).maybe("reason", reason.as_deref()).end();
+        let Some(dialect) = self.dialect(id) else { return };
         let stamp = desk.stamp();
-        let frame = encode::text(&mut desk.encoder, |out| {
+        let frame = encode::text(&mut desk.encoder, dialect, |out| {
             write::system(
                 &write::System { event, room: Some(room), user: "system", data: &data },
                 stamp,
@@ -420,10 +424,9 @@ impl Clients {
             return;
         };
         let Gather { about, looks, .. } = hub.gathers.swap_remove(at);
-        let frame = encode::text(&mut desk.encoder, |out| {
+        self.say(desk, id, |out| {
             let looks = looks.iter().map(|(user, shown)| (&**user, shown));
             encode::presences(about.request.as_deref(), looks, out);
         });
-        self.insist(id, frame);
     }
 }

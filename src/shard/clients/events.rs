@@ -119,11 +119,11 @@ impl Clients {
     pub(super) fn events_joined(&mut self, desk: &Desk, id: ConnId, pool: PoolId, at: u64) {
         let Some(subject) = self.fanout.pools.get(pool).map(|pool| pool.subject.clone()) else { return };
         let Some(events) = self.events(id) else { return };
-        if !is_everyone(&subject) {
+        if has_place(&subject) {
             events.stands(&subject, at, desk.shards);
         }
         // where bytes are shared only its one channel tells a connection where it stands, and this is before all of them
-        if events.dialect == Dialect::Sse && (events.personal || !is_everyone(&subject)) {
+        if events.dialect == Dialect::Sse && (events.personal || has_place(&subject)) {
             self.tell_place(id);
         }
     }
@@ -200,7 +200,7 @@ impl Clients {
         let slots: Vec<u32> = pool.members.iter().map(|member| member.slot).collect();
         for slot in slots {
             let Some(Conn { phase: Phase::Events(events), .. }) = self.conns.at_mut(slot) else { continue };
-            if is_everyone(&subject) {
+            if !has_place(&subject) {
                 self.offer(desk, slot, id, before, frame.clone());
                 continue;
             }
@@ -296,8 +296,13 @@ pub(super) fn last(why: &str, code: u16, again: Option<u64>) -> Vec<u8> {
     bytes
 }
 
-fn is_everyone(subject: &Subject) -> bool {
-    subject.name() == EVERYONE
+/// Whether a cursor says how far a connection has come with a subject.
+fn has_place(subject: &Subject) -> bool {
+    match subject {
+        Subject::Channel(name) => **name != *EVERYONE,
+        Subject::Part(..) => true,
+        _ => false,
+    }
 }
 
 /// Whether a cursor is of this server's histories, as far as it says.

@@ -217,6 +217,10 @@ impl Clients {
     /// Says why a frame is not done, to those who can understand it.
     pub(in crate::shard) fn reject(&mut self, desk: &mut Desk, id: ConnId, about: &About, why: &Rejection) {
         desk.stats.reject_frame(why.code);
+        if self.events(id).is_some() {
+            let name = about.room.as_ref().or(about.channel.as_ref());
+            return self.events_denied(id, name.map_or("", |name| name), why);
+        }
         if self.class(id) == Class::Plain {
             return;
         }

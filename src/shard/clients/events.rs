@@ -11,7 +11,7 @@ use crate::flow::encode::frame::{Dialect, Frame};
 use crate::flow::fanout::pool::{PoolId, Subject};
 use crate::flow::fanout::queue::Offered;
 use crate::flow::limits::route::Profile;
-use crate::shard::clients::hub::Rejection;
+use crate::shard::clients::hub::{MAX_FOLLOWED, Rejection};
 use crate::shard::clients::{Clients, EVERYONE};
 use crate::shard::desk::Desk;
 use crate::shard::mail::Batch;
@@ -85,10 +85,9 @@ impl Clients {
         }
         self.enter_rooms(desk, id, rooms);
         for name in wish.names {
-            let request = match from.keys.get(name.as_str()) {
-                Some(far) => Request::Resume { name, far: far.clone() },
-                None => Request::subscribe(name),
-            };
+            let far = from.keys.get(name.as_str()).cloned();
+            let (patch, max_hz, versions, request) = Default::default();
+            let request = Request::Subscribe { name, patch, max_hz, versions, far, request };
             self.documents(desk, id, request);
         }
     }
@@ -256,6 +255,10 @@ impl Clients {
             if !change.add {
                 self.events(id)?.cursor.keys.remove(name.as_str());
             }
+            if change.add && self.followed(id) >= MAX_FOLLOWED {
+                errors.push(format!("{}: a connection may be subscribed to 1000 keys", name.as_str()));
+                continue;
+            }
             let request =
                 if change.add { Request::subscribe(name) } else { Request::Unsubscribe(name, None) };
             self.documents(desk, id, request);
@@ -306,7 +309,7 @@ fn has_place(subject: &Subject) -> bool {
 }
 
 /// Whether a cursor is of this server's histories, as far as it says.
-fn is_ours(cursor: &Cursor, desk: &Desk) -> bool {
+pub(super) fn is_ours(cursor: &Cursor, desk: &Desk) -> bool {
     let shards = usize::from(desk.shards);
     cursor.epoch.as_deref().is_none_or(|epoch| *epoch == *desk.limits.epoch)
         && cursor.keys.values().all(|far| match far {

@@ -84,6 +84,7 @@ impl Clients {
             | Call::Events(_)
             | Call::Knock(_) => None,
             Call::Change(_) => pending(Want::Change, 1),
+            Call::Views(..) => pending(Want::Missed, 1),
             Call::Ask(_, _, want) => pending(want.clone(), 1),
             Call::Push(..) => None,
             Call::Room(RoomCall::Ask(_, status)) => pending(Want::Room(*status), 1),
@@ -107,6 +108,10 @@ impl Clients {
                 return self.messages(desk, id, &rest);
             }
             Call::Knock(door) => return self.knock(desk, id, head, *door),
+            Call::Views(channel, route, views) => {
+                let ask = Ask::Views(channel.clone(), route, views);
+                desk.post_to_owner(&channel, Mail::Ask(ticket(), ask));
+            }
             Call::Events(wish) => return self.open_events(desk, id, &head, *wish),
             Call::Change(change) => match change.conn.shard {
                 shard if shard.0 < shards => desk.post(shard, Mail::Ask(ticket(), Ask::Change(change))),

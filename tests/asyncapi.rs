@@ -73,6 +73,46 @@ impl Described {
     }
 }
 
+/// Two in a room.
+fn rooms(doc: &mut Described, server: &Server, ann: &mut Hub) {
+    let room = |kind: &str, more: Value| {
+        let mut frame = json!({"type": kind, "room_id": "r", "request_id": kind});
+        frame.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        frame
+    };
+    doc.said(ann, room("room.create", json!({"name": "R", "metadata": {"a": 1}})));
+    doc.said(ann, room("join", json!({})));
+    doc.hear(ann);
+    let mut bob = Hub::native(server.listen, "ws?user=bob");
+    for frame in [
+        json!({"type": "subscribe_presence", "user_ids": ["ann", "nobody"], "request_id": 1}),
+        room("join", json!({})),
+        room("message", json!({"data": {"text": "hello"}, "thread_id": "t", "metadata": {}})),
+        json!({"type": "presence", "status": "busy", "custom_status": "writing"}),
+    ] {
+        doc.said(&mut bob, frame);
+    }
+    let got = doc.hear(&mut bob);
+    let message = got.iter().find(|frame| frame["data"]["text"] == "hello").expect("it comes back to bob");
+    let id = message["id"].clone();
+    doc.said(&mut bob, room("typing", json!({"data": true})));
+    doc.said(ann, json!({"type": "presence", "data": "away"}));
+    doc.hear(&mut bob);
+    doc.said(ann, room("message.react", json!({"message_id": id, "emoji": "+"})));
+    doc.said(&mut bob, room("message.edit", json!({"message_id": id, "data": "better"})));
+    doc.said(&mut bob, room("history", json!({"search": "BETT"})));
+    doc.said(ann, room("room.get", json!({})));
+    doc.said(ann, room("room.role", json!({"user_id": "bob", "role": "guest"})));
+    doc.said(ann, room("room.kick", json!({"user_id": "bob", "reason": "noise"})));
+    doc.said(&mut bob, room("leave", json!({})));
+    doc.hear(&mut bob);
+    let told: BTreeSet<String> =
+        doc.hear(ann).iter().map(|frame| frame["type"].as_str().expect("a type").to_owned()).collect();
+    for kind in ["member_join", "member_leave", "typing", "presence", "system"] {
+        assert!(told.contains(kind), "{kind} is not in {told:?}");
+    }
+}
+
 #[test]
 fn every_frame_is_described_and_everything_described_is_seen() {
     let mut server =
@@ -92,6 +132,7 @@ fn every_frame_is_described_and_everything_described_is_seen() {
         doc.said(&mut ann, frame);
     }
     doc.hear(&mut ann);
+    rooms(&mut doc, &server, &mut ann);
     feed.apply(json!({"op": "publish", "channel": "h", "data": 2, "type": "alert", "user_id": "app"}));
     feed.apply(json!({"op": "publish", "channel": "*", "data": 3}));
     feed.apply(json!({"op": "set", "key": "a/b", "data": {"n": 1}}));

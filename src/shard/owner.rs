@@ -23,6 +23,7 @@ use crate::shard::clients::EVERYONE;
 use crate::shard::desk::Desk;
 use crate::shard::mail::{Batch, Join, Joined, Mail, Mark};
 use crate::shard::parts::Parts;
+use crate::shard::replays::Replays;
 use crate::shard::watch::{Watch, Watcher};
 use crate::wire::feed::Publish;
 use crate::wire::hub::Query;
@@ -58,6 +59,8 @@ pub struct Owner {
     parts: Parts,
     /// The channels.
     pub(super) channels: Channels,
+    /// What of their past was asked for last.
+    replays: Replays,
     /// Batches that streams have asked for: of which cut, how many documents, and the total if it is the first one.
     asked: VecDeque<(CutId, u32, Option<u64>)>,
     /// The version of everything that never was.
@@ -289,6 +292,7 @@ impl Owner {
 
     /// Forgets what nobody needs any more.
     pub fn tidy(&mut self, desk: &Desk) {
+        self.replays.forget();
         let watches = &self.watches;
         self.channels.tidy(desk, |name| watches.contains_key(&Subject::Channel(name.clone())));
     }
@@ -332,12 +336,18 @@ impl Owner {
             }
             Subject::Channel(name) => {
                 self.watches.entry(join.subject.clone()).or_default().add(watcher);
-                let start = self.channels.open(desk, name).start(desk, &join.has);
-                let Start { offset: at, gap, missed } = start;
-                if missed.is_empty() {
-                    Joined { at, gap, ..nothing }
-                } else {
-                    missed_of(desk, &join, missed, Joined { at, gap, ..nothing })
+                let channel = self.channels.open(desk, name);
+                let revision = channel.revision();
+                match self.replays.find(desk, name, revision, &join, nothing) {
+                    Ok(joined) => joined,
+                    Err(nothing) => {
+                        let Start { offset: at, gap, missed } = channel.start(desk, &join.has);
+                        let joined = Joined { at, gap, ..nothing };
+                        let joined =
+                            if missed.is_empty() { joined } else { missed_of(desk, &join, missed, joined) };
+                        self.replays.keep(name, revision, &join, &joined);
+                        joined
+                    }
                 }
             }
             Subject::Every(_) => {

@@ -3,10 +3,10 @@
 
 use crate::flow::conn::ask::Has;
 use crate::flow::encode::frame::{Frame, Variant};
+use crate::flow::fanout::pool::Subject;
 use crate::shard::desk::Desk;
 use crate::shard::mail::{Batch, Join, Joined};
 use hashbrown::HashMap;
-use std::sync::Arc;
 
 /// How many are kept, and how many bytes of them; beyond it all are made anew. They are forgotten each second anyway.
 const MOST: usize = 1024;
@@ -26,25 +26,18 @@ struct Replay {
 /// The latest answers.
 #[derive(Debug, Default)]
 pub struct Replays {
-    kept: HashMap<(Arc<str>, Variant, u64), Replay>,
+    kept: HashMap<(Subject, Variant, u64), Replay>,
     bytes: usize,
 }
 
 impl Replays {
     /// The answer to a join, if the same was given to another since the channel has changed last; else `joined` back.
-    pub fn find(
-        &self,
-        desk: &Desk,
-        channel: &Arc<str>,
-        revision: u64,
-        join: &Join,
-        joined: Joined,
-    ) -> Result<Joined, Joined> {
+    pub fn find(&self, desk: &Desk, revision: u64, join: &Join, joined: Joined) -> Result<Joined, Joined> {
         let Has::Offset(epoch, seen) = &join.has else { return Err(joined) };
         if **epoch != *desk.limits.epoch {
             return Err(joined);
         }
-        match self.kept.get(&(channel.clone(), join.variant, *seen)) {
+        match self.kept.get(&(join.subject.clone(), join.variant, *seen)) {
             Some(replay) if replay.revision == revision => {
                 let Replay { at, count, state, batch, .. } = replay.clone();
                 Ok(Joined { at, count, state: Some(state), batch, ..joined })
@@ -54,7 +47,7 @@ impl Replays {
     }
 
     /// Keeps an answer for the next ones.
-    pub fn keep(&mut self, channel: &Arc<str>, revision: u64, join: &Join, joined: &Joined) {
+    pub fn keep(&mut self, revision: u64, join: &Join, joined: &Joined) {
         let (Has::Offset(_, seen), Some(state)) = (&join.has, &joined.state) else { return };
         self.bytes += state.len();
         if self.kept.len() >= MOST || self.bytes > MOST_BYTES {
@@ -63,7 +56,7 @@ impl Replays {
         }
         let Joined { at, count, batch, .. } = joined;
         let replay = Replay { revision, at: *at, count: *count, state: state.clone(), batch: batch.clone() };
-        self.kept.insert((channel.clone(), join.variant, *seen), replay);
+        self.kept.insert((join.subject.clone(), join.variant, *seen), replay);
     }
 
     /// Forgets all.

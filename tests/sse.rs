@@ -291,6 +291,6 @@ fn cellas_stream_catches_up_oldest_first_and_goes_on() {
     change(251);
     assert_eq!(views.next().json()["n"], 251);
     assert_eq!(server.http("GET", "/channels", "").status, 426);
-    let answer = support::raw_ws::RawWs::open(server.listen, "channels");
+    let answer = support::raw_ws::RawWs::open(server.listen, "/channels");
     drop(answer);
 }

@@ -306,8 +306,7 @@ fn follow(head: &Head, name: &str, access: Access, limits: &Limits) -> Call {
     if !limits.origins.origin_allowed(head) {
         return refuse(403, "this origin is not allowed; the operator can allow it with --origins");
     }
-    let route = hub_route(name, limits);
-    let hub = name == "ws" || name.starts_with("ws/") || route.is_some();
+    let hub = name == "ws" || name.starts_with("ws/");
     let native = hub && handshake.protocols().any(|p| p == NATIVE);
     let bearer =
         if native { Some(NATIVE) } else { handshake.protocols().find(|p| *p == "bearer" || *p == NATIVE) };
@@ -321,23 +320,13 @@ fn follow(head: &Head, name: &str, access: Access, limits: &Limits) -> Call {
     };
     let subject = match Name::parse(name) {
         _ if name.is_empty() => Subject::Clock,
-        _ if hub => {
-            let mut arrival = arrival(head, native, access);
-            arrival.channels.extend(route.flatten().filter(|name| is_channel(name)).map(Arc::from));
-            return Call::Hub(hello, Box::new(arrival));
-        }
+        _ if hub => return Call::Hub(hello, Box::new(arrival(head, native, access))),
         Err(_) => return refuse(400, KEY_INVALID),
         Ok(Name::Key(key)) => Subject::Key(key),
         Ok(Name::Pattern(pattern)) => Subject::List(pattern),
     };
     let has = parameter(head, "v").and_then(|v| u64::from_str_radix(&v, 16).ok());
     Call::Follow(subject, hello, has)
-}
-
-/// Whether a path is mapped onto the hub, and the channel that comes with it.
-fn hub_route(name: &str, limits: &Limits) -> Option<Option<String>> {
-    let path = format!("/{name}");
-    limits.routes.iter().filter(|route| route.profile == Profile::Hub).find_map(|route| route.find(&path))
 }
 
 /// `?user=`, `?channels=`, `?session_id=`, `?rooms=`.

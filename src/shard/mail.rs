@@ -165,7 +165,7 @@ pub struct Joined {
 }
 
 /// A stretch of a channel's history.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Batch {
     /// Where each publication ends in the run of bytes, and its offset.
     pub marks: Vec<(usize, u64)>,

@@ -15,6 +15,7 @@ pub mod mail;
 pub mod owner;
 pub mod parts;
 pub mod quotas;
+pub mod replays;
 pub mod room_asks;
 pub mod rooms;
 pub mod sessions;

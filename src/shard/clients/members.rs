@@ -73,8 +73,16 @@ impl Clients {
             RoomWant::Message(_) if !seated => {
                 return Err(Rejection::new("send_denied", "join the room before you send to it"));
             }
-            RoomWant::Leave => self.stand_up(desk, id, &room),
+            RoomWant::History(query) => {
+                let ask = Ask::History(room.clone(), Box::new((self.actor(id), *query)));
+                let ticket = Ticket { conn: id, tag: Tag::Frame(Box::new(about.clone())) };
+                desk.post_to_owner(&room, Mail::Ask(ticket, ask));
+                return Ok(());
+            }
             _ => {}
+        }
+        if want == RoomWant::Leave {
+            self.stand_up(desk, id, &room);
         }
         let ask = Box::new(RoomAsk { room, actor: self.actor(id), want, reserved: None });
         let waits = ask.newcomer().is_some();

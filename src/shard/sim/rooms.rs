@@ -267,7 +267,7 @@ impl Turn<'_> {
             return (frame, Err("room_access_denied"));
         };
         let may = place.room.may_send(&self.actor, self.now).map_err(Refusal::code);
-        let may = may.and_then(|()| if sits { Ok(()) } else { Err("send_denied") });
+        let may = may.and(if sits { Ok(()) } else { Err("send_denied") });
         if may.is_ok() && on {
             place.typing.insert(self.me.to_string());
         } else if may.is_ok() {

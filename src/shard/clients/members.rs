@@ -221,7 +221,7 @@ impl Clients {
                 }
             }
             // of a room that it wants to enter it hears by the other subscription
-            Some(Subject::Channel(name)) if self.seat(id, &name).is_none() => {
+            Some(Subject::Channel(name) | Subject::Chosen(name, _)) if self.seat(id, &name).is_none() => {
                 self.channel_denied(desk, id, pool, &name);
             }
             _ => {}
@@ -266,9 +266,12 @@ impl Clients {
 
     /// A channel has become a room that is not open to all: those who only listened to it hear no more.
     pub fn closed(&mut self, desk: &mut Desk, name: &Arc<str>) {
-        let subject = Subject::Channel(name.clone());
-        let pools: Vec<_> =
-            self.fanout.pools.iter().filter(|(_, pool)| pool.subject == subject).map(|(id, _)| id).collect();
+        let means = |subject: &Subject| match subject {
+            Subject::Channel(channel) | Subject::Chosen(channel, _) => channel == name,
+            _ => false,
+        };
+        let pools = self.fanout.pools.iter().filter(|(_, pool)| means(&pool.subject));
+        let pools: Vec<_> = pools.map(|(id, _)| id).collect();
         for pool in pools {
             let members = self.fanout.pools.get(pool).map(|pool| pool.members.clone()).unwrap_or_default();
             for member in members {
@@ -325,6 +328,9 @@ impl Clients {
             abouts.push(About { channel: Some(name.clone()), ..About::default() });
         }
         let why = Rejection::new("channel_access_denied", "this channel is a room that is not open to you");
+        if self.events(id).is_some() {
+            return self.events_denied(id, name, &why);
+        }
         abouts.iter().for_each(|about| self.reject(desk, id, about, &why));
     }
 

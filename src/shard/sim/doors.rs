@@ -102,9 +102,13 @@ fn a_private_room_is_heard_by_its_members_only() {
         settle(&mut world, &mut [&mut all, &mut plain, &mut eve, &mut bob]);
         say(&mut app, &mut world, 4);
         settle(&mut world, &mut [&mut all, &mut plain, &mut eve, &mut bob]);
+        let ban = http(&mut world, "PUT", "/_/rooms/r/members/eve?user=ann", &json!({"banned": true}));
+        assert_eq!(ban.0, 200);
+        say(&mut app, &mut world, 5);
+        settle(&mut world, &mut [&mut all, &mut plain, &mut eve, &mut bob]);
         assert_eq!(
             (data(&eve), data(&all), data(&plain)),
-            (vec![json!(1), json!(4)], vec![json!(1), json!(4)], vec![json!(1)])
+            (vec![json!(1), json!(4)], vec![json!(1), json!(4), json!(5)], vec![json!(1)])
         );
     }
 }
@@ -176,6 +180,9 @@ fn who_is_put_out_hears_no_more_and_who_comes_back_hears_all() {
         for bob in [&mut *one, &mut *two] {
             bob.send(&mut world, &json!({"type": "join", "room_id": "r"}));
         }
+        // a member may listen without being in the room
+        three.send(&mut world, &json!({"type": "subscribe", "channel": "r"}));
+        settle(&mut world, &mut [&mut ann, one, two, three]);
         ann.send(&mut world, &json!({"type": "message", "room_id": "r", "data": 1}));
         pass(&mut world, &mut [&mut ann, one, two, three], 150 * MS);
         let session = ann.got.iter().find(|frame| frame["event"] == "session").expect("it has a session");
@@ -197,6 +204,7 @@ fn who_is_put_out_hears_no_more_and_who_comes_back_hears_all() {
         one.send(&mut world, &json!({"type": "message", "room_id": "r", "data": 5}));
         three.send(&mut world, &json!({"type": "join", "room_id": "r"}));
         settle(&mut world, &mut [&mut ann, one, two, three]);
+        assert_eq!(told(three, "message", "r").len(), 2, "{shards} shards: {:?}", three.got);
         for bob in [&*one, &*two] {
             let out = told(bob, "system", "r").into_iter().find(|frame| frame["event"] == "banned");
             assert_eq!(out.expect("it is told")["data"]["reason"], "noise");

@@ -45,7 +45,7 @@ fn nanoid(rng: &mut Rng) -> String {
 /// Publishes a change and returns its name.
 fn change(app: &mut Application, world: &mut World, rng: &mut Rng, n: u64) -> String {
     let id = nanoid(rng);
-    let kind = if n % 3 == 0 { "attachment" } else { "page" };
+    let kind = if n.is_multiple_of(3) { "attachment" } else { "page" };
     let data = json!({"activityId": id, "action": "update", "entityType": kind, "n": n});
     app.send(world, &json!({"op": "publish", "channel": "org:1", "data": data}));
     id

@@ -161,6 +161,8 @@ pub struct Limits {
     pub origins: Origins,
     /// The page that a browser gets at `/`.
     pub page: &'static str,
+    /// The example at `/_/chat`.
+    pub chat: &'static str,
 }
 
 impl Default for Limits {
@@ -184,6 +186,7 @@ impl Default for Limits {
             anonymous: vec![Access::Write],
             origins: Origins::Any,
             page: "",
+            chat: "",
         }
     }
 }

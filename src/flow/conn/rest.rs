@@ -107,6 +107,9 @@ pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
             Err(response) => Call::Respond(response),
         };
     }
+    if path == "/_/chat" && head.method == Method::Get {
+        return Call::Respond(Response::new(200).body("text/html; charset=utf-8", limits.chat.as_bytes()));
+    }
     if path == "/_/import" {
         let response = Response::problem(405, "method_not_allowed", "an import is a POST");
         return Call::Respond(response.header("Allow", "POST"));

@@ -1,7 +1,7 @@
 //! Does one piece a number of times, so that callgrind can count it (`tests/budgets.rs`), and prints how many operations
 //! that was; and says what only a process of its own can: time ratios, memory per pattern.
 //!
-//! `gate PIECE SIZE TIMES` · `gate ratios` · `gate memory PATTERNS` · `gate versions DIR COUNT`
+//! `gate PIECE SIZE TIMES` · `gate against PIECE OTHER SIZE` · `gate ratios` · `gate memory PATTERNS` · `gate versions DIR COUNT`
 
 mod pieces;
 
@@ -29,6 +29,7 @@ fn main() {
         ["ratios"] => ratios(),
         ["memory", patterns] => memory(number(patterns)),
         ["versions", dir, count] => write_versions(Path::new(dir), number(count)),
+        ["against", name, other, size] => against(name, other, number(size)),
         [name, size, times] => {
             let (piece, size, times) = (piece(name), number(size), number(times));
             let mut work = (piece.make)(size);
@@ -39,7 +40,9 @@ fn main() {
             counted_by_callgrind(&mut work, times);
             println!("{}", times * (piece.operations)(size));
         }
-        _ => panic!("gate PIECE SIZE TIMES, or ratios, or memory PATTERNS, or versions DIR COUNT"),
+        _ => panic!(
+            "gate PIECE SIZE TIMES, or against PIECE OTHER SIZE, or ratios, or memory PATTERNS, or versions DIR COUNT"
+        ),
     }
 }
 
@@ -99,6 +102,20 @@ fn ratios() {
         let others: String = others.map(|(size, ns)| format!("  {size}: x {:.2}", ns / best[0])).collect();
         println!("{name:15} {}: {:.0} ns{others}", piece.sizes[0], best[0]);
     }
+}
+
+/// How many times the time of another piece one takes, both at their best, interleaved.
+fn against(name: &str, other: &str, size: usize) {
+    let mut best = [f64::MAX; 2];
+    let mut works = [name, other].map(|name| (piece(name).make)(size));
+    for _ in 0..15 {
+        for (work, best) in works.iter_mut().zip(&mut best) {
+            let start = Instant::now();
+            hint::black_box(work());
+            *best = best.min(start.elapsed().as_secs_f64());
+        }
+    }
+    println!("{:.3}", best[0] / best[1]);
 }
 
 /// Bytes of resident memory for each pattern.

@@ -6,6 +6,7 @@ use fanfare::flow::encode::frame::Encoder;
 use fanfare::flow::encode::{hub, ooo};
 use fanfare::flow::state::item::Item;
 use fanfare::wire::feed::Publish;
+use fanfare::wire::hub::write::Placed;
 use fanfare::wire::json::Json;
 use fanfare::wire::key::Key;
 use fanfare::wire::ws::{Compression, Decoder, Deflater, Inflater, Kind, Op, encode};
@@ -82,8 +83,8 @@ pub fn encode_item(len: usize) -> Work {
 }
 
 pub fn encode_publication(len: usize) -> Work {
-    let publish =
-        Publish { channel: "news".into(), kind: "message".into(), data: Json::string(&"x".repeat(len)) };
+    let publish = Publish::new("news", "message", Json::string(&"x".repeat(len)));
     let mut encoder = Encoder::default();
-    Box::new(move || hub::publication(&mut encoder, &publish).len())
+    let placed = Placed { room: false, sequence: 1, stamp: 0, told: false };
+    Box::new(move || hub::publication(&mut encoder, &publish, placed).len())
 }

@@ -4,6 +4,7 @@ use super::Work;
 use fanfare::flow::encode::frame::{Dialect, Frame, Variant};
 use fanfare::flow::fanout::plan::Fanout;
 use fanfare::flow::fanout::pool::{Member, Subject};
+use fanfare::flow::fanout::queue::Budget;
 use fanfare::flow::fanout::sockets::{Due, Parts, Short, Sockets};
 use fanfare::flow::limits::Overflow;
 
@@ -40,7 +41,7 @@ pub fn many_frames(members: usize) -> Work {
 }
 
 fn fan_out(members: usize, frames: usize) -> Work {
-    let mut fanout = Fanout::new(64 << 10);
+    let mut fanout = Fanout::new(Budget { bytes: 64 << 10, frames: 256 });
     let pool = fanout.pools.enter(
         &Subject::Channel("news".into()),
         Variant::plain(Dialect::Hub),

@@ -70,6 +70,9 @@ pub const PIECES: &[Piece] = &[
     // sizes: items of the list
     Piece::new("list_item", &[100, 10_000], server::list_item),
     Piece::new("list_join", &[100, 10_000], server::list_join),
+    // sizes: documents of the stream; operations: documents
+    Piece::new("stream", &[1_000, 200_000], server::stream).times(|documents| documents),
+    Piece::new("stream_copy", &[1_000, 200_000], server::stream_copy).times(|documents| documents),
     // sizes: bytes of the document
     Piece::new("document_join", &[100, 100_000], server::document_join),
 ];

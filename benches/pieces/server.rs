@@ -6,8 +6,11 @@ use super::fanout::Null;
 use fanfare::base::id::{ConnId, ShardId};
 use fanfare::base::time::Now;
 use fanfare::flow::limits::Limits;
+use fanfare::flow::state::item::Item;
 use fanfare::shard::Shard;
 use fanfare::shard::io::Door;
+use fanfare::wire::json::Json;
+use fanfare::wire::key::Key;
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -155,6 +158,64 @@ pub fn document_join(len: usize) -> Work {
             .expect("a Vec takes all");
     });
     joined(world, "/things/1", len)
+}
+
+/// Bytes of the value of each document of a stream.
+const STREAMED: usize = 400;
+
+fn streamed(count: usize) -> (World, Vec<Arc<Item>>) {
+    let mut world = World::new();
+    let value = "x".repeat(STREAMED - 2);
+    let mut items = Vec::with_capacity(count);
+    for i in 0..count {
+        let key = format!("things/{i:07}");
+        world.say(|line, _| {
+            write!(line, r#"{{"op":"set","key":"{key}","data":"{value}"}}"#).expect("a Vec takes all")
+        });
+        let key = Key::parse(&key).expect("a key");
+        items.push(Arc::new(Item::new(key, WALL, 0, Json::string(&value))));
+    }
+    (world, items)
+}
+
+/// All documents of a pattern are streamed, from the request to the last chunk.
+pub fn stream(count: usize) -> Work {
+    let (mut world, _) = streamed(count);
+    let conn = world.open(Door::Clients(0));
+    // room for chunks in the midst of the heap, as in a server that has lived: at its end each would be given back to
+    // the kernel, and faulted in again
+    let room: Vec<Vec<u8>> = (0..16).map(|_| vec![1; 40 << 10]).collect();
+    let above = Box::new(1);
+    drop(room);
+    Box::new(move || {
+        std::hint::black_box(&above);
+        let before = world.sockets.bytes;
+        let request = b"GET /_/stream/things/* HTTP/1.1\r\nHost: h\r\n\r\n";
+        world.shard.handle_bytes(world.now, conn, request);
+        world.turn();
+        let got = world.sockets.bytes - before;
+        assert!(got > count * STREAMED);
+        got
+    })
+}
+
+/// What a stream is compared with: the same documents are copied with their separators, chunk by chunk.
+pub fn stream_copy(count: usize) -> Work {
+    let (_, items) = streamed(count);
+    let limits = Limits::default().stream;
+    let mut chunk = Vec::with_capacity(limits.buffer_size);
+    Box::new(move || {
+        let mut copied = 0;
+        for item in &items {
+            chunk.push(if copied == 0 && chunk.is_empty() { b'[' } else { b',' });
+            item.write(&mut chunk);
+            if chunk.len() > limits.chunk_threshold {
+                copied += std::hint::black_box(&chunk).len();
+                chunk.clear();
+            }
+        }
+        copied + chunk.len()
+    })
 }
 
 /// A second subscriber comes, gets a snapshot that is there already, of at least `len` bytes, and leaves.

@@ -29,6 +29,8 @@ pub struct Board {
     pub completed: AtomicU64,
     /// First publication after the connections were up.
     pub primed: AtomicU64,
+    /// First publication that is measured for comparison, before the stream begins.
+    pub calm_from: AtomicU64,
     /// First publication that is measured.
     pub measured_from: AtomicU64,
     /// Connections may be opened.
@@ -68,6 +70,7 @@ impl Board {
             published: AtomicU64::new(0),
             completed: AtomicU64::new(0),
             primed: AtomicU64::new(0),
+            calm_from: AtomicU64::new(u64::MAX),
             measured_from: AtomicU64::new(u64::MAX),
             go: AtomicBool::new(false),
             hold: AtomicBool::new(false),

@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::scenario::{Dialect, Overrides, Scenario};
+use crate::scenario::{Dialect, Overrides, Pace, Scenario, Transport};
 use clap::Parser;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -32,6 +32,12 @@ What the numbers mean:
                         once they read again, and how many it passed over (a document goes to its latest state)
   memory for them       growth of the server's memory over that with idle connections
   connections replaced  dropped by us and opened again (storm, churn)
+  stream                items per second that the reader got, whole answers, bytes per second
+  first byte            from the request to the first byte of the body, at worst
+  latency without it    latency in the same run before the stream began
+  p99 with it           the 99th percentile of the streaming half, in times that of the half before
+  memory for it         growth of the server's memory over that before the stream
+  CPU per item          the server's CPU in the streaming half beyond that of the half before, per streamed item
   right documents       subscribers whose folded copy equals the publisher's document at the end
 
 Exit codes: 0 every run valid and nothing lost; 1 loss, or an invalid run, or no run at all; 2 wrong usage.
@@ -67,6 +73,18 @@ pub struct Args {
     /// Protocol; by default the scenario's own, and raw for a --target
     #[arg(long)]
     pub dialect: Option<Dialect>,
+    /// What carries it: WebSocket, or Server-Sent Events (hub, raw) [default: ws; sse for a --target sse://...]
+    #[arg(long)]
+    pub transport: Option<Transport>,
+    /// Documents that the server holds and the reader streams (stream)
+    #[arg(long, value_name = "N")]
+    pub documents: Option<usize>,
+    /// Bytes of the value of each (stream)
+    #[arg(long, value_name = "BYTES")]
+    pub document_size: Option<usize>,
+    /// How the reader reads (stream)
+    #[arg(long)]
+    pub reader: Option<Pace>,
     /// Client threads
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
@@ -82,7 +100,7 @@ pub struct Args {
     /// One more argument for the server that we start (repeatable), as in --server-arg=--patch=never
     #[arg(long, allow_hyphen_values = true)]
     pub server_arg: Vec<String>,
-    /// A server that already runs: ws://HOST:PORT/PATH, {t} is the topic's number
+    /// A server that already runs: ws://HOST:PORT/PATH or sse://HOST:PORT/PATH, {t} is the topic's number
     #[arg(long, requires = "publisher")]
     pub target: Option<String>,
     /// Where to publish to it: unix:PATH, http://HOST:PORT/PATH or ws://HOST:PORT/PATH
@@ -106,14 +124,19 @@ impl Args {
     /// What replaces the numbers of the scenarios' table.
     pub fn overrides(&self) -> Overrides {
         let raw = self.target.is_some().then_some(Dialect::Raw);
+        let sse = self.target.as_ref().is_some_and(|target| target.starts_with("sse://"));
         Overrides {
             dialect: self.dialect.or(raw),
+            transport: self.transport.or(sse.then_some(Transport::Sse)),
             conns: self.conns,
             topics: self.topics,
             size: self.size,
             rate: self.rate,
             window: self.window,
             seconds: self.seconds,
+            documents: self.documents,
+            document_size: self.document_size,
+            reader: self.reader,
         }
     }
 }

@@ -8,7 +8,8 @@ use crate::measure::{Account, Tally, histogram};
 use crate::outcome::{Mark, Outcome, Record, Sample};
 use crate::proc;
 use crate::progress::Progress;
-use crate::scenario::{Content, Load, Plan, Upset};
+use crate::reader::{self, Reader, Task};
+use crate::scenario::{Content, Documents, Load, Pace, Plan, Upset};
 use crate::schedule::{SECOND, Schedule};
 use crate::target::Site;
 use crate::worker::Worker;
@@ -22,6 +23,8 @@ use std::thread::JoinHandle;
 
 const CONNECT_TIMEOUT: u64 = 60 * SECOND;
 const DRAIN_TIMEOUT: u64 = 10 * SECOND;
+/// How long the server may take to have all documents, and a fast reader to have read them once.
+const FILL_TIMEOUT: u64 = 300 * SECOND;
 const SETTLE: u64 = SECOND / 2;
 const WARM_UP: f64 = 0.5;
 const SEED: u64 = 1;
@@ -120,6 +123,10 @@ impl Drive<'_> {
                 self.wait(SETTLE)?;
             }
         }
+        let streamed = match plan.upset {
+            Upset::Stream(documents) => Some((documents, self.fill(documents)?)),
+            _ => None,
+        };
         self.board.primed.store(self.board.published.load(Ordering::Relaxed), Ordering::Relaxed);
         self.record.before = self.mark();
         self.connect()?;
@@ -129,9 +136,10 @@ impl Drive<'_> {
         self.record.settled = self.mark();
         self.board.hold.store(matches!(plan.upset, Upset::Slow(_)), Ordering::Relaxed);
         self.publish_for(WARM_UP, false)?;
-        self.board.measured_from.store(self.board.published.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.record.started = self.mark();
-        self.publish_for(plan.seconds, true)?;
+        match streamed {
+            Some((documents, task)) => self.measure_stream(documents, task)?,
+            None => self.measure()?,
+        }
         self.record.stopped = self.mark();
         self.drain()?;
         self.record.drained = self.mark();
@@ -146,6 +154,52 @@ impl Drive<'_> {
             self.wait_for_silence()?;
         }
         self.finish(site)
+    }
+
+    fn measure(&mut self) -> Result<(), String> {
+        self.board.measured_from.store(self.board.published.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.record.started = self.mark();
+        self.publish_for(self.board.plan.seconds, true)
+    }
+
+    /// Half of it without the stream, for comparison, half with it.
+    fn measure_stream(&mut self, documents: Documents, task: Task) -> Result<(), String> {
+        self.board.calm_from.store(self.board.published.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.record.calm = self.mark();
+        self.publish_for(self.board.plan.seconds, false)?;
+        let reader = Reader::start(task)?;
+        self.measure()?;
+        let end = self.board.now() + FILL_TIMEOUT;
+        while documents.pace == Pace::Fast && !reader.has_one() && self.board.now() < end {
+            self.publish_for(1.0, true)?;
+        }
+        self.record.reading = Some(reader.stop()?);
+        Ok(())
+    }
+
+    /// Feeds the documents and waits until the server has them all; how they are read.
+    fn fill(&mut self, documents: Documents) -> Result<Task, String> {
+        let Documents { count, size, pace } = documents;
+        let value = "x".repeat(size.saturating_sub(2));
+        for i in 0..count {
+            let feed = self.feed.as_mut().ok_or("there is no publisher")?;
+            feed.push_line(&format!("{{\"op\":\"set\",\"key\":\"loadtest/{i:08}\",\"data\":\"{value}\"}}"))?;
+            while !self.feed.as_ref().is_none_or(Feed::has_room) {
+                self.step(self.board.now() + SECOND / 1000)?;
+            }
+        }
+        let wire = &self.board.wire;
+        let (addr, host) = (wire.addr, wire.host.clone());
+        let task = Task { addr, host, path: "/_/stream/loadtest/*".into(), pace, pids: self.pids.clone() };
+        let end = self.board.now() + FILL_TIMEOUT;
+        while reader::total(&task)? != Some(count as u64) {
+            if self.board.now() > end {
+                return Err(format!("the server does not have all {count} documents"));
+            }
+            self.wait(SECOND / 10)?;
+        }
+        self.record.samples.clear();
+        Ok(task)
     }
 
     fn finish(mut self, site: &Site) -> Result<Outcome, String> {
@@ -341,7 +395,7 @@ impl Drive<'_> {
     /// Lets due storms and churn begin; both end before the publisher does.
     fn upset(&mut self, start: u64, now: u64, end: u64) {
         match self.board.plan.upset {
-            Upset::Calm | Upset::Slow(_) => {}
+            Upset::Calm | Upset::Slow(_) | Upset::Stream(_) => {}
             Upset::Churn(_) => {
                 let on = now < end - (end - start) / 5;
                 self.board.churning.store(on, Ordering::Relaxed);

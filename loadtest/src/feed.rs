@@ -127,6 +127,16 @@ impl Feed {
         }
     }
 
+    /// Queues a line as it is; only for a Unix socket. [`Feed::flush`] sends it.
+    pub fn push_line(&mut self, line: &str) -> Result<(), String> {
+        if !matches!(self.framing, Framing::Line) {
+            return Err("the documents of `stream` are fed over --publisher unix:PATH".into());
+        }
+        self.out.extend_from_slice(line.as_bytes());
+        self.out.push(b'\n');
+        Ok(())
+    }
+
     /// Sends what the socket takes now. `Err` when the connection is gone.
     pub fn flush(&mut self) -> Result<(), String> {
         while self.pending() > 0 {

@@ -119,6 +119,8 @@ impl Ledger {
         let measured = marker.seq >= self.board.measured_from.load(Ordering::Relaxed);
         if measured {
             self.account.latency.saturating_record(waited);
+        } else if marker.seq >= self.board.calm_from.load(Ordering::Relaxed) {
+            self.account.calm.saturating_record(waited);
         }
         if self.is_complete(marker.seq) && measured {
             self.account.to_last.saturating_record(waited);
@@ -177,12 +179,12 @@ impl Ledger {
 mod tests {
     use super::*;
     use crate::marker::Marker;
-    use crate::scenario::{Dialect, Scenario};
+    use crate::scenario::{Dialect, Scenario, Transport};
     use crate::wire::Wire;
 
     fn books(conns: usize) -> (Arc<Board>, Ledger, Vec<Subscriber>) {
         let plan = crate::scenario::Plan { conns, ..Scenario::Fanout.plan() };
-        let wire = Wire::new(Dialect::Hub, "127.0.0.1:1".parse().unwrap(), "h", None);
+        let wire = Wire::new(Dialect::Hub, Transport::Ws, "127.0.0.1:1".parse().unwrap(), "h", None);
         let board = Arc::new(Board::new(plan, wire, vec![], 1));
         board.measured_from.store(0, Ordering::Relaxed);
         let mut ledger = Ledger::new(board.clone());

@@ -4,10 +4,12 @@
 //! [`ledger`] books what arrives, [`outcome`] judges it.
 
 mod board;
+mod chunks;
 mod cli;
 mod client;
 mod document;
 mod drive;
+mod events;
 mod feed;
 mod html;
 mod ledger;
@@ -16,10 +18,12 @@ mod measure;
 mod outcome;
 mod proc;
 mod progress;
+mod reader;
 mod report;
 mod scenario;
 mod schedule;
 mod sequence;
+mod session;
 mod target;
 mod wire;
 mod worker;
@@ -138,10 +142,9 @@ fn open_site(args: &Args, plan: &Plan, cores: &[usize]) -> Result<Site, String> 
     match (&args.target, &args.publisher) {
         (Some(target), Some(publisher)) => {
             let (target, publisher) = (target.clone(), publisher.clone());
-            Peer { target, publisher, body: args.body.clone(), pids: args.server_pid.clone() }
-                .site(plan.dialect)
+            Peer { target, publisher, body: args.body.clone(), pids: args.server_pid.clone() }.site(plan)
         }
-        _ => target::start(&target::find()?, plan.dialect, cores, &args.server_arg),
+        _ => target::start(&target::find()?, plan, cores, &args.server_arg),
     }
 }
 

@@ -123,6 +123,8 @@ pub struct Account {
     pub tally: Tally,
     /// From the intended send time to each receiver.
     pub latency: Histogram<u64>,
+    /// The same before the stream began (`stream`).
+    pub calm: Histogram<u64>,
     /// From the intended send time to the last receiver.
     pub to_last: Histogram<u64>,
     /// From drop (or connect) until a joining subscriber has its state.
@@ -141,6 +143,7 @@ impl Account {
         Account {
             tally: Tally::default(),
             latency: histogram(),
+            calm: histogram(),
             to_last: histogram(),
             to_state: histogram(),
             closed: BTreeMap::new(),
@@ -154,6 +157,7 @@ impl Account {
         self.tally = self.tally.plus(other.tally);
         let pairs = [
             (&mut self.latency, &other.latency),
+            (&mut self.calm, &other.calm),
             (&mut self.to_last, &other.to_last),
             (&mut self.to_state, &other.to_state),
         ];

@@ -2,7 +2,8 @@
 
 use crate::measure::{Account, Percentiles, Tally};
 use crate::proc::{Cpu, Machine};
-use crate::scenario::{Dialect, Load, Plan, Upset};
+use crate::reader::Reading;
+use crate::scenario::{Dialect, Load, Pace, Plan, Upset};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -63,6 +64,8 @@ pub struct Record {
     pub connected: Mark,
     /// A moment later.
     pub settled: Mark,
+    /// The part before the stream begins (`stream`).
+    pub calm: Mark,
     /// The measured part begins.
     pub started: Mark,
     /// The publisher is done.
@@ -87,6 +90,8 @@ pub struct Record {
     pub refused: u64,
     /// Its first reason.
     pub refusal: Option<String>,
+    /// What the reader saw (`stream`).
+    pub reading: Option<Reading>,
 }
 
 impl Default for Record {
@@ -95,6 +100,7 @@ impl Default for Record {
             before: Mark::default(),
             connected: Mark::default(),
             settled: Mark::default(),
+            calm: Mark::default(),
             started: Mark::default(),
             stopped: Mark::default(),
             drained: Mark::default(),
@@ -107,6 +113,7 @@ impl Default for Record {
             stated_due: 0,
             refused: 0,
             refusal: None,
+            reading: None,
         }
     }
 }
@@ -141,6 +148,29 @@ pub struct Slow {
     pub missed: u64,
     /// The server's memory at its highest, above what it was with idle connections.
     pub rss_growth: u64,
+}
+
+/// What a stream was, and what it cost.
+#[derive(Debug, Serialize)]
+pub struct Streamed {
+    /// Answers read to their end.
+    pub passes: u64,
+    /// Items read.
+    pub items: u64,
+    /// Items per second.
+    pub items_per_s: f64,
+    /// Bytes per second.
+    pub bytes_per_s: f64,
+    /// From a request to the first byte of its body, at worst.
+    pub first_byte_us: f64,
+    /// The server's memory at its highest, above what it was before.
+    pub rss_growth: u64,
+    /// The server's CPU beyond that of the part before, per item.
+    pub cpu_us_per_item: f64,
+    /// Latencies in the part before.
+    pub calm_us: Percentiles,
+    /// The 99th percentile with the stream, in those without.
+    pub p99_ratio: f64,
 }
 
 /// One run's results. `--help` and the documentation explain each.
@@ -187,6 +217,7 @@ pub struct Outcome {
     pub storms_s: Vec<Option<f64>>,
     pub documents: Option<Documents>,
     pub slow: Option<Slow>,
+    pub stream: Option<Streamed>,
     pub samples: Vec<Sample>,
 }
 
@@ -251,6 +282,7 @@ impl Outcome {
                 missed: total.slow_missed,
                 rss_growth: rss_peak.saturating_sub(record.settled.rss),
             }),
+            stream: record.reading.as_ref().map(|reading| streamed(reading, &record, &account)),
             closed: account.closed.clone(),
             samples: vec![],
         };
@@ -274,6 +306,7 @@ impl Outcome {
             (record.stalls, "times the window was full of publications that did not arrive"),
         ];
         self.loss = counted.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        self.judge_stream(record);
         self.loss.extend(
             account.fault.iter().chain(&record.refusal).map(|why| format!("the first reason: {why}")),
         );
@@ -322,6 +355,38 @@ impl Outcome {
             self.notes.push("a debug build of loadtest: use --release for numbers".into());
         }
         self.valid = self.loss.is_empty() && self.invalid.is_empty();
+    }
+}
+
+impl Outcome {
+    fn judge_stream(&mut self, record: &Record) {
+        let (Some(reading), Upset::Stream(documents)) = (&record.reading, self.plan.upset) else { return };
+        self.loss.extend(reading.fault.clone());
+        if reading.passes > 0 && reading.last != documents.count as u64 {
+            self.loss.push(format!("a stream had {} of {} documents", reading.last, documents.count));
+        }
+        if documents.pace == Pace::Fast && reading.passes == 0 {
+            self.invalid.push("no stream was read to its end".into());
+        }
+    }
+}
+
+fn streamed(reading: &Reading, record: &Record, account: &Account) -> Streamed {
+    let (calm, from, to) = (&record.calm, &record.started, &record.stopped);
+    let seconds = |a: &Mark, b: &Mark| (b.at - a.at) as f64 / 1e9;
+    let before = ratio(from.cpu.run - calm.cpu.run, seconds(calm, from));
+    let extra = to.cpu.run - from.cpu.run - before * seconds(from, to);
+    let calm_us = Percentiles::of(&account.calm);
+    Streamed {
+        passes: reading.passes,
+        items: reading.items,
+        items_per_s: ratio(reading.items as f64, reading.seconds),
+        bytes_per_s: ratio(reading.bytes as f64, reading.seconds),
+        first_byte_us: reading.first_byte,
+        rss_growth: reading.rss_peak.saturating_sub(from.rss),
+        cpu_us_per_item: ratio(extra * 1e6, reading.items as f64),
+        p99_ratio: ratio(Percentiles::of(&account.latency).p99, calm_us.p99),
+        calm_us,
     }
 }
 
@@ -417,6 +482,40 @@ pub mod tests {
         assert!(!late.valid && late.invalid[0].contains("late"));
         let pushed = judged(|record, _| record.pushed_back = 3);
         assert!(pushed.valid && pushed.notes[0].contains("3 publications waited"));
+    }
+
+    #[test]
+    fn a_stream_is_compared_with_the_part_before_it() {
+        let (mut record, mut account) = example();
+        account.calm.record_n(495_000, 10).unwrap();
+        record.calm = Mark { at: 0, ..record.started.clone() };
+        record.started.cpu.run = 0.5;
+        record.stopped.cpu.run = 2.0;
+        let reading = Reading {
+            passes: 1,
+            items: 1_000_000,
+            last: 1_000_000,
+            seconds: 1.0,
+            rss_peak: 3 << 20,
+            ..Reading::default()
+        };
+        record.reading = Some(reading);
+        let outcome = Outcome::new(&Scenario::Stream.plan(), "test", record, account);
+        assert!(outcome.loss.is_empty(), "{:?}", outcome.loss);
+        let stream = outcome.stream.unwrap();
+        assert_eq!((stream.rss_growth, stream.items_per_s), (2 << 20, 1e6));
+        assert!((stream.cpu_us_per_item - 1.0).abs() < 1e-9 && (stream.p99_ratio - 2.0).abs() < 0.01);
+        let broken = judged_stream(|reading| reading.fault = Some("gone".into()));
+        let short = judged_stream(|reading| reading.last = 7);
+        assert!(!broken.loss.is_empty() && !short.loss.is_empty());
+    }
+
+    fn judged_stream(change: impl Fn(&mut Reading)) -> Outcome {
+        let (mut record, account) = example();
+        let mut reading = Reading { passes: 1, last: 1_000_000, ..Reading::default() };
+        change(&mut reading);
+        record.reading = Some(reading);
+        Outcome::new(&Scenario::Stream.plan(), "test", record, account)
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::measure::Percentiles;
 use crate::outcome::Outcome;
-use crate::scenario::Load;
+use crate::scenario::{Load, Transport};
 use serde_json::json;
 use std::fmt::Write;
 
@@ -64,6 +64,18 @@ fn load_rows(outcome: &Outcome) -> Vec<(&'static str, String)> {
             rows.push(("right documents", format!("{} of {}", docs.right, docs.right + docs.wrong)));
         }
     }
+    if let Some(stream) = &outcome.stream {
+        let (rate, mib_s) = (stream.items_per_s, stream.bytes_per_s / f64::from(1 << 20));
+        rows.push((
+            "stream",
+            format!("{rate:.0} items/s, {mib_s:.0} MiB/s, {} whole answers", stream.passes),
+        ));
+        rows.push(("first byte", format!("{:.1} ms at worst", stream.first_byte_us / 1e3)));
+        rows.push(("latency without it", times(&stream.calm_us)));
+        rows.push(("p99 with it", format!("{:.2} times that without", stream.p99_ratio)));
+        rows.push(("memory for it", format!("{} more at the highest", mib(stream.rss_growth))));
+        rows.push(("CPU per item", format!("{:.3} us", stream.cpu_us_per_item)));
+    }
     if let Some(slow) = &outcome.slow {
         let closed: u64 = slow.closed.values().sum();
         let (conns, got, missed) = (slow.conns, slow.received, slow.missed);
@@ -110,9 +122,10 @@ pub fn title(outcome: &Outcome) -> String {
         Load::Paced(rate) => format!("{rate} publications/s"),
         Load::Saturate(window) => format!("{window} publications in flight"),
     };
+    let over = if plan.transport == Transport::Sse { " over SSE" } else { "" };
     let topics = if plan.topics == 1 { "1 topic".to_owned() } else { format!("{} topics", plan.topics) };
     format!(
-        "{}: {} connections, {topics}, {load}, {:?} dialect",
+        "{}: {} connections, {topics}, {load}, {:?} dialect{over}",
         plan.scenario.name(),
         plan.conns,
         plan.dialect

@@ -23,6 +23,8 @@ pub enum Scenario {
     Patch,
     /// Connections come and go while the server publishes.
     Churn,
+    /// A reader streams a million documents while the server publishes: what that costs the subscribers, and in memory.
+    Stream,
 }
 
 /// The protocol spoken with the server.
@@ -35,6 +37,16 @@ pub enum Dialect {
     Ooo,
     /// Another server: each message holds one publication, in whatever wrapping; the path says which topic.
     Raw,
+}
+
+/// What carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// WebSocket.
+    Ws,
+    /// Server-Sent Events.
+    Sse,
 }
 
 /// How publications are offered.
@@ -71,6 +83,29 @@ pub enum Upset {
     Slow(usize),
     /// This share of all connections is replaced per second.
     Churn(f64),
+    /// A reader streams documents in the second half.
+    Stream(Documents),
+}
+
+/// What is streamed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Documents {
+    /// How many.
+    pub count: usize,
+    /// Bytes of each one's value.
+    pub size: usize,
+    /// How they are read.
+    pub pace: Pace,
+}
+
+/// How a stream is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pace {
+    /// As fast as it comes, again and again.
+    Fast,
+    /// Less than a megabyte a second.
+    Slow,
 }
 
 /// One run, fully described.
@@ -80,6 +115,8 @@ pub struct Plan {
     pub scenario: Scenario,
     /// Protocol.
     pub dialect: Dialect,
+    /// What carries it.
+    pub transport: Transport,
     /// Subscribers.
     pub conns: usize,
     /// Topics; connection `i` has topic `i % topics`, publication `s` goes to topic `s % topics`.
@@ -99,6 +136,8 @@ pub struct Plan {
 pub struct Overrides {
     /// `--dialect`
     pub dialect: Option<Dialect>,
+    /// `--transport`
+    pub transport: Option<Transport>,
     /// `--conns`
     pub conns: Option<usize>,
     /// `--topics`
@@ -111,6 +150,12 @@ pub struct Overrides {
     pub window: Option<usize>,
     /// `--seconds`
     pub seconds: Option<f64>,
+    /// `--documents`
+    pub documents: Option<usize>,
+    /// `--document-size`
+    pub document_size: Option<usize>,
+    /// `--reader`
+    pub reader: Option<Pace>,
 }
 
 impl Scenario {
@@ -124,7 +169,8 @@ impl Scenario {
         use Content::{Bytes, Document};
         use Dialect::{Hub, Ooo};
         use Load::{Nothing, Paced, Saturate};
-        use Upset::{Calm, Churn, Slow, Storm};
+        use Upset::{Calm, Churn, Slow, Storm, Stream};
+        let million = Stream(Documents { count: 1_000_000, size: 400, pace: Pace::Fast });
         let (dialect, conns, topics, content, load, upset, seconds) = match self {
             Scenario::Fanout => (Hub, 1000, 1, Bytes(128), Paced(20.0), Calm, 5.0),
             Scenario::Saturate => (Hub, 500, 1, Bytes(128), Saturate(32), Calm, 5.0),
@@ -134,14 +180,17 @@ impl Scenario {
             Scenario::Slow => (Ooo, 500, 1, Bytes(4096), Paced(200.0), Slow(10), 10.0),
             Scenario::Patch => (Ooo, 100, 1, Document, Paced(50.0), Calm, 5.0),
             Scenario::Churn => (Hub, 1000, 1, Bytes(128), Paced(50.0), Churn(0.2), 5.0),
+            Scenario::Stream => (Hub, 1000, 1, Bytes(128), Paced(20.0), million, 10.0),
         };
-        Plan { scenario: self, dialect, conns, topics, content, load, upset, seconds }
+        let transport = Transport::Ws;
+        Plan { scenario: self, dialect, transport, conns, topics, content, load, upset, seconds }
     }
 
     /// The table's plan with the command line's numbers. The error is a sentence for the user.
     pub fn plan_with(self, over: &Overrides) -> Result<Plan, String> {
         let mut plan = self.plan();
         plan.dialect = over.dialect.unwrap_or(plan.dialect);
+        plan.transport = over.transport.unwrap_or(plan.transport);
         plan.conns = over.conns.unwrap_or(plan.conns);
         plan.seconds = over.seconds.unwrap_or(plan.seconds);
         // `topics` means a topic per connection, whatever their number.
@@ -164,6 +213,20 @@ impl Scenario {
                 Load::Saturate(in_flight) => *in_flight = window,
                 _ => return Err(format!("--window: {} is paced; give --rate", self.name())),
             }
+        }
+        match &mut plan.upset {
+            Upset::Stream(documents) => {
+                documents.count = over.documents.unwrap_or(documents.count);
+                documents.size = over.document_size.unwrap_or(documents.size);
+                documents.pace = over.reader.unwrap_or(documents.pace);
+            }
+            _ if (over.documents.or(over.document_size), over.reader) != (None, None) => {
+                return Err(format!(
+                    "--documents, --document-size, --reader: {} streams nothing",
+                    self.name()
+                ));
+            }
+            _ => {}
         }
         plan.check()?;
         Ok(plan)
@@ -189,6 +252,14 @@ impl Plan {
         if !positive(self.seconds) || self.seconds > 3600.0 {
             return Err("--seconds is more than 0 and at most 3600".into());
         }
+        if self.transport == Transport::Sse && self.dialect == Dialect::Ooo {
+            return Err("the ooo dialect has no event streams: --dialect hub".into());
+        }
+        if let Upset::Stream(documents) = self.upset
+            && !((1..=100_000_000).contains(&documents.count) && (2..=1 << 20).contains(&documents.size))
+        {
+            return Err("--documents is between 1 and 100,000,000, --document-size up to 1 MiB".into());
+        }
         match (self.upset, self.content) {
             (Upset::Slow(_), _) | (_, Content::Document) if self.topics > 1 => {
                 Err(format!("{} has one topic", self.scenario.name()))
@@ -205,7 +276,7 @@ impl Plan {
 
     /// Connections live as long as the run, so every publication has a known number of receivers.
     pub fn is_steady(&self) -> bool {
-        matches!(self.upset, Upset::Calm | Upset::Slow(_))
+        matches!(self.upset, Upset::Calm | Upset::Slow(_) | Upset::Stream(_))
     }
 }
 
@@ -248,6 +319,12 @@ mod tests {
         assert!(bad.iter().all(|over| Scenario::Fanout.plan_with(over).is_err()));
         let hub = Overrides { dialect: Some(Dialect::Hub), ..Overrides::default() };
         assert!(Scenario::Patch.plan_with(&hub).is_err());
+        let sse = Overrides { transport: Some(Transport::Sse), ..Overrides::default() };
+        assert!(Scenario::Fanout.plan_with(&sse).is_ok() && Scenario::Storm.plan_with(&sse).is_err());
+        let over = Overrides { documents: Some(9), reader: Some(Pace::Slow), ..Overrides::default() };
+        let streamed = Documents { count: 9, size: 400, pace: Pace::Slow };
+        assert_eq!(Scenario::Stream.plan_with(&over).unwrap().upset, Upset::Stream(streamed));
+        assert!(Scenario::Fanout.plan_with(&over).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The server under load: our own, started for the run, or one that already runs.
 
 use crate::feed::FeedSpec;
-use crate::scenario::Dialect;
+use crate::scenario::{Plan, Transport};
 use crate::wire::{Template, Wire, publication};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
@@ -31,7 +31,7 @@ pub struct Site {
 /// A peer, as the command line describes it.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// `ws://HOST:PORT[/PATH]`, `{t}` in the path stands for the topic's number.
+    /// `ws://HOST:PORT[/PATH]` or `sse://HOST:PORT[/PATH]`, `{t}` in the path stands for the topic's number.
     pub target: String,
     /// See [`FeedSpec::to`].
     pub publisher: String,
@@ -43,14 +43,18 @@ pub struct Peer {
 
 impl Peer {
     /// Resolves the addresses. The error is a sentence for the user.
-    pub fn site(&self, dialect: Dialect) -> Result<Site, String> {
-        let target = &self.target;
-        let rest = target.strip_prefix("ws://").ok_or(format!("--target {target}: ws://HOST:PORT/PATH"))?;
+    pub fn site(&self, plan: &Plan) -> Result<Site, String> {
+        let (target, dialect) = (&self.target, plan.dialect);
+        let scheme = match plan.transport {
+            Transport::Ws => "ws://",
+            Transport::Sse => "sse://",
+        };
+        let rest = target.strip_prefix(scheme).ok_or(format!("--target {target}: {scheme}HOST:PORT/PATH"))?;
         let slash = rest.find('/').unwrap_or(rest.len());
         let (host, path) = (&rest[..slash], &rest[slash..]);
         let mut addrs = host.to_socket_addrs().map_err(|e| format!("--target {target}: {e}"))?;
         let addr = addrs.next().ok_or(format!("--target {target}: no address"))?;
-        let wire = Wire::new(dialect, addr, host, (path.len() > 1).then_some(path));
+        let wire = Wire::new(dialect, plan.transport, addr, host, (path.len() > 1).then_some(path));
         let body = Template::new(self.body.as_deref().unwrap_or(publication(dialect)));
         let feed = FeedSpec { to: self.publisher.clone(), body };
         Ok(Site { wire, feed, pids: self.pids.clone(), name: target.clone(), _server: None })
@@ -108,7 +112,7 @@ fn folder() -> PathBuf {
 }
 
 /// Starts our own server on free ports with `cores` (its affinity; empty: one core, anywhere) and waits until its doors are open.
-pub fn start(binary: &Path, dialect: Dialect, cores: &[usize], extra: &[String]) -> Result<Site, String> {
+pub fn start(binary: &Path, plan: &Plan, cores: &[usize], extra: &[String]) -> Result<Site, String> {
     let folder = folder();
     std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let socket = folder.join("feed.sock");
@@ -133,9 +137,9 @@ pub fn start(binary: &Path, dialect: Dialect, cores: &[usize], extra: &[String])
         let what = if ended { "ended at once" } else { "did not say that it is listening within 10 s" };
         format!("{} {what}; its messages are above", binary.display())
     })?;
-    let wire = Wire::new(dialect, listen, &listen.to_string(), None);
-    let feed =
-        FeedSpec { to: format!("unix:{}", socket.display()), body: Template::new(publication(dialect)) };
+    let wire = Wire::new(plan.dialect, plan.transport, listen, &listen.to_string(), None);
+    let body = Template::new(publication(plan.dialect));
+    let feed = FeedSpec { to: format!("unix:{}", socket.display()), body };
     let pids = vec![server.child.id()];
     Ok(Site { wire, feed, pids, name: binary.display().to_string(), _server: Some(server) })
 }
@@ -192,6 +196,7 @@ pub fn find() -> Result<PathBuf, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::{Dialect, Scenario};
 
     #[test]
     fn a_target_is_an_address_with_an_optional_path() {
@@ -201,17 +206,22 @@ mod tests {
             body: None,
             pids: vec![],
         };
-        let site = peer("ws://127.0.0.1:9101/sub/t{t}").site(Dialect::Raw).unwrap();
+        let plan = |dialect, transport| Plan { dialect, transport, ..Scenario::Fanout.plan() };
+        let raw = plan(Dialect::Raw, Transport::Ws);
+        let site = peer("ws://127.0.0.1:9101/sub/t{t}").site(&raw).unwrap();
         assert_eq!((site.wire.path.for_topic(2).as_str(), site.wire.addr.port()), ("/sub/t2", 9101));
-        let site = peer("ws://127.0.0.1:8800").site(Dialect::Hub).unwrap();
+        let site = peer("ws://127.0.0.1:8800").site(&plan(Dialect::Hub, Transport::Ws)).unwrap();
         assert_eq!(site.wire.path.for_topic(0), "/ws");
-        assert!(peer("http://127.0.0.1:1").site(Dialect::Raw).is_err());
-        assert!(peer("ws://127.0.0.1").site(Dialect::Raw).is_err());
+        let site = peer("sse://127.0.0.1:8800").site(&plan(Dialect::Hub, Transport::Sse)).unwrap();
+        assert_eq!(site.wire.path.for_topic(3), "/sse?channels=t3");
+        for wrong in ["http://127.0.0.1:1", "sse://127.0.0.1:1", "ws://127.0.0.1"] {
+            assert!(peer(wrong).site(&raw).is_err(), "{wrong}");
+        }
     }
 
     #[test]
     fn a_server_that_ends_at_once_is_reported() {
-        let error = start(Path::new("/bin/false"), Dialect::Ooo, &[], &[]).err().unwrap();
+        let error = start(Path::new("/bin/false"), &Scenario::Patch.plan(), &[], &[]).err().unwrap();
         assert!(error.contains("ended") || error.contains("listening"), "{error}");
     }
 }

@@ -1,6 +1,6 @@
 //! What is said to a server in each dialect: path, opening frame, and the form of a publication.
 
-use crate::scenario::Dialect;
+use crate::scenario::{Dialect, Transport};
 use std::net::SocketAddr;
 
 /// Text with `{t}` (the topic's number) and `{payload}` in it, cut up once.
@@ -55,6 +55,8 @@ impl Template {
 pub struct Wire {
     /// Protocol.
     pub dialect: Dialect,
+    /// What carries it.
+    pub transport: Transport,
     /// Where to connect.
     pub addr: SocketAddr,
     /// The `Host` header.
@@ -67,13 +69,20 @@ pub struct Wire {
 
 impl Wire {
     /// The usual wire of a dialect; `path` replaces the dialect's own.
-    pub fn new(dialect: Dialect, addr: SocketAddr, host: &str, path: Option<&str>) -> Wire {
-        let (own, on_open) = match dialect {
-            Dialect::Hub => ("/ws", Some(r#"{"type":"subscribe","channel":"t{t}"}"#)),
-            Dialect::Ooo | Dialect::Raw => ("/t{t}", None),
+    pub fn new(
+        dialect: Dialect,
+        transport: Transport,
+        addr: SocketAddr,
+        host: &str,
+        path: Option<&str>,
+    ) -> Wire {
+        let (own, on_open) = match (dialect, transport) {
+            (Dialect::Hub, Transport::Ws) => ("/ws", Some(r#"{"type":"subscribe","channel":"t{t}"}"#)),
+            (Dialect::Hub, Transport::Sse) => ("/sse?channels=t{t}", None),
+            (Dialect::Ooo | Dialect::Raw, _) => ("/t{t}", None),
         };
         let path = Template::new(path.unwrap_or(own));
-        Wire { dialect, addr, host: host.to_owned(), path, on_open: on_open.map(Template::new) }
+        Wire { dialect, transport, addr, host: host.to_owned(), path, on_open: on_open.map(Template::new) }
     }
 
     /// Messages must come in frames of this kind: text, binary, or either.

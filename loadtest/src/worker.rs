@@ -5,13 +5,14 @@
 //! would change what it measures. Time spun does not count as work.
 
 use crate::board::Board;
-use crate::client::{self, Event, Session};
+use crate::client::{self, Event};
 use crate::document::Fold;
 use crate::ledger::{Ledger, Subscriber};
 use crate::measure::Account;
 use crate::scenario::{Content, Upset};
 use crate::schedule::SECOND;
 use crate::sequence::Track;
+use crate::session::Session;
 use rustix::event::{Timespec, epoll};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::VecDeque;
@@ -86,7 +87,7 @@ impl Worker {
                 fold: folds.then(Fold::default),
                 since: 0,
             };
-            Conn { stage: Stage::Waiting, socket: None, session: Session::default(), who }
+            Conn { stage: Stage::Waiting, socket: None, session: Session::new(&board.wire), who }
         };
         let conns: Vec<Conn> = (thread..plan.conns).step_by(board.threads).map(new).collect();
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| format!("epoll: {e}"))?;
@@ -222,7 +223,7 @@ impl Worker {
         match self.connect(index) {
             Ok(socket) => {
                 let conn = &mut self.conns[index];
-                conn.session = Session::new(self.board.wire.binary());
+                conn.session = Session::new(&self.board.wire);
                 conn.socket = Some(socket);
             }
             Err(e) => self.end(index, format!("connect: {e}")),
@@ -261,8 +262,8 @@ impl Worker {
                     return self.end(index, format!("connect: {e}"));
                 }
                 conn.stage = Stage::Opening;
-                let request =
-                    client::request(&self.board.wire.host, &self.board.wire.path.for_topic(conn.who.topic));
+                let path = self.board.wire.path.for_topic(conn.who.topic);
+                let request = conn.session.request(&self.board.wire.host, &path);
                 self.send(index, &request);
             }
             Stage::Opening | Stage::Ready
@@ -310,7 +311,7 @@ impl Worker {
     fn handle_bytes(&mut self, index: usize, bytes: &[u8]) -> Result<(), client::Fault> {
         let now = self.board.now();
         let Conn { stage, session, who, .. } = &mut self.conns[index];
-        let (ledger, before) = (&mut self.ledger, session.frames);
+        let (ledger, before) = (&mut self.ledger, session.frames());
         let (mut reply, mut opened, mut message, mut closed) = (Vec::new(), false, false, None);
         session.handle_bytes(bytes, &mut |event| match event {
             Event::Opened => opened = true,
@@ -321,7 +322,7 @@ impl Worker {
             Event::Ping(body) => client::put_frame(OpCode::Control(Control::Pong), body, &mut reply),
             Event::Closed(code) => closed = Some(code),
         })?;
-        ledger.account.tally.frames += session.frames - before;
+        ledger.account.tally.frames += session.frames() - before;
         if let (true, Some(frame)) = (opened, &self.board.wire.on_open) {
             client::put_frame(OpCode::Data(Data::Text), frame.for_topic(who.topic).as_bytes(), &mut reply);
         }

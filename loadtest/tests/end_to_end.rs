@@ -16,8 +16,9 @@ fn loadtest(args: &[&str]) -> Output {
 /// Runs a scenario against a tiny server; the first run of its JSON.
 fn drive(name: &str, fault: Fault, args: &str) -> Value {
     let server = Tiny::start(name, fault);
+    let scheme = if args.contains("--transport sse") { "sse" } else { "ws" };
     let (target, publisher) =
-        (format!("ws://127.0.0.1:{}", server.port), format!("unix:{}", server.feed.display()));
+        (format!("{scheme}://127.0.0.1:{}", server.port), format!("unix:{}", server.feed.display()));
     let pid = std::process::id().to_string();
     let fixed =
         ["--target", &target, "--publisher", &publisher, "--server-pid", &pid, "--json", "--seconds", "1"];
@@ -52,6 +53,42 @@ fn every_delivery_of_a_right_server_is_counted_once() {
     assert!(
         run["rss_connected"].as_u64() > Some(0) && run["server_cpu_us_per_delivery"].as_f64() > Some(0.0)
     );
+}
+
+#[test]
+fn events_are_counted_and_checked_as_messages_are() {
+    let sse = "fanout --dialect hub --transport sse --conns 5 --rate 50";
+    let run = drive("sse", Fault::None, sse);
+    nothing_is_wrong(&run);
+    assert_eq!((run["published"].as_u64(), run["delivered"].as_u64()), (Some(50), Some(50 * 5)));
+    assert_eq!((&run["plan"]["transport"], &run["latency_us"]["count"]), (&"sse".into(), &250.into()));
+    let run = drive("sse-drop", Fault::Drop, sse);
+    assert_eq!((run["lost"].as_u64(), run["valid"].as_bool()), (Some(15), Some(false)));
+}
+
+#[test]
+fn a_stream_is_read_beside_the_subscribers_and_counted() {
+    let args = "stream --dialect hub --conns 5 --rate 50 --documents 3000 --document-size 400";
+    let run = drive("stream", Fault::None, args);
+    nothing_is_wrong(&run);
+    let stream = &run["stream"];
+    let (passes, items) = (stream["passes"].as_u64().unwrap(), stream["items"].as_u64().unwrap());
+    assert!(passes > 0 && (passes * 3000..(passes + 1) * 3000).contains(&items), "{stream:#}");
+    assert_eq!(
+        (&stream["calm_us"]["count"], run["latency_us"]["count"].as_u64() >= Some(250)),
+        (&250.into(), true)
+    );
+    assert!(stream["first_byte_us"].as_f64() > Some(0.0) && stream["p99_ratio"].as_f64() > Some(0.0));
+    let slow = drive("stream-slow", Fault::None, &format!("{args} --reader slow"));
+    nothing_is_wrong(&slow);
+    assert!(slow["stream"]["items"].as_u64() < Some(3000), "{:#}", slow["stream"]);
+}
+
+#[test]
+fn a_stream_that_breaks_off_is_a_loss() {
+    let run = drive("break", Fault::Break, "stream --dialect hub --conns 2 --documents 3000");
+    let loss = run["loss"][0].as_str().unwrap_or_default();
+    assert!(loss.contains("broke the answer off"), "{run:#}");
 }
 
 #[test]
@@ -145,6 +182,8 @@ fn wrong_usage_is_2_and_no_server_is_1() {
         "fanout --conns 0",
         "saturate --rate 5",
         "fanout --target ws://x",
+        "patch --transport sse",
+        "fanout --documents 5",
         "fanout --conns 99999999",
     ] {
         let code = loadtest(&usage.split(' ').collect::<Vec<_>>()).status.code();
@@ -165,6 +204,10 @@ fn help_explains_every_number_that_is_printed() {
         "frames per read",
         "right documents",
         "client busy",
+        "first byte",
+        "latency without it",
+        "p99 with it",
+        "CPU per item",
     ] {
         assert!(help.contains(number), "{number}");
     }

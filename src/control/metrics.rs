@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn every_value_stands_at_its_name() {
-        let stats = Stats { ended: [1, 2, 3, 4, 5, 6, 7, 8], pools: 8, ..Stats::default() };
+        let stats = Stats { ended: [1, 2, 3, 4, 5, 6, 7, 8, 9], pools: 8, ..Stats::default() };
         let board: Vec<AtomicU64> = stats.values().map(AtomicU64::new).collect();
         let text = page(&[&board[..], &board[..]]);
         for line in [

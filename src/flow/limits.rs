@@ -2,6 +2,7 @@
 
 use crate::wire::http::Origins;
 use crate::wire::key::{Name, Pattern};
+use std::sync::Arc;
 
 /// Whether changes travel as patches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -47,15 +48,23 @@ pub enum Overflow {
     Disconnect,
     /// The oldest publications of the same channel make room. For channels.
     DropOldest,
+    /// As `Conflate`, and what waits already makes room for what may not be left out. For presence and typing.
+    Yield,
 }
 
-/// What holds for the channels of a name.
-#[derive(Clone, Debug)]
+/// What holds for the channels of a name. Of several rules the first that says it counts.
+#[derive(Clone, Debug, Default)]
 pub struct ChannelRule {
     /// The names meant: `*` is any run of characters.
     pub channel: String,
     /// What happens to what a reader has no room for.
-    pub overflow: Overflow,
+    pub overflow: Option<Overflow>,
+    /// How many publications are kept.
+    pub history: Option<usize>,
+    /// How many bytes of them.
+    pub history_bytes: Option<usize>,
+    /// For how many nanoseconds.
+    pub history_age: Option<u64>,
 }
 
 impl ChannelRule {
@@ -124,6 +133,86 @@ impl Default for StreamLimits {
     }
 }
 
+/// What holds on the hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HubLimits {
+    /// Whether a connection that never subscribed to anything gets every channel.
+    pub implicit_channels: bool,
+    /// Nanoseconds between pings.
+    pub ping_interval: u64,
+    /// The largest frame from a client that is taken, in bytes.
+    pub max_message: usize,
+    /// Frames that may wait for one connection.
+    pub queue_frames: usize,
+    /// Frames that a connection may send in a second.
+    pub rate: u32,
+    /// Frames that it may send at once.
+    pub burst: u32,
+    /// Connections of one user.
+    pub connections_per_user: u32,
+    /// Rooms that one user may be in.
+    pub rooms_per_user: u32,
+    /// Channels that one user may be subscribed to.
+    pub channels_per_user: u32,
+    /// Whether joining a room that is not there makes it.
+    pub auto_create_rooms: bool,
+    /// Nanoseconds after which somebody who does not go on typing has stopped.
+    pub typing_timeout: u64,
+    /// Nanoseconds for which a user without connections still counts as there.
+    pub presence_grace: u64,
+    /// Members beyond which a room tells numbers instead of names.
+    pub presence_list: usize,
+    /// Nanoseconds for which a session can be taken up again; 0: never.
+    pub session_ttl: u64,
+}
+
+impl Default for HubLimits {
+    fn default() -> Self {
+        const SEC: u64 = crate::base::time::SEC;
+        HubLimits {
+            implicit_channels: false,
+            ping_interval: 30 * SEC,
+            max_message: 64 << 10,
+            queue_frames: 256,
+            rate: 100,
+            burst: 20,
+            connections_per_user: 5,
+            rooms_per_user: 50,
+            channels_per_user: 100,
+            auto_create_rooms: false,
+            typing_timeout: 3 * SEC,
+            presence_grace: 3 * SEC,
+            presence_list: 500,
+            session_ttl: 0,
+        }
+    }
+}
+
+impl HubLimits {
+    /// Nanoseconds without a sign of life after which a client is given up: it has been pinged twice since.
+    pub fn pong_timeout(&self) -> u64 {
+        self.ping_interval / 2 * 5
+    }
+}
+
+/// How much of a channel's past is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Publications; 0: none.
+    pub count: usize,
+    /// Bytes.
+    pub bytes: usize,
+    /// Nanoseconds.
+    pub age: u64,
+}
+
+impl Keep {
+    /// What is kept of a channel that nobody can look back on.
+    pub const NOTHING: Keep = Keep { count: 0, bytes: 16 << 20, age: 720 * 3600 * crate::base::time::SEC };
+    /// What is kept of a room, or of a route's channel.
+    pub const ROOM: Keep = Keep { count: 1000, ..Keep::NOTHING };
+}
+
 /// Everything that is bounded, and the rules. One value for all shards.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -149,6 +238,10 @@ pub struct Limits {
     pub max_body: usize,
     /// Streamed answers.
     pub stream: StreamLimits,
+    /// The hub.
+    pub hub: HubLimits,
+    /// The name of this life of the server's memory: offsets mean nothing in another one.
+    pub epoch: Arc<str>,
     /// Whether changes travel as patches, where no rule says otherwise.
     pub patch: PatchMode,
     /// In the order of the file; the first that matches counts.
@@ -180,6 +273,8 @@ impl Default for Limits {
             pong_timeout: 150 * SEC,
             max_body: 10 << 20,
             stream: StreamLimits::default(),
+            hub: HubLimits::default(),
+            epoch: "0".into(),
             patch: PatchMode::Auto,
             rules: Vec::new(),
             channel_rules: Vec::new(),
@@ -204,11 +299,20 @@ impl Limits {
 
     /// What happens to what a subscriber of a channel has no room for.
     pub fn overflow(&self, channel: &str) -> Overflow {
-        self.channel_rules
-            .iter()
-            .find(|rule| rule.means(channel))
-            .map(|rule| rule.overflow)
-            .unwrap_or_default()
+        self.channel_rule(channel, |rule| rule.overflow).unwrap_or_default()
+    }
+
+    /// How much of a channel's past is kept, where no rule says otherwise `unless`.
+    pub fn keep(&self, channel: &str, unless: Keep) -> Keep {
+        Keep {
+            count: self.channel_rule(channel, |rule| rule.history).unwrap_or(unless.count),
+            bytes: self.channel_rule(channel, |rule| rule.history_bytes).unwrap_or(unless.bytes),
+            age: self.channel_rule(channel, |rule| rule.history_age).unwrap_or(unless.age),
+        }
+    }
+
+    fn channel_rule<T>(&self, channel: &str, says: impl Fn(&ChannelRule) -> Option<T>) -> Option<T> {
+        self.channel_rules.iter().filter(|rule| rule.means(channel)).find_map(says)
     }
 
     /// How many items the list of `pattern` may have.
@@ -227,7 +331,29 @@ impl Limits {
 
 #[cfg(test)]
 mod tests {
-    use super::{ChannelRule, Overflow};
+    use super::{ChannelRule, Keep, Limits, Overflow};
+
+    #[test]
+    fn of_several_channel_rules_the_first_that_says_it_counts() {
+        let rule = |channel: &str| ChannelRule { channel: channel.into(), ..ChannelRule::default() };
+        let channel_rules = vec![
+            ChannelRule { history: Some(3), ..rule("a:*") },
+            ChannelRule {
+                history: Some(5),
+                history_age: Some(7),
+                overflow: Some(Overflow::DropOldest),
+                ..rule("a*")
+            },
+        ];
+        let limits = Limits { channel_rules, ..Limits::default() };
+        assert_eq!(limits.keep("a:b", Keep::ROOM), Keep { count: 3, age: 7, ..Keep::ROOM });
+        assert_eq!(limits.keep("ab", Keep::NOTHING), Keep { count: 5, age: 7, ..Keep::NOTHING });
+        assert_eq!(
+            (limits.keep("b", Keep::NOTHING), limits.overflow("b")),
+            (Keep::NOTHING, Overflow::Disconnect)
+        );
+        assert_eq!(limits.overflow("a:b"), Overflow::DropOldest);
+    }
 
     #[test]
     fn a_star_in_a_channel_rule_is_any_run_of_characters() {
@@ -244,7 +370,7 @@ mod tests {
             ("*a", "bab", false),
             ("ab*ba", "aba", false),
         ] {
-            let rule = ChannelRule { channel: rule.into(), overflow: Overflow::DropOldest };
+            let rule = ChannelRule { channel: rule.into(), ..ChannelRule::default() };
             assert_eq!(rule.means(name), is, "{} {name}", rule.channel);
         }
     }

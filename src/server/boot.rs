@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Resource, Rlimit, getrlimit, getuid, setrlimit};
 use sd_notify::NotifyState;
@@ -54,10 +55,16 @@ impl Plan {
             admin: settings.admin.0,
             feed: settings.feed.path.clone().unwrap_or_else(default_feed),
             cores: cores::choose(&settings.cores, &cores::ours())?,
-            limits: meant::limits(settings)?,
+            limits: Limits { epoch: new_epoch().into(), ..meant::limits(settings)? },
             demo: settings.demo,
         })
     }
+}
+
+/// A name that no earlier life of the server has had.
+fn new_epoch() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{:x}", since.as_nanos())
 }
 
 /// Where the feed is unless set: `$XDG_RUNTIME_DIR/fanfare.sock`, else `/tmp/fanfare-$UID.sock`.

@@ -12,9 +12,11 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::flow::limits::{Access, PatchMode};
 use crate::server::boot::{self, Plan};
+use crate::server::channel::{self, Listening};
 use crate::server::config::{DEFAULT_CONFIG, Settings};
 use crate::server::doctor::{self, State};
 use crate::server::error::ServerError;
+use crate::server::events::EventFollower;
 use crate::server::facts;
 use crate::server::get;
 use crate::server::publish::{self, Input, Verb};
@@ -41,7 +43,9 @@ KEY         (or KEY -) the same with each line of standard input
 (nothing)   each line of standard input is an operation of the feed, such as
             {\"op\":\"merge\",\"key\":\"things/1\",\"data\":{\"price\":12}}
 
-For each line that is applied, prints 'KEY VERSION'; for one that is not,
+With --channel, the JSON (or each line) is a publication into that channel.
+
+For each line that is applied, prints 'KEY VERSION' or 'CHANNEL OFFSET'; for one that is not,
 'ID: CODE: MESSAGE' on standard error, where ID is the number of the line
 unless an operation brings its own. Lines after a failed one are still sent;
 the exit code is then 1. Empty lines are skipped.
@@ -50,6 +54,7 @@ Examples:
   fanfare pub things/1 '{\"name\":\"kettle\"}'
   fanfare pub --merge things/1 '{\"price\":12}'
   fanfare pub --del 'things/*'
+  fanfare pub --channel news '{\"title\":\"Tea is ready\"}'
   tail -f events.ndjson | fanfare pub 'events/*'";
 
 const SUB_HELP: &str = "\
@@ -60,10 +65,14 @@ its value under 'data', that of a pattern a list of items, newest first. When
 the connection ends, it comes back after a while and goes on from the last
 version. PATTERN '/' follows the server's clock.
 
+With --channel, prints each publication of the channel as it came. After a
+break it asks for what it has missed.
+
 Examples:
   fanfare sub things/1
   fanfare sub 'things/*' --count 1     the present state, then end
-  fanfare sub 'things/*' --changes     see the patches";
+  fanfare sub 'things/*' --changes     see the patches
+  fanfare sub --channel news           follow a channel";
 
 const GET_HELP: &str = "\
 Prints what the server streams: items in the order of keys, as one JSON array,
@@ -144,7 +153,7 @@ struct ServeArgs {
 
 #[derive(Debug, Args)]
 struct PubArgs {
-    /// The key to write
+    /// The key to write; with --channel, the JSON to publish
     key: Option<String>,
     /// The value, JSON; '-' or nothing: read values from standard input
     #[arg(allow_negative_numbers = true)]
@@ -158,6 +167,12 @@ struct PubArgs {
     /// Delete the key, or every key of a pattern
     #[arg(long, requires = "key", conflicts_with_all = ["merge", "patch", "json"])]
     del: bool,
+    /// Publish into this channel
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["merge", "patch", "del", "json"])]
+    channel: Option<String>,
+    /// The type of what is published [default: message]
+    #[arg(long = "type", value_name = "TYPE", requires = "channel")]
+    kind: Option<String>,
     /// The server's feed [default: $XDG_RUNTIME_DIR/fanfare.sock, else /tmp/fanfare-$UID.sock]
     #[arg(long, value_name = "PATH", env = "FANFARE_FEED", hide_env_values = true)]
     feed: Option<PathBuf>,
@@ -166,7 +181,11 @@ struct PubArgs {
 #[derive(Debug, Args)]
 struct SubArgs {
     /// A key, or a pattern with '*' for a whole segment
-    pattern: String,
+    #[arg(required_unless_present = "channel", conflicts_with = "channel")]
+    pattern: Option<String>,
+    /// A channel instead
+    #[arg(long, value_name = "NAME", conflicts_with = "changes")]
+    channel: Option<String>,
     /// The server
     #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:8800")]
     url: String,
@@ -176,6 +195,9 @@ struct SubArgs {
     /// End after so many messages
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
+    /// By Server-Sent Events instead of WebSocket: one line per document that changes, patterns included
+    #[arg(long)]
+    sse: bool,
     /// End with an error when the connection ends
     #[arg(long)]
     no_reconnect: bool,
@@ -250,13 +272,16 @@ fn answer(command: Command) -> Result<(), ServerError> {
             for signal in [SIGTERM, SIGINT] {
                 signal_hook::flag::register_conditional_shutdown(signal, 0, Arc::new(AtomicBool::new(true)))?;
             }
-            subscribe::run(Subscription {
-                url: args.url,
-                pattern: args.pattern.trim_start_matches('/').to_owned(),
-                changes: args.changes,
-                count: args.count,
-                reconnect: !args.no_reconnect,
-            })
+            let (url, changes, count, reconnect) = (args.url, args.changes, args.count, !args.no_reconnect);
+            let pattern = args.pattern.unwrap_or_default().trim_start_matches('/').to_owned();
+            match args.channel {
+                _ if args.sse => {
+                    let query = args.channel.map_or(("keys", pattern), |channel| ("channels", channel));
+                    subscribe::keep_following(EventFollower::new(url, query, changes, count), reconnect)
+                }
+                Some(channel) => channel::run(Listening { url, channel, count, reconnect }),
+                None => subscribe::run(Subscription { url, pattern, changes, count, reconnect }),
+            }
         }
         Command::Get(args) => get::run(&wanted(args)),
         Command::Doctor => {
@@ -344,6 +369,13 @@ fn input(args: PubArgs) -> Input {
         (.., true) => Verb::Del,
         _ => Verb::Set,
     };
+    if let Some(channel) = args.channel {
+        let verb = Verb::Publish(args.kind);
+        return match args.key.filter(|json| json != "-") {
+            None => Input::Values(verb, channel),
+            value => Input::One(verb, channel, value),
+        };
+    }
     match (args.key, args.json.filter(|json| json != "-")) {
         (None, _) => Input::Operations,
         (Some(key), None) if verb != Verb::Del => Input::Values(verb, key),

@@ -9,9 +9,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::Deserialize;
 
-use crate::flow::limits::{Access, Overflow, PatchMode, StreamLimits};
+use crate::flow::limits::{Access, HubLimits, Overflow, PatchMode, StreamLimits};
 use crate::server::error::ServerError;
-use crate::server::values::{Address, Cores, Span, feed_or_path, one_or_many};
+use crate::server::values::{Address, Cores, Implicit, Span, feed_or_path, one_or_many};
 
 /// A settings file with every setting, its default and its meaning.
 pub const DEFAULT_CONFIG: &str = include_str!("default.toml");
@@ -43,6 +43,8 @@ pub struct Settings {
     pub feed: FeedSettings,
     /// The ooo dialect.
     pub ooo: OooSettings,
+    /// The hub.
+    pub hub: HubSettings,
     /// Streamed answers.
     pub stream: StreamSettings,
     /// What is different for the keys of a pattern; the first that says it holds.
@@ -89,6 +91,40 @@ pub struct OooSettings {
     pub max_body: ByteSize,
 }
 
+/// `[hub]`: channels, rooms and documents over `/ws`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HubSettings {
+    /// What a connection that never subscribes gets.
+    pub implicit_channels: Implicit,
+    /// How often each client is pinged.
+    pub ping_interval: Span,
+    /// The largest frame from a client; beyond it: the error `message_too_large`.
+    pub max_message: ByteSize,
+    /// Frames that may wait for one slow reader.
+    pub queue_frames: u64,
+    /// Frames that a connection may send in a second; beyond it: the error `rate_limited`.
+    pub rate: u32,
+    /// Frames that it may send at once.
+    pub burst: u32,
+    /// Connections of one user.
+    pub connections_per_user: u32,
+    /// Rooms that one user may be in.
+    pub rooms_per_user: u32,
+    /// Channels that one user may be subscribed to.
+    pub channels_per_user: u32,
+    /// Whether joining a room that is not there makes it.
+    pub auto_create_rooms: bool,
+    /// Somebody who does not go on typing for this long has stopped.
+    pub typing_timeout: Span,
+    /// A user without connections counts as there for this long.
+    pub presence_grace: Span,
+    /// A room with more members tells numbers instead of names.
+    pub presence_list: u64,
+    /// For how long a session can be taken up again; 0s: not at all.
+    pub session_ttl: Span,
+}
+
 /// `[stream]`: streamed answers. A request may say the first five differently; 0 means the default.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -125,6 +161,12 @@ pub struct RuleSettings {
     pub limit: Option<usize>,
     /// What happens to what a subscriber of these channels has no room for.
     pub overflow: Option<Overflow>,
+    /// Publications of these channels that are kept.
+    pub history: Option<usize>,
+    /// Bytes of them that are kept.
+    pub history_bytes: Option<ByteSize>,
+    /// For how long they are kept.
+    pub history_age: Option<Span>,
 }
 
 impl Default for Settings {
@@ -140,6 +182,7 @@ impl Default for Settings {
             conn: ConnSettings::default(),
             feed: FeedSettings::default(),
             ooo: OooSettings::default(),
+            hub: HubSettings::default(),
             stream: StreamSettings::default(),
             rule: Vec::new(),
         }
@@ -175,6 +218,29 @@ impl Default for OooSettings {
     }
 }
 
+impl Default for HubSettings {
+    fn default() -> Self {
+        let limits = HubLimits::default();
+        let span = |ns| Span(Duration::from_nanos(ns));
+        Self {
+            implicit_channels: Implicit(limits.implicit_channels),
+            ping_interval: span(limits.ping_interval),
+            max_message: ByteSize(limits.max_message as u64),
+            queue_frames: limits.queue_frames as u64,
+            rate: limits.rate,
+            burst: limits.burst,
+            connections_per_user: limits.connections_per_user,
+            rooms_per_user: limits.rooms_per_user,
+            channels_per_user: limits.channels_per_user,
+            auto_create_rooms: limits.auto_create_rooms,
+            typing_timeout: span(limits.typing_timeout),
+            presence_grace: span(limits.presence_grace),
+            presence_list: limits.presence_list as u64,
+            session_ttl: span(limits.session_ttl),
+        }
+    }
+}
+
 impl Default for StreamSettings {
     fn default() -> Self {
         let StreamLimits {
@@ -203,7 +269,7 @@ impl Default for StreamSettings {
 type Setter = fn(&mut Settings, &str) -> Result<(), String>;
 
 /// The variables that hold settings. `[[rule]]` has none: a list of tables does not fit a variable.
-const VARIABLES: [(&str, Setter); 26] = [
+const VARIABLES: [(&str, Setter); 40] = [
     ("FANFARE_LISTEN", |s, text| put_list(&mut s.listen, text)),
     ("FANFARE_ADMIN", |s, text| put(&mut s.admin, text)),
     ("FANFARE_CORES", |s, text| put(&mut s.cores, text)),
@@ -222,6 +288,20 @@ const VARIABLES: [(&str, Setter); 26] = [
     ("FANFARE_OOO_PING_INTERVAL", |s, text| put(&mut s.ooo.ping_interval, text)),
     ("FANFARE_OOO_PONG_TIMEOUT", |s, text| put(&mut s.ooo.pong_timeout, text)),
     ("FANFARE_OOO_MAX_BODY", |s, text| put(&mut s.ooo.max_body, text)),
+    ("FANFARE_HUB_IMPLICIT_CHANNELS", |s, text| put(&mut s.hub.implicit_channels, text)),
+    ("FANFARE_HUB_PING_INTERVAL", |s, text| put(&mut s.hub.ping_interval, text)),
+    ("FANFARE_HUB_MAX_MESSAGE", |s, text| put(&mut s.hub.max_message, text)),
+    ("FANFARE_HUB_QUEUE_FRAMES", |s, text| put(&mut s.hub.queue_frames, text)),
+    ("FANFARE_HUB_RATE", |s, text| put(&mut s.hub.rate, text)),
+    ("FANFARE_HUB_BURST", |s, text| put(&mut s.hub.burst, text)),
+    ("FANFARE_HUB_CONNECTIONS_PER_USER", |s, text| put(&mut s.hub.connections_per_user, text)),
+    ("FANFARE_HUB_ROOMS_PER_USER", |s, text| put(&mut s.hub.rooms_per_user, text)),
+    ("FANFARE_HUB_CHANNELS_PER_USER", |s, text| put(&mut s.hub.channels_per_user, text)),
+    ("FANFARE_HUB_AUTO_CREATE_ROOMS", |s, text| put(&mut s.hub.auto_create_rooms, text)),
+    ("FANFARE_HUB_TYPING_TIMEOUT", |s, text| put(&mut s.hub.typing_timeout, text)),
+    ("FANFARE_HUB_PRESENCE_GRACE", |s, text| put(&mut s.hub.presence_grace, text)),
+    ("FANFARE_HUB_PRESENCE_LIST", |s, text| put(&mut s.hub.presence_list, text)),
+    ("FANFARE_HUB_SESSION_TTL", |s, text| put(&mut s.hub.session_ttl, text)),
     ("FANFARE_STREAM_CHUNK_THRESHOLD", |s, text| put(&mut s.stream.chunk_threshold, text)),
     ("FANFARE_STREAM_BATCH_SIZE", |s, text| put(&mut s.stream.batch_size, text)),
     ("FANFARE_STREAM_BUFFER_SIZE", |s, text| put(&mut s.stream.buffer_size, text)),
@@ -367,7 +447,7 @@ mod tests {
             (3, "[ooo]\nmax_body = 1\nping_interval = 60"),
             (2, "\ncores = 'some'"),
             (1, "listen = ['nowhere']"),
-            (3, "[[rule]]\npattern = 'a'\nhistory = 3"),
+            (3, "[[rule]]\npattern = 'a'\nmemory = 3"),
             (2, "[conn]\nmax_message = -1"),
             (1, "patch = 'sometimes'"),
         ] {

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use bytesize::ByteSize;
 
-use crate::flow::limits::{Access, ChannelRule, Limits, Rule, StreamLimits};
-use crate::server::config::{RuleSettings, Settings, StreamSettings};
+use crate::flow::limits::{Access, ChannelRule, HubLimits, Limits, Rule, StreamLimits};
+use crate::server::config::{HubSettings, RuleSettings, Settings, StreamSettings};
 use crate::server::error::ServerError;
 use crate::server::values::Span;
 use crate::wire::http::Origins;
@@ -34,6 +34,8 @@ pub fn limits(settings: &Settings) -> Result<Limits, ServerError> {
         pong_timeout: span("[ooo] pong_timeout", ooo.pong_timeout)?,
         max_body: size("[ooo] max_body", ooo.max_body)?,
         stream: stream(&settings.stream)?,
+        hub: hub(&settings.hub)?,
+        epoch: Limits::default().epoch,
         patch: settings.patch,
         rules,
         channel_rules,
@@ -47,6 +49,33 @@ pub fn limits(settings: &Settings) -> Result<Limits, ServerError> {
         return Err(ServerError::wrong("[ooo] pong_timeout", reason));
     }
     Ok(limits)
+}
+
+fn hub(written: &HubSettings) -> Result<HubLimits, ServerError> {
+    let some = |name: &str, number: u32| match number {
+        0 => Err(ServerError::wrong(format!("[hub] {name}"), "must be more than 0")),
+        number => Ok(number),
+    };
+    let number = |name: &str, number: u64| some(name, u32::try_from(number).unwrap_or(u32::MAX));
+    Ok(HubLimits {
+        implicit_channels: written.implicit_channels.0,
+        ping_interval: span("[hub] ping_interval", written.ping_interval)?,
+        max_message: size("[hub] max_message", written.max_message)?,
+        queue_frames: number("queue_frames", written.queue_frames)? as usize,
+        rate: some("rate", written.rate)?,
+        burst: some("burst", written.burst)?,
+        connections_per_user: some("connections_per_user", written.connections_per_user)?,
+        rooms_per_user: some("rooms_per_user", written.rooms_per_user)?,
+        channels_per_user: some("channels_per_user", written.channels_per_user)?,
+        auto_create_rooms: written.auto_create_rooms,
+        typing_timeout: span("[hub] typing_timeout", written.typing_timeout)?,
+        presence_grace: span("[hub] presence_grace", written.presence_grace)?,
+        presence_list: number("presence_list", written.presence_list)? as usize,
+        session_ttl: match written.session_ttl.0.is_zero() {
+            true => 0,
+            false => span("[hub] session_ttl", written.session_ttl)?,
+        },
+    })
 }
 
 fn stream(written: &StreamSettings) -> Result<StreamLimits, ServerError> {
@@ -107,6 +136,12 @@ fn key_rule(pattern: &str, written: &RuleSettings) -> Result<Rule, ServerError> 
     match (Name::parse(pattern), written.patch, written.limit) {
         (Err(why), ..) => wrong(&why.to_string()),
         _ if written.overflow.is_some() => wrong("overflow is for channels; documents are always conflated"),
+        _ if written.history.is_some()
+            || written.history_bytes.is_some()
+            || written.history_age.is_some() =>
+        {
+            wrong("history is for channels")
+        }
         (_, None, None) => wrong("says nothing; give it patch or limit"),
         (_, _, Some(0)) => wrong("limit must be more than 0"),
         (Ok(Name::Key(_)), _, Some(_)) => wrong("limit is for lists; the pattern needs a '*'"),
@@ -116,10 +151,26 @@ fn key_rule(pattern: &str, written: &RuleSettings) -> Result<Rule, ServerError> 
 
 fn channel_rule(channel: &str, written: &RuleSettings) -> Result<ChannelRule, ServerError> {
     let wrong = |reason: &str| Err(ServerError::wrong(format!("[[rule]] with channel '{channel}'"), reason));
-    match written.overflow {
-        _ if written.patch.is_some() || written.limit.is_some() => wrong("patch and limit are for keys"),
-        None => wrong("says nothing; give it overflow"),
-        Some(overflow) => Ok(ChannelRule { channel: channel.to_owned(), overflow }),
+    if written.patch.is_some() || written.limit.is_some() {
+        return wrong("patch and limit are for keys");
+    }
+    let place = |name: &str| format!("[[rule]] with channel '{channel}', {name}");
+    let rule = ChannelRule {
+        channel: channel.to_owned(),
+        overflow: written.overflow,
+        history: written.history,
+        history_bytes: written.history_bytes.map(|bytes| size(&place("history_bytes"), bytes)).transpose()?,
+        history_age: written.history_age.map(|age| span(&place("history_age"), age)).transpose()?,
+    };
+    let says = [
+        rule.overflow.is_some(),
+        rule.history.is_some(),
+        rule.history_bytes.is_some(),
+        rule.history_age.is_some(),
+    ];
+    match says.contains(&true) {
+        true => Ok(rule),
+        false => wrong("says nothing; give it overflow or history"),
     }
 }
 
@@ -181,6 +232,24 @@ mod tests {
     }
 
     #[test]
+    fn the_hub_settings_and_the_history_of_rules_are_taken() {
+        let limits = meant(
+            "[hub]\nimplicit_channels = 'all'\nrate = 7\nsession_ttl = '30s'\n[[rule]]\nchannel = 'a*'\nhistory = 0\nhistory_bytes = '1KiB'",
+        );
+        let limits = limits.expect("right");
+        assert_eq!(limits.hub.session_ttl, 30_000_000_000);
+        let hub = HubLimits {
+            implicit_channels: true,
+            rate: 7,
+            session_ttl: limits.hub.session_ttl,
+            ..HubLimits::default()
+        };
+        assert_eq!(limits.hub, hub);
+        let rule = &limits.channel_rules[0];
+        assert_eq!((rule.history, rule.history_bytes, rule.history_age), (Some(0), Some(1024), None));
+    }
+
+    #[test]
     fn anonymous_writing_is_for_loopback_unless_set() {
         let access = |text: &str| meant(text).expect("right").anonymous;
         let listen = "listen = ['127.0.0.2:1', '[::1]:1', '0.0.0.0:1', '[::]:2', '192.0.2.1:1']\n";
@@ -201,6 +270,11 @@ mod tests {
             ("listen", "listen = ['127.0.0.1:9']\nadmin = '127.0.0.1:9'"),
             ("origins", "origins = ['app.example']"),
             ("origins", "origins = ['https://app.example/']"),
+            ("[hub] ping_interval", "[hub]\nping_interval = '0s'"),
+            ("[hub] rate", "[hub]\nrate = 0"),
+            ("[hub] queue_frames", "[hub]\nqueue_frames = 0"),
+            ("[[rule]] with pattern 'a'", "[[rule]]\npattern = 'a'\nhistory = 3"),
+            ("[[rule]] with channel 'a', history_age", "[[rule]]\nchannel = 'a'\nhistory_age = '0s'"),
             ("[[rule]]", "[[rule]]\nlimit = 3"),
             ("[[rule]]", "[[rule]]\npattern = 'a'\nchannel = 'a'"),
             ("[[rule]] with channel 'a'", "[[rule]]\nchannel = 'a'"),

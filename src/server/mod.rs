@@ -2,16 +2,19 @@
 
 pub mod boot;
 pub mod bounds;
+pub mod channel;
 pub mod cli;
 pub mod config;
 pub mod cores;
 pub mod demo;
 pub mod doctor;
 pub mod error;
+pub mod events;
 pub mod facts;
 pub mod get;
 pub mod meant;
 pub mod publish;
+pub mod request;
 pub mod serve;
 pub mod subscribe;
 pub mod values;

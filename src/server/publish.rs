@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use crate::server::error::ServerError;
 
 /// What is done to the key with a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verb {
     /// Replace the document; under a key that ends in `/*`: a new item.
     Set,
@@ -24,6 +24,8 @@ pub enum Verb {
     Patch,
     /// Delete; takes no value.
     Del,
+    /// Publish into the channel of that name, with this type if one is given.
+    Publish(Option<String>),
 }
 
 /// What to send.
@@ -46,13 +48,13 @@ pub enum Input {
 pub fn run(path: PathBuf, input: &Input) -> Result<(), ServerError> {
     let (verb, key) = match input {
         Input::One(verb, key, value) => {
-            let line = operation(1, *verb, key, value.as_deref()).map_err(ServerError::Usage)?;
+            let line = operation(1, verb, key, value.as_deref()).map_err(ServerError::Usage)?;
             let mut feed = Feed::connect(path)?;
             feed.send(&line);
             return feed.finish();
         }
-        Input::Values(verb, key) => (*verb, Some(key)),
-        Input::Operations => (Verb::Set, None),
+        Input::Values(verb, key) => (verb, Some(key)),
+        Input::Operations => (&Verb::Set, None),
     };
     let mut feed = Feed::connect(path)?;
     let mut stdin = BufReader::with_capacity(64 * 1024, io::stdin().lock());
@@ -80,23 +82,29 @@ pub fn run(path: PathBuf, input: &Input) -> Result<(), ServerError> {
 }
 
 /// The feed's line for one value; `id` is the number of its input line.
-fn operation(id: u64, verb: Verb, key: &str, value: Option<&str>) -> Result<String, String> {
+fn operation(id: u64, verb: &Verb, key: &str, value: Option<&str>) -> Result<String, String> {
     let (op, field) = match verb {
         Verb::Set if key.ends_with("/*") => ("push", "data"),
         Verb::Set => ("set", "data"),
         Verb::Merge => ("merge", "data"),
         Verb::Patch => ("patch", "patch"),
         Verb::Del => ("del", ""),
+        Verb::Publish(_) => ("publish", "data"),
+    };
+    let name = if let Verb::Publish(_) = verb { "channel" } else { "key" };
+    let kind = match verb {
+        Verb::Publish(Some(kind)) => format!(r#","type":{}"#, serde_json::Value::from(kind.as_str())),
+        _ => String::new(),
     };
     let key = serde_json::Value::from(key);
     let Some(value) = value else {
-        return Ok(format!(r#"{{"id":{id},"op":"{op}","key":{key}}}"#));
+        return Ok(format!(r#"{{"id":{id},"op":"{op}","{name}":{key}}}"#));
     };
     // Verbatim but for line ends, which would end the feed's line.
     let value: &RawValue = serde_json::from_str(value)
         .map_err(|error| format!("not JSON: {error}; text needs its double quotes: '\"text\"'"))?;
     let value = value.get().replace(['\n', '\r'], " ");
-    Ok(format!(r#"{{"id":{id},"op":"{op}","key":{key},"{field}":{value}}}"#))
+    Ok(format!(r#"{{"id":{id},"op":"{op}","{name}":{key}{kind},"{field}":{value}}}"#))
 }
 
 /// `line` as it is if it asks for a reply, else with `id` added so that it does.
@@ -236,12 +244,18 @@ mod tests {
 
     #[test]
     fn a_value_becomes_one_line_verbatim() {
-        let line = |verb, key: &str, value| operation(1, verb, key, value).expect("JSON");
+        let line = |verb, key: &str, value| operation(1, &verb, key, value).expect("JSON");
         assert_eq!(line(Verb::Set, "a/b", Some("1.0")), r#"{"id":1,"op":"set","key":"a/b","data":1.0}"#);
         assert_eq!(line(Verb::Set, "a/*", Some("{\n}")), r#"{"id":1,"op":"push","key":"a/*","data":{ }}"#);
         assert_eq!(line(Verb::Patch, "a", Some("[]")), r#"{"id":1,"op":"patch","key":"a","patch":[]}"#);
         assert_eq!(line(Verb::Del, "a\"", None), r#"{"id":1,"op":"del","key":"a\""}"#);
-        assert!(operation(1, Verb::Set, "a", Some("text")).expect_err("no quotes").contains("double quotes"));
+        assert_eq!(
+            line(Verb::Publish(Some("t".into())), "c", Some("1")),
+            r#"{"id":1,"op":"publish","channel":"c","type":"t","data":1}"#
+        );
+        assert!(
+            operation(1, &Verb::Set, "a", Some("text")).expect_err("no quotes").contains("double quotes")
+        );
     }
 
     #[test]

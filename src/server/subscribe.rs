@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 use socket2::{SockRef, TcpKeepalive};
-use tungstenite::client::client_with_config;
+use tungstenite::client::{IntoClientRequest, client_with_config};
 use tungstenite::http::Response;
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, HandshakeError, Message, WebSocket};
@@ -31,7 +31,7 @@ pub struct Subscription {
 }
 
 /// Why one connection ended.
-enum End {
+pub enum End {
     /// As many messages as were asked for, or nobody reads the output any more.
     Done,
     /// Something that another try may mend.
@@ -49,25 +49,43 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Silence after which the system asks whether the server is still there.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
+/// Something that is followed over one connection after the other.
+pub trait Follow {
+    /// What it is called in messages.
+    fn url(&self) -> String;
+    /// How much has come so far.
+    fn progress(&self) -> u64;
+    /// Follows over one connection to `url`.
+    fn follow(&mut self, url: &str) -> End;
+}
+
 /// Follows until `count` messages are printed, the reader of standard output goes away, or the server refuses.
 ///
 /// # Errors
 /// The server refuses the subscription; or the connection ends and `reconnect` is off.
 pub fn run(subscription: Subscription) -> Result<(), ServerError> {
-    let mut follower = Follower { subscription, document: None, version: None, messages: 0 };
+    let reconnect = subscription.reconnect;
+    keep_following(Follower { subscription, document: None, version: None, messages: 0 }, reconnect)
+}
+
+/// Follows over as many connections as it takes.
+///
+/// # Errors
+/// As `run`.
+pub fn keep_following(mut follower: impl Follow, reconnect: bool) -> Result<(), ServerError> {
     let mut wait = FIRST_WAIT;
     loop {
-        let before = follower.messages;
+        let before = follower.progress();
         let url = follower.url();
         let reason = match follower.follow(&url) {
             End::Done => return Ok(()),
             End::Refused(reason) => return Err(ServerError::SubscriptionRefused { url, reason }),
             End::Lost(reason) => reason,
         };
-        if !follower.subscription.reconnect {
+        if !reconnect {
             return Err(ServerError::SubscriptionLost { url, reason });
         }
-        if follower.messages > before {
+        if follower.progress() > before {
             wait = FIRST_WAIT;
         }
         // Full jitter: many followers of one server do not come back at once.
@@ -75,6 +93,14 @@ pub fn run(subscription: Subscription) -> Result<(), ServerError> {
         log::warn!("{url}: {reason}; trying again in {} ms", pause.as_millis());
         thread::sleep(pause);
         wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+/// Prints a line; `last`: it is the last one that was asked for.
+pub(super) fn print(line: &str, last: bool) -> Result<(), End> {
+    match writeln!(io::stdout(), "{line}").is_err() || last {
+        true => Err(End::Done),
+        false => Ok(()),
     }
 }
 
@@ -94,7 +120,7 @@ struct Follower {
     messages: u64,
 }
 
-impl Follower {
+impl Follow for Follower {
     fn url(&self) -> String {
         let Subscription { url, pattern, .. } = &self.subscription;
         let base = format!("{}/{pattern}", url.trim_end_matches('/'));
@@ -104,34 +130,45 @@ impl Follower {
         }
     }
 
-    /// Follows over one connection.
+    fn progress(&self) -> u64 {
+        self.messages
+    }
+
     fn follow(&mut self, url: &str) -> End {
-        let mut socket = match connect(url) {
+        let mut socket = match connect(url, None) {
             Ok(socket) => socket,
             Err(end) => return end,
         };
         loop {
-            let text = match socket.read() {
-                Ok(Message::Binary(bytes)) => match String::from_utf8(bytes.into()) {
-                    Ok(text) => text,
-                    Err(_) => {
-                        return End::Refused("a message is not UTF-8; is this a fanfare server?".to_owned());
-                    }
-                },
-                Ok(Message::Text(text)) => text.as_str().to_owned(),
-                Ok(Message::Close(frame)) => {
-                    let why = frame.map_or("without a code".to_owned(), |frame| frame.to_string());
-                    return End::Lost(format!("closed by the server, {why}"));
-                }
-                Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
-                Err(error) => return End::Lost(error.to_string()),
-            };
-            if let Err(end) = self.take(&text) {
+            let taken = next_message(&mut socket).and_then(|text| self.take(&text));
+            if let Err(end) = taken {
                 return end;
             }
         }
     }
+}
 
+/// The next message's text.
+pub(super) fn next_message(socket: &mut WebSocket<TcpStream>) -> Result<String, End> {
+    loop {
+        match socket.read() {
+            Ok(Message::Binary(bytes)) => {
+                let foreign =
+                    |_| End::Refused("a message is not UTF-8; is this a fanfare server?".to_owned());
+                return String::from_utf8(bytes.into()).map_err(foreign);
+            }
+            Ok(Message::Text(text)) => return Ok(text.as_str().to_owned()),
+            Ok(Message::Close(frame)) => {
+                let why = frame.map_or("without a code".to_owned(), |frame| frame.to_string());
+                return Err(End::Lost(format!("closed by the server, {why}")));
+            }
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
+            Err(error) => return Err(End::Lost(error.to_string())),
+        }
+    }
+}
+
+impl Follower {
     /// Folds and prints one message.
     fn take(&mut self, text: &str) -> Result<(), End> {
         let line = match &self.subscription {
@@ -140,11 +177,7 @@ impl Follower {
             _ => self.fold(text)?.to_string(),
         };
         self.messages += 1;
-        let printed = writeln!(io::stdout(), "{line}");
-        match printed.is_err() || self.subscription.count == Some(self.messages) {
-            true => Err(End::Done),
-            false => Ok(()),
-        }
+        print(&line, self.subscription.count == Some(self.messages))
     }
 
     fn fold(&mut self, text: &str) -> Result<&Value, End> {
@@ -172,13 +205,15 @@ impl Follower {
     }
 }
 
-fn patched(mut document: Value, operations: Value) -> Result<Value, String> {
+/// A document with RFC 6902 operations done to it.
+pub(super) fn patched(mut document: Value, operations: Value) -> Result<Value, String> {
     let patch: json_patch::Patch = serde_json::from_value(operations).map_err(|error| error.to_string())?;
     json_patch::patch(&mut document, &patch).map_err(|error| error.to_string())?;
     Ok(document)
 }
 
-fn connect(url: &str) -> Result<WebSocket<TcpStream>, End> {
+/// Opens a WebSocket, with a subprotocol if one is wanted.
+pub(super) fn connect(url: &str, protocol: Option<&str>) -> Result<WebSocket<TcpStream>, End> {
     let Some(host) = url.strip_prefix("ws://").and_then(|rest| rest.split('/').next()) else {
         return Err(End::Refused("the URL is ws://HOST:PORT".to_owned()));
     };
@@ -198,7 +233,12 @@ fn connect(url: &str) -> Result<WebSocket<TcpStream>, End> {
     stream.set_read_timeout(Some(CONNECT_TIMEOUT)).map_err(lost)?;
     // A list's snapshot is one message, and it may be as large as the list.
     let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
-    match client_with_config(url, stream, Some(config)) {
+    let refused = |error: Error| End::Refused(error.to_string());
+    let mut request = url.into_client_request().map_err(refused)?;
+    if let Some(protocol) = protocol.and_then(|name| name.parse().ok()) {
+        request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
+    }
+    match client_with_config(request, stream, Some(config)) {
         Ok((socket, _)) => socket.get_ref().set_read_timeout(None).map(|()| socket).map_err(lost),
         Err(HandshakeError::Failure(Error::Http(response))) if response.status().is_client_error() => {
             Err(End::Refused(said(&response)))

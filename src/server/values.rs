@@ -117,6 +117,22 @@ impl FromStr for Overflow {
     }
 }
 
+/// What a connection of the hub gets that never subscribes: `none`, or `all` channels (true).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Implicit(pub bool);
+
+impl FromStr for Implicit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self(false)),
+            "all" => Ok(Self(true)),
+            _ => Err(format!("'{text}' is no set of channels: give none or all")),
+        }
+    }
+}
+
 impl FromStr for Access {
     type Err = String;
 
@@ -164,7 +180,7 @@ macro_rules! read_as_text {
         }
     )*};
 }
-read_as_text!(Address, Span, Cores, PatchMode, Overflow, Access);
+read_as_text!(Address, Span, Cores, PatchMode, Overflow, Implicit, Access);
 
 /// Reads a list that may also be written as its single element.
 pub fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {

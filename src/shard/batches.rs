@@ -113,12 +113,30 @@ pub struct Held {
 }
 
 impl Shard {
-    /// A question to this shard as an owner.
+    /// A question to this shard as an owner. A write waits while a batch is undecided, and while what earlier writes
+    /// have set off is not sent: whoever asks has only so many questions open, so it waits too.
     pub(super) fn asked(&mut self, from: ShardId, ticket: Ticket, ask: Ask) {
         let writes = matches!(ask, Ask::Write(_) | Ask::Batch(_));
-        if writes && self.held.part.is_some() {
+        if writes && (!self.held.asks.is_empty() || self.must_hold()) {
             return self.held.asks.push_back((from, ticket, ask));
         }
+        self.answer(from, ticket, ask);
+    }
+
+    fn must_hold(&self) -> bool {
+        self.held.part.is_some() || self.is_behind()
+    }
+
+    /// Goes on with the writes that waited, as far as that is possible.
+    pub(super) fn asked_on(&mut self) {
+        while !self.held.asks.is_empty() && !self.must_hold() {
+            let (from, ticket, ask) = self.held.asks.pop_front().expect("just seen");
+            self.answer(from, ticket, ask);
+            self.deliver_local();
+        }
+    }
+
+    fn answer(&mut self, from: ShardId, ticket: Ticket, ask: Ask) {
         let answer = match ask {
             Ask::Pools => self.clients.pools(),
             ask => self.owner.answer(&mut self.desk, ask),
@@ -138,8 +156,6 @@ impl Shard {
         let part = self.held.part.take().unwrap_or_default();
         let swept = if go { self.owner.commit(&mut self.desk, part) } else { 0 };
         self.desk.post(SEQUENCER, Mail::Decided(swept));
-        for (from, ticket, ask) in std::mem::take(&mut self.held.asks) {
-            self.asked(from, ticket, ask);
-        }
+        self.asked_on();
     }
 }

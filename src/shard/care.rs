@@ -8,6 +8,8 @@ use crate::flow::fanout::pool::Subject;
 use crate::shard::Shard;
 use crate::shard::clients::Reason;
 use crate::wire::http::Response;
+use crate::wire::hub::Class;
+use crate::wire::hub::write;
 use crate::wire::ws;
 
 /// What is to be done at a moment.
@@ -27,7 +29,8 @@ impl Shard {
     /// How often every connection is looked at: well within the shortest time that matters to one.
     pub(super) fn rounds_every(&self) -> u64 {
         let l = &self.desk.limits;
-        let shortest = l.ping_interval.min(l.pong_timeout).min(l.handshake_timeout).min(l.write_timeout);
+        let pings = l.ping_interval.min(l.hub.ping_interval);
+        let shortest = pings.min(l.pong_timeout).min(l.handshake_timeout).min(l.write_timeout);
         (shortest / 4).clamp(10 * MS, SEC)
     }
 
@@ -42,6 +45,8 @@ impl Shard {
                     self.clients.fanout.deliver(pool, frame, 0);
                 }
                 self.lists.tidy(&mut self.desk);
+                self.owner.tidy(&self.desk);
+                self.sessions.tidy(now);
                 self.chores.push(now + SEC, Chore::Tick);
             }
             Chore::Streams => self.clients.streams.timer_came(),
@@ -79,12 +84,20 @@ impl Shard {
                 self.clients.send(id, response.encode().into());
                 self.clients.finish(&mut self.desk, id, Reason::Late);
             }
-            Phase::Socket(_, Dialect::Ooo | Dialect::Hub) => {
-                if conn.heard + limits.pong_timeout <= now {
+            Phase::Socket(_, dialect) => {
+                let (interval, timeout) = match dialect {
+                    Dialect::Ooo => (limits.ping_interval, limits.pong_timeout),
+                    Dialect::Hub => (limits.hub.ping_interval, limits.hub.pong_timeout()),
+                };
+                if conn.heard + timeout <= now {
                     return self.clients.drop_conn(&mut self.desk, id, Reason::Silent);
                 }
-                conn.due = now + limits.ping_interval;
+                conn.due = now + interval;
                 self.clients.send(id, ws::encode(ws::Op::Ping, b"").into());
+                if self.clients.class(id) == Class::Forge {
+                    let stamp = self.desk.stamp();
+                    self.clients.say(&mut self.desk, id, |out| write::ping(stamp, out));
+                }
             }
         }
     }

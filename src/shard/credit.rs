@@ -6,9 +6,9 @@ use crate::base::id::ShardId;
 #[derive(Debug)]
 pub struct Credit {
     limit: usize,
-    /// By shard: bytes of frames sent to it and not given back.
+    /// By shard: bytes of frames, and of changes for its lists, sent to it and not given back.
     given: Vec<usize>,
-    /// By shard: bytes of frames received from it and not given back.
+    /// By shard: the same received from it and not given back.
     owed: Vec<usize>,
 }
 
@@ -18,7 +18,7 @@ impl Credit {
         Credit { limit, given: vec![0; shards as usize], owed: vec![0; shards as usize] }
     }
 
-    /// A frame goes to a shard.
+    /// Something goes to a shard.
     pub fn give(&mut self, to: ShardId, bytes: usize) {
         self.given[to.index()] += bytes;
     }
@@ -28,7 +28,7 @@ impl Credit {
         self.given[from.index()] -= bytes;
     }
 
-    /// A frame came from a shard.
+    /// Something came from a shard.
     pub fn owe(&mut self, from: ShardId, bytes: usize) {
         self.owed[from.index()] += bytes;
     }

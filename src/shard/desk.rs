@@ -50,9 +50,7 @@ impl Desk {
         if to == self.id {
             self.local.push_back(mail);
         } else {
-            if let Mail::Frame(_, frame, _) = &mail {
-                self.credit.give(to, frame.len());
-            }
+            self.credit.give(to, mail.weight());
             self.outboxes[to.index()].push(mail);
         }
     }

@@ -171,7 +171,7 @@ impl Shard {
         let reply = match done {
             Done::Document(key, version) => Reply::Document(key.as_str(), *version),
             Done::Swept(count) => Reply::Swept(*count),
-            Done::Channel(channel, offset) => Reply::Channel(channel, *offset),
+            Done::Channel(channel, offset, _) => Reply::Channel(channel, *offset),
             Done::Batch => Reply::Batch,
         };
         let mut out = Vec::with_capacity(96);
@@ -188,6 +188,7 @@ impl Shard {
 
     /// Goes on with the feeds that waited, where there is room again.
     pub(super) fn feed_on(&mut self) {
+        self.asked_on();
         if self.is_behind() {
             return;
         }

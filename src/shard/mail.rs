@@ -11,6 +11,8 @@ use crate::flow::state::cut::{CutId, Part};
 use crate::flow::state::item::Item;
 use crate::flow::state::list::Change;
 use crate::flow::state::select::Select;
+use crate::shard::quotas::Holding;
+use crate::shard::sessions::{Session, Telling};
 use crate::wire::key::{Key, Pattern};
 use std::sync::Arc;
 
@@ -28,6 +30,16 @@ pub enum Mail {
     Join(Box<Join>),
     /// The state; what comes for the pool behind this is the very next change.
     Joined(Joined),
+    /// A connection of the sender takes something in a user's name, or gives it back.
+    Hold(Arc<str>, ConnId, Holding),
+    /// Your connection holds too much: it has to go, or that channel of it.
+    Over(ConnId, Option<Arc<str>>),
+    /// A connection of the sender tells something of a session of this user.
+    Session(u64, Arc<str>, ConnId, Telling),
+    /// What your connection gets of the session that it wanted; `None`: there is none.
+    Resumed(ConnId, Option<Box<Session>>),
+    /// The session of your connection goes on elsewhere.
+    Yield(ConnId),
     /// A pool of the sender is gone.
     Leave(PoolId, Subject),
     /// A frame for all members of a pool.
@@ -65,6 +77,17 @@ pub enum Mail {
     Decide(bool),
     /// Done; so many documents were deleted by glob.
     Decided(u32),
+}
+
+impl Mail {
+    /// The bytes that count toward the receiver's credit: of what a single write can set off without end.
+    pub fn weight(&self) -> usize {
+        match self {
+            Mail::Frame(_, frame, _) => frame.len(),
+            Mail::Moved(_, change) => change.item.as_ref().map_or(0, |item| item.text_len()),
+            _ => 0,
+        }
+    }
 }
 
 /// A subscription on its way to an owner.

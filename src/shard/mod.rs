@@ -2,6 +2,7 @@
 
 pub mod batches;
 pub mod care;
+pub mod channels;
 pub mod clients;
 pub mod credit;
 pub mod desk;
@@ -12,6 +13,8 @@ pub mod lists;
 pub mod mail;
 pub mod owner;
 pub mod parts;
+pub mod quotas;
+pub mod sessions;
 #[cfg(test)]
 mod sim;
 pub mod stats;
@@ -25,9 +28,12 @@ use crate::flow::conn::Phase;
 use crate::flow::conn::ask::Tag;
 use crate::flow::fanout::plan::Outcome;
 use crate::flow::fanout::pool::Subject;
+use crate::flow::fanout::queue::Budget;
 use crate::flow::feed::Write;
 use crate::flow::limits::Limits;
 use crate::flow::route::owner::owner as owner_of;
+use crate::wire::hub::Class;
+use crate::wire::hub::write;
 use batches::{Batches, Held};
 use care::Chore;
 use clients::{Clients, Reason};
@@ -36,6 +42,8 @@ use io::{Action, Door, Sockets};
 use lists::Lists;
 use mail::Mail;
 use owner::Owner;
+use quotas::Quotas;
+use sessions::Sessions;
 use stats::Stats;
 use std::sync::Arc;
 
@@ -49,6 +57,8 @@ pub struct Shard {
     lists: Lists,
     batches: Batches,
     held: Held,
+    quotas: Quotas,
+    sessions: Sessions,
     chores: Timers<Chore>,
     /// The soonest moment for which a chore is set to let paced subscriptions go on.
     pacing: u64,
@@ -58,11 +68,11 @@ pub struct Shard {
 impl Shard {
     /// Shard `id` of `shards`, at its first moment.
     pub fn new(id: ShardId, shards: u16, limits: Arc<Limits>, now: Now) -> Shard {
-        let clients = Clients::new(limits.queue_bytes);
+        let clients = Clients::new(Budget { bytes: limits.queue_bytes, frames: limits.hub.queue_frames });
         let mut desk = Desk::new(id, shards, limits.clone());
         desk.now = now;
         let owner = Owner::new(desk.stamp(), limits.stream.cut_bytes);
-        let (lists, batches, held, chores) = Default::default();
+        let (lists, batches, held, quotas, sessions, chores) = Default::default();
         let mut shard = Shard {
             desk,
             clients,
@@ -70,6 +80,8 @@ impl Shard {
             lists,
             batches,
             held,
+            quotas,
+            sessions,
             chores,
             pacing: u64::MAX,
             outcomes: Vec::new(),
@@ -158,6 +170,10 @@ impl Shard {
             let id = self.clients.id(slot);
             match self.clients.conns.at(slot).map(|conn| &conn.phase) {
                 Some(Phase::Socket(..)) => {
+                    if self.clients.class(id) == Class::Forge {
+                        let stamp = self.desk.stamp();
+                        self.clients.say(&mut self.desk, id, |out| write::shutdown(stamp, out));
+                    }
                     let why = "the server stops";
                     self.clients.close(&mut self.desk, id, Some(1001), why, Reason::Stopping);
                 }
@@ -214,7 +230,7 @@ impl Shard {
 
     /// What has been counted so far, and what there is.
     pub fn stats(&mut self) -> &Stats {
-        let Shard { desk: Desk { stats, encoder, .. }, clients, owner, lists, .. } = self;
+        let Shard { desk: Desk { stats, encoder, .. }, clients, owner, lists, quotas, sessions, .. } = self;
         let fanout = &clients.fanout;
         (stats.sent, stats.encoded) = (fanout.sent, encoder.count);
         stats.open = clients.conns.len() as u64;
@@ -224,6 +240,8 @@ impl Shard {
         stats.documents = owner.documents() as u64;
         stats.channels = owner.channels() as u64;
         stats.lists = lists.len() as u64;
+        stats.users = quotas.count() as u64;
+        stats.sessions = sessions.len() as u64;
         stats
     }
 
@@ -235,12 +253,16 @@ impl Shard {
     }
 
     fn receive(&mut self, from: ShardId, mail: Mail) {
-        let Shard { desk, clients, owner, lists, batches, .. } = self;
+        let Shard { desk, clients, owner, lists, batches, quotas, sessions, .. } = self;
+        if from != desk.id {
+            desk.credit.owe(from, mail.weight());
+        }
         match mail {
             Mail::Stamp(stamp) => desk.stamps.observe(stamp),
             Mail::Ask(ticket, ask) => self.asked(from, ticket, ask),
             Mail::Answer(ticket, answer) => match ticket.tag {
                 Tag::Request => clients.answer(desk, ticket.conn, answer),
+                Tag::Frame(about) => clients.frame_answer(desk, ticket.conn, &about, answer),
                 Tag::Element => clients.import_written(ticket.conn),
                 Tag::Line(line, id) => self.feed_answer(ticket.conn, (line, id), answer),
             },
@@ -251,15 +273,15 @@ impl Shard {
                 }
                 _ => owner.join(desk, from, *join),
             },
+            Mail::Hold(user, conn, what) => quotas.hold(desk, from, &user, conn, what),
+            Mail::Over(conn, channel) => clients.over(desk, conn, channel),
+            Mail::Session(session, user, conn, what) => sessions.told(desk, from, session, user, conn, what),
+            Mail::Resumed(conn, session) => clients.resumed(desk, conn, session),
+            Mail::Yield(conn) => clients.yield_session(desk, conn),
             Mail::Joined(joined) => clients.joined(desk, joined),
             Mail::Leave(pool, Subject::List(pattern)) => lists.leave(desk, from, pool, &pattern),
             Mail::Leave(pool, subject) => owner.leave(from, pool, &subject),
-            Mail::Frame(pool, frame, mark) => {
-                if from != desk.id {
-                    desk.credit.owe(from, frame.len());
-                }
-                clients.deliver(desk, pool, frame, mark);
-            }
+            Mail::Frame(pool, frame, mark) => clients.deliver(desk, pool, frame, mark),
             Mail::Credit(bytes) => desk.credit.back(from, bytes),
             Mail::Follow(list, pattern) => owner.follow(desk, from, list, &pattern),
             Mail::Followed(list, items) => lists.followed(desk, list, items),

@@ -4,6 +4,7 @@ use crate::base::id::ShardId;
 use crate::base::slab::Id;
 use crate::flow::conn::ask::{Answer, Ask, Has};
 use crate::flow::encode::documents::Change;
+use crate::flow::encode::frame::{Frame, Frames};
 use crate::flow::encode::{hub, ooo};
 use crate::flow::fanout::pool::{PoolId, Subject};
 use crate::flow::feed::{Done, Refused, SweepId, Write};
@@ -17,12 +18,15 @@ use crate::flow::state::list::Change as Move;
 use crate::flow::state::merge::merge;
 use crate::flow::state::select::Select;
 use crate::flow::state::store::Store;
+use crate::shard::channels::{Channels, Start};
 use crate::shard::clients::EVERYONE;
 use crate::shard::desk::Desk;
 use crate::shard::mail::{Join, Joined, Mail, Mark};
 use crate::shard::parts::Parts;
 use crate::shard::watch::{Watch, Watcher};
 use crate::wire::feed::Publish;
+use crate::wire::hub::Query;
+use crate::wire::hub::write;
 use crate::wire::json::Json;
 use crate::wire::key::{Key, Pattern};
 use hashbrown::HashMap;
@@ -47,8 +51,8 @@ pub struct Owner {
     interest: Trie<Target>,
     /// The native subscriptions.
     parts: Parts,
-    /// The offset of the last publication.
-    channels: HashMap<Arc<str>, u64>,
+    /// The channels.
+    channels: Channels,
     /// The version of everything that never was.
     born: u64,
 }
@@ -66,7 +70,7 @@ impl Owner {
 
     /// How many channels there are.
     pub fn channels(&self) -> usize {
-        self.channels.len()
+        self.channels.count()
     }
 
     /// Answers a question.
@@ -76,6 +80,7 @@ impl Owner {
             Ask::Batch(writes) => Answer::Wrote(self.batch(desk, writes)),
             Ask::Get(key) => Answer::Item(self.store.get(key.as_str()).cloned()),
             Ask::List(pattern) => Answer::Items(self.store.matching(&pattern).cloned().collect()),
+            Ask::History(channel, query) => Answer::History(self.history(desk, &channel, &query)),
             Ask::Keys => Answer::Keys(self.store.keys().cloned().collect()),
             Ask::Pools => unreachable!("pools are the clients' part"),
         }
@@ -84,7 +89,7 @@ impl Owner {
     /// Does one write.
     pub fn write(&mut self, desk: &mut Desk, write: Write) -> Result<Done, Refused> {
         match write {
-            Write::Publish(publish) => Ok(self.publish(desk, &publish)),
+            Write::Publish(publish) => Ok(self.publish(desk, publish)),
             Write::Sweep(pattern, sweep) => Ok(self.sweep(desk, &pattern, sweep)),
             Write::Evict(key, version) => {
                 if self.store.get(key.as_str()).is_some_and(|item| item.version() == version) {
@@ -236,23 +241,44 @@ impl Owner {
         }
     }
 
-    fn publish(&mut self, desk: &mut Desk, publish: &Publish) -> Done {
-        let offset = self.channels.entry(publish.channel.clone()).or_insert(0);
-        *offset += 1;
-        desk.stats.published += 1;
-        let id = desk.id;
-        let done = Done::Channel(publish.channel.clone(), *offset);
-        let mark = Mark { key: None, at: *offset };
-        let mut send = |subject: &Subject| {
-            if let Some(watch) = self.watches.get_mut(subject) {
-                watch.send(desk, &mark, |encoder, _| Some(hub::publication(encoder, publish)));
+    fn publish(&mut self, desk: &mut Desk, publish: Box<Publish>) -> Done {
+        let Owner { channels, watches, .. } = self;
+        let channel = channels.open(desk, &publish.channel);
+        let placed = channel.place(desk, &publish);
+        let mark = Mark { key: None, at: placed.sequence };
+        let mut frames = Frames::default();
+        let everyone = *publish.channel == *EVERYONE;
+        let every = (!everyone).then_some(Subject::Every(desk.id));
+        for subject in [Subject::Channel(publish.channel.clone())].into_iter().chain(every) {
+            if let Some(watch) = watches.get_mut(&subject) {
+                watch.send_from(desk, &mut frames, &mark, |encoder, _| {
+                    Some(hub::publication(encoder, &publish, placed))
+                });
             }
-        };
-        send(&Subject::Channel(publish.channel.clone()));
-        if *publish.channel != *EVERYONE {
-            send(&Subject::Every(id));
         }
+        let done = Done::Channel(publish.channel.clone(), placed.sequence, placed.stamp);
+        channel.remember(placed, publish);
         done
+    }
+
+    /// What was published into a channel, as the list of a reply.
+    fn history(&mut self, desk: &Desk, channel: &str, query: &Query) -> Vec<u8> {
+        let mut out = vec![b'['];
+        let channel = self.channels.get(channel);
+        for (placed, publish) in channel.into_iter().flat_map(|channel| channel.query(desk, query)) {
+            if out.len() > 1 {
+                out.push(b',');
+            }
+            write::publication(publish, placed, &mut out);
+        }
+        out.push(b']');
+        out
+    }
+
+    /// Forgets what nobody needs any more.
+    pub fn tidy(&mut self, desk: &Desk) {
+        let watches = &self.watches;
+        self.channels.tidy(desk, |name| watches.contains_key(&Subject::Channel(name.clone())));
     }
 
     /// A pool wants documents or a channel: it is registered, and gets the state in the same breath.
@@ -286,7 +312,16 @@ impl Owner {
             }
             Subject::Channel(name) => {
                 self.watches.entry(join.subject.clone()).or_default().add(watcher);
-                Joined { at: self.channels.get(name).copied().unwrap_or(0), ..nothing }
+                let start = self.channels.open(desk, name).start(desk, &join.has);
+                let Start { offset: at, gap, missed } = start;
+                let count = missed.len() as u32;
+                let state = (count > 0).then(|| {
+                    let Desk { encoder, .. } = desk;
+                    let frames: Vec<Frame> =
+                        missed.into_iter().map(|(placed, p)| hub::publication(encoder, p, placed)).collect();
+                    encoder.run(join.variant, frames.into_iter())
+                });
+                Joined { at, count, gap, state, ..nothing }
             }
             Subject::Every(_) => {
                 self.watches.entry(join.subject.clone()).or_default().add(watcher);

@@ -21,6 +21,26 @@ pub const CODES: [&str; 11] = [
     "other",
 ];
 
+/// The codes with which frames of the hub are rejected; the last stands for any that is missing here.
+pub const FRAME_CODES: [&str; 16] = [
+    "invalid_message",
+    "message_too_large",
+    "rate_limited",
+    "send_denied",
+    "muted",
+    "banned",
+    "room_access_denied",
+    "channel_access_denied",
+    "room_limit_reached",
+    "channel_limit_reached",
+    "feature_disabled",
+    "not_found",
+    "already_exists",
+    "invalid_role",
+    "forbidden",
+    "error",
+];
+
 /// The counters of one shard, and at the end what there is at the moment (`Shard::stats` brings that up to date).
 /// Nothing but `u64`s.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +57,8 @@ pub struct Stats {
     pub received: u64,
     /// Those of them that were compressed.
     pub inflated: u64,
+    /// Frames of the hub that were not done, by `FRAME_CODES`.
+    pub frames_rejected: [u64; FRAME_CODES.len()],
     /// What has gone out.
     pub sent: Sent,
     /// Times that a socket was full.
@@ -75,6 +97,10 @@ pub struct Stats {
     pub lists: u64,
     /// Pools.
     pub pools: u64,
+    /// Users owned that have a connection.
+    pub users: u64,
+    /// Sessions owned.
+    pub sessions: u64,
 }
 
 impl Stats {
@@ -83,6 +109,13 @@ impl Stats {
         let at = CODES.iter().position(|known| *known == code);
         debug_assert!(at.is_some(), "{code} is missing in CODES");
         self.lines_refused[at.unwrap_or(CODES.len() - 1)] += 1;
+    }
+
+    /// A frame of the hub was not done.
+    pub fn reject_frame(&mut self, code: &str) {
+        let at = FRAME_CODES.iter().position(|known| *known == code);
+        debug_assert!(at.is_some(), "{code} is missing in FRAME_CODES");
+        self.frames_rejected[at.unwrap_or(FRAME_CODES.len() - 1)] += 1;
     }
 
     /// All values in the order of `METRICS`.
@@ -158,6 +191,13 @@ pub const METRICS: &[Metric] = &[
         "WebSocket messages from clients that were compressed.",
         |s| from_ref(&s.inflated),
     ),
+    by(
+        "code",
+        &FRAME_CODES,
+        counter("fanfare_hub_frames_rejected_total", "Frames of hub clients that were not done.", |s| {
+            &s.frames_rejected
+        }),
+    ),
     counter(
         "fanfare_deliveries_total",
         "Frames due to connections, one for each frame and connection.",
@@ -231,6 +271,8 @@ pub const METRICS: &[Metric] = &[
     gauge("fanfare_channels", "Channels that had a publication.", |s| from_ref(&s.channels)),
     gauge("fanfare_lists", "Lists that are kept up to date.", |s| from_ref(&s.lists)),
     gauge("fanfare_pools", "Sets of connections that share one subscription.", |s| from_ref(&s.pools)),
+    gauge("fanfare_users", "Users with a connection.", |s| from_ref(&s.users)),
+    gauge("fanfare_sessions", "Sessions that live or can be taken up again.", |s| from_ref(&s.sessions)),
 ];
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Streamed answers on the reader's shard: owners are asked, and chunks made, only while the reader takes them.
 
 use crate::base::id::{ConnId, ShardId};
+use crate::base::time::MS;
 use crate::flow::conn::Conn;
 use crate::flow::conn::Phase;
 use crate::flow::conn::http::Http;
@@ -12,14 +13,23 @@ use crate::shard::clients::{Clients, Reason};
 use crate::shard::desk::Desk;
 use crate::shard::mail::Mail;
 use crate::wire::http::{Head, Response};
+use std::collections::VecDeque;
+
+/// What the chunks of one turn may cost, all streams together, in bytes copied: a small part of a millisecond.
+const TURN: usize = 512 << 10;
+/// How long streams wait, at most, for broadcasts that are under way.
+const YIELD: u64 = 5 * MS;
 
 /// The streams of a shard.
 #[derive(Debug)]
 pub struct Streams {
-    open: Vec<ConnId>,
+    /// In the order in which they go on.
+    open: VecDeque<ConnId>,
     count: u32,
-    /// A batch has come that nobody has looked at yet.
+    /// There is something to do that nobody has looked at yet.
     ready: bool,
+    /// When they last went on.
+    went: u64,
     /// When a paced stream goes on, if that has not been said yet.
     wake: Option<u64>,
     /// The soonest moment for which a timer is set.
@@ -28,7 +38,7 @@ pub struct Streams {
 
 impl Default for Streams {
     fn default() -> Self {
-        Streams { open: Vec::new(), count: 0, ready: false, wake: None, timer: u64::MAX }
+        Streams { open: VecDeque::new(), count: 0, ready: false, went: 0, wake: None, timer: u64::MAX }
     }
 }
 
@@ -75,7 +85,7 @@ impl Clients {
         let (select, batch) = (spec.select.clone(), spec.batch());
         let Some(http) = self.http(id) else { return };
         http.stream = Some(Box::new(Stream::new(count, head, spec, desk.shards)));
-        self.streams.open.push(id);
+        self.streams.open.push_back(id);
         let cut = CutId { shard: desk.id, conn: id, count };
         desk.post_to_all(|| Mail::Open(cut, select.clone(), batch));
     }
@@ -89,49 +99,59 @@ impl Clients {
         }
     }
 
-    /// Lets every stream go on whose reader has taken everything.
+    /// Lets streams go on whose readers have taken everything: as many as fit in a turn, the others in the next ones.
     pub(super) fn pump(&mut self, desk: &mut Desk) {
-        self.streams.ready = false;
-        for id in self.streams.open.clone() {
+        let now = desk.now.mono;
+        if self.fanout.is_broadcasting() && now < self.streams.went + YIELD {
+            return;
+        }
+        (self.streams.ready, self.streams.went) = (false, now);
+        let mut spent = 0;
+        for _ in 0..self.streams.open.len() {
+            let Some(id) = self.streams.open.pop_front() else { return };
+            self.streams.open.push_back(id);
             if self.fanout.queued(id.slot) == 0 {
-                self.pump_one(desk, id);
+                spent += self.pump_one(desk, id);
+            }
+            if spent >= TURN {
+                self.streams.ready = true;
+                return;
             }
         }
     }
 
-    fn pump_one(&mut self, desk: &mut Desk, id: ConnId) {
-        let mut sent = 0;
-        loop {
-            let limits = desk.limits.clone();
-            let Some(stream) = self.http(id).and_then(|http| http.stream.as_mut()) else { return };
+    /// Lets one stream go on; returns what its chunks have cost.
+    fn pump_one(&mut self, desk: &mut Desk, id: ConnId) -> usize {
+        let (mut sent, mut spent) = (0, 0);
+        let limits = desk.limits.clone();
+        while let Some(stream) = self.http(id).and_then(|http| http.stream.as_mut()) {
             let cut = CutId { shard: desk.id, conn: id, count: stream.count };
-            let (batch, ahead) = (stream.spec.batch(), stream.ahead());
-            match stream.poll(desk.now, &limits) {
+            let (batch, ahead) = (stream.spec.batch(), stream.spec.settings.channel_buffer);
+            let step = stream.poll(desk.now, &limits);
+            spent += std::mem::take(&mut stream.spent);
+            match step {
                 Step::Ask(owner) => desk.post(owner, Mail::More(cut, batch)),
-                Step::Wait => return,
+                Step::Wait => break,
                 Step::Until(at) => {
                     self.streams.wake = Some(self.streams.wake.map_or(at, |soonest| soonest.min(at)));
-                    return;
+                    break;
                 }
                 Step::Send(frame) => {
                     sent += usize::from(!frame.is_empty());
                     self.insist(id, frame);
                     // one more than the chunks, for the head
-                    if sent > ahead {
-                        return;
+                    if sent > ahead || spent >= TURN {
+                        break;
                     }
                 }
-                Step::Last(frame) => {
-                    return self.end_stream(desk, id, |clients, _, _| clients.insist(id, frame));
-                }
-                Step::Refuse(response) => {
-                    return self.end_stream(desk, id, |clients, desk, head| {
-                        clients.respond(desk, id, &rest::dress(response, head, &desk.limits.clone()));
-                    });
-                }
-                Step::Abort => return self.finish(desk, id, Reason::Aborted),
+                Step::Last(frame) => self.end_stream(desk, id, |clients, _, _| clients.insist(id, frame)),
+                Step::Refuse(response) => self.end_stream(desk, id, |clients, desk, head| {
+                    clients.respond(desk, id, &rest::dress(response, head, &desk.limits.clone()));
+                }),
+                Step::Abort => self.finish(desk, id, Reason::Aborted),
             }
         }
+        spent
     }
 
     /// The stream is over and the connection goes on, behind the last bytes.

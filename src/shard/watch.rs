@@ -59,10 +59,20 @@ impl Watch {
         &mut self,
         desk: &mut Desk,
         mark: &Mark,
+        make: impl FnMut(&mut Encoder, Variant) -> Option<Frame>,
+    ) {
+        self.send_from(desk, &mut Frames::default(), mark, make);
+    }
+
+    /// The same, where the frames of the change may be made already for the watchers of something else.
+    pub fn send_from(
+        &mut self,
+        desk: &mut Desk,
+        frames: &mut Frames,
+        mark: &Mark,
         mut make: impl FnMut(&mut Encoder, Variant) -> Option<Frame>,
     ) {
         self.state = Frames::default();
-        let mut frames = Frames::default();
         for watcher in &self.watchers {
             let (variant, encoder) = (watcher.variant, &mut desk.encoder);
             if let Some(frame) = frames.get(encoder, variant, |encoder| make(encoder, variant)) {

@@ -45,6 +45,25 @@ pub struct Publish {
     pub kind: Arc<str>,
     /// The payload.
     pub data: Json,
+    /// Its own kind of event.
+    pub event: Option<Arc<str>>,
+    /// Who says it.
+    pub user_id: Option<Arc<str>>,
+    /// More about it: an object.
+    pub metadata: Option<Json>,
+    /// The thread that it belongs to.
+    pub thread_id: Option<Arc<str>>,
+    /// Whether a client says it, not the application.
+    pub client: bool,
+}
+
+impl Publish {
+    /// A publication with nothing but its payload.
+    pub fn new(channel: &str, kind: &str, data: Json) -> Publish {
+        let (event, user_id, metadata, thread_id) = Default::default();
+        let (channel, kind, client) = (channel.into(), kind.into(), false);
+        Publish { channel, kind, data, event, user_id, metadata, thread_id, client }
+    }
 }
 
 /// Why a line asks for nothing.
@@ -109,6 +128,14 @@ struct Fields<'a> {
     #[serde(borrow, default, deserialize_with = "present", rename = "type")]
     kind: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
+    event: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    user_id: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    metadata: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    thread_id: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
     ack: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     ops: Option<&'a RawValue>,
@@ -170,19 +197,33 @@ fn op(fields: &Fields<'_>, outer: bool) -> Result<Op, LineError> {
         "merge" => Op::Merge(Key::parse(&key()?)?, data()?),
         "patch" => Op::Patch(Key::parse(&key()?)?, json(fields.patch, "\"patch\" is missing")?),
         "del" => Op::Del(Name::parse(&key()?)?),
-        "publish" => {
-            let channel = text(fields.channel, "\"channel\" is missing or not a string")?;
-            if !is_channel(&channel) {
-                return Err(LineError::Channel);
-            }
-            let kind = match fields.kind {
-                None => Cow::Borrowed("message"),
-                kind => text(kind, "\"type\" must be a string")?,
-            };
-            Op::Publish(Box::new(Publish { channel: (*channel).into(), kind: (*kind).into(), data: data()? }))
-        }
+        "publish" => Op::Publish(Box::new(publish(fields, data()?)?)),
         "batch" if outer => batch(fields.ops)?,
         _ => return Err(LineError::Op(name.into_owned())),
+    })
+}
+
+fn publish(fields: &Fields<'_>, data: Json) -> Result<Publish, LineError> {
+    let channel = text(fields.channel, "\"channel\" is missing or not a string")?;
+    if !is_channel(&channel) {
+        return Err(LineError::Channel);
+    }
+    let word = |field: Option<&RawValue>, why| {
+        field.map(|field| text(Some(field), why).map(|text| Arc::from(&*text))).transpose()
+    };
+    let metadata = fields.metadata.map(RawValue::get);
+    if metadata.is_some_and(|raw| !raw.starts_with('{')) {
+        return Err(LineError::Field("\"metadata\" must be an object"));
+    }
+    Ok(Publish {
+        channel: (*channel).into(),
+        kind: word(fields.kind, "\"type\" must be a string")?.unwrap_or_else(|| "message".into()),
+        data,
+        event: word(fields.event, "\"event\" must be a string")?,
+        user_id: word(fields.user_id, "\"user_id\" must be a string")?,
+        metadata: metadata.map(|raw| Json::parse(raw.as_bytes())).transpose()?,
+        thread_id: word(fields.thread_id, "\"thread_id\" must be a string")?,
+        client: false,
     })
 }
 
@@ -258,6 +299,7 @@ mod tests {
             r#"{"op":"patch","key":"a","patch":[]}"#,
             r#"{"op":"del","key":"a/*"}"#,
             r#"{"op":"publish","channel":"c:1","data":[],"type":"t","ack":"accepted"}"#,
+            r#"{"op":"publish","channel":"c","data":1,"event":"e","user_id":"u","metadata":{},"thread_id":"t"}"#,
             r#"{"op":"batch","ops":[{"op":"set","key":"a","data":1},{"op":"del","key":"b"}]}"#,
         ] {
             assert!(parse(line.as_bytes()).1.is_ok(), "{line}");
@@ -289,6 +331,8 @@ mod tests {
             (r#"{"op":"push","key":"*/a/*","data":1}"#, "invalid_key"),
             (r#"{"op":"set","key":"a","data":"\ud800"}"#, "invalid_data"),
             (r#"{"op":"publish","channel":"$x","data":1}"#, "invalid_channel"),
+            (r#"{"op":"publish","channel":"x","data":1,"event":1}"#, "invalid_field"),
+            (r#"{"op":"publish","channel":"x","data":1,"metadata":[]}"#, "invalid_field"),
             (r#"{"op":"batch","ops":[{"op":"batch","ops":[]}]}"#, "unknown_op"),
             (r#"{"op":"batch","ops":{}}"#, "invalid_field"),
             (r#"{"op":"batch","ops":[[]]}"#, "invalid_field"),

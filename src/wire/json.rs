@@ -79,6 +79,11 @@ impl Json {
         Json(text.into())
     }
 
+    /// `null`.
+    pub fn null() -> Json {
+        Json("null".into())
+    }
+
     /// A string value.
     pub fn string(text: &str) -> Json {
         let mut out = Vec::with_capacity(text.len() + 2);

@@ -6,5 +6,6 @@ pub mod hub;
 pub mod json;
 pub mod key;
 pub mod stream;
+pub mod time;
 pub mod url;
 pub mod ws;

@@ -1,5 +1,5 @@
-//! A fan-out server of a hundred lines for the tests of the load test: both doors and the feed of fanfare, blocking
-//! threads, one lock, and the faults that a test asks for.
+//! A small fan-out server for the tests of the load test: the doors and the feed of fanfare, blocking threads, one
+//! lock, and the faults that a test asks for.
 
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -23,12 +23,22 @@ pub enum Fault {
     Repeat,
     /// It comes after the next one.
     Swap,
+    /// Streams break off before their end.
+    Break,
+}
+
+/// How a subscriber gets its messages.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Binary,
+    Text,
+    Event,
 }
 
 struct Subscriber {
     id: usize,
     name: String,
-    binary: bool,
+    form: Form,
     stream: TcpStream,
     held: Option<Vec<u8>>,
 }
@@ -65,7 +75,7 @@ impl Tiny {
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let shared = shared.clone();
-                std::thread::spawn(move || serve(stream, &shared));
+                std::thread::spawn(move || serve(stream, &shared, fault));
             }
         });
         std::thread::spawn(move || {
@@ -80,8 +90,29 @@ impl Tiny {
 }
 
 #[allow(clippy::result_large_err)]
-fn serve(stream: TcpStream, state: &Mutex<State>) {
+fn serve(mut stream: TcpStream, state: &Mutex<State>, fault: Fault) {
     stream.set_nodelay(true).unwrap();
+    let mut start = [0; 64];
+    let seen = stream.peek(&mut start).unwrap_or(0);
+    let start = String::from_utf8_lossy(&start[..seen]);
+    let (method, target) = start.split_once(' ').unwrap_or_default();
+    let target = target.split(' ').next().unwrap_or_default();
+    if let Some(channel) = target.strip_prefix("/sse?channels=") {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let hello = chunk("retry: 3000\nevent: connected\ndata: {}\n\n");
+        stream.write_all(&[head.as_bytes(), &hello].concat()).unwrap();
+        let id = state.lock().unwrap().join(channel.to_owned(), Form::Event, stream.try_clone().unwrap());
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        return state.lock().unwrap().subscribers.retain(|subscriber| subscriber.id != id);
+    }
+    if target.starts_with("/_/stream/") {
+        // What is left unread would reset the connection.
+        let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+        lines.take_while(|line| !line.is_empty()).for_each(drop);
+        // A reader that goes away half-way is nobody's fault.
+        let _ = send_stream(stream, method, state, fault);
+        return;
+    }
     let mut path = String::new();
     let note_path = |request: &Request, response: Response| {
         path = request.uri().path().to_owned();
@@ -98,17 +129,50 @@ fn serve(stream: TcpStream, state: &Mutex<State>) {
     } else {
         path.trim_start_matches('/').to_owned()
     };
-    let id = state.lock().unwrap().join(name, !hub, socket.get_ref().try_clone().unwrap());
+    let form = if hub { Form::Text } else { Form::Binary };
+    let id = state.lock().unwrap().join(name, form, socket.get_ref().try_clone().unwrap());
     while socket.read().is_ok() {}
     state.lock().unwrap().subscribers.retain(|subscriber| subscriber.id != id);
 }
 
+fn chunk(text: &str) -> Vec<u8> {
+    format!("{:x}\r\n{text}\r\n", text.len()).into_bytes()
+}
+
+/// All documents below `loadtest/`, some in each chunk.
+fn send_stream(
+    mut stream: TcpStream,
+    method: &str,
+    state: &Mutex<State>,
+    fault: Fault,
+) -> std::io::Result<()> {
+    let items: Vec<String> = {
+        let documents = &state.lock().unwrap().documents;
+        let items = documents.iter().filter(|(key, _)| key.starts_with("loadtest/"));
+        items.map(|(_, item)| format!("{{\"created\":1,\"data\":{}}}", item["data"])).collect()
+    };
+    let count = items.len();
+    write!(stream, "HTTP/1.1 200 OK\r\nX-Total-Count: {count}\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+    if method == "HEAD" {
+        return Ok(());
+    }
+    let keep = if fault == Fault::Break { count / 2 } else { count };
+    for (i, some) in items[..keep].chunks(7).enumerate() {
+        let before = if i == 0 { "[" } else { "," };
+        stream.write_all(&chunk(&format!("{before}{}", some.join(","))))?;
+    }
+    if keep == count {
+        stream.write_all(&[chunk("]"), b"0\r\n\r\n".to_vec()].concat())?;
+    }
+    Ok(())
+}
+
 impl State {
-    fn join(&mut self, name: String, binary: bool, stream: TcpStream) -> usize {
+    fn join(&mut self, name: String, form: Form, stream: TcpStream) -> usize {
         let id = self.joined;
         self.joined += 1;
-        let mut subscriber = Subscriber { id, name, binary, stream, held: None };
-        if binary {
+        let mut subscriber = Subscriber { id, name, form, stream, held: None };
+        if form == Form::Binary {
             let data = self.documents.get(&subscriber.name).cloned().unwrap_or(json!({"data": {}}));
             subscriber.send(json!({"snapshot": true, "version": "1", "data": data}).to_string().as_bytes());
         }
@@ -134,7 +198,10 @@ impl State {
         self.published += 1;
         let message = message.to_string().into_bytes();
         for subscriber in self.subscribers.iter_mut().filter(|subscriber| subscriber.name == name) {
-            if fault == Fault::None || subscriber.id > 0 || !self.published.is_multiple_of(5) {
+            if matches!(fault, Fault::None | Fault::Break)
+                || subscriber.id > 0
+                || !self.published.is_multiple_of(5)
+            {
                 subscriber.send(&message);
                 if let Some(held) = subscriber.held.take() {
                     subscriber.send(&held);
@@ -144,7 +211,7 @@ impl State {
             match fault {
                 Fault::Repeat => (0..2).for_each(|_| subscriber.send(&message)),
                 Fault::Swap => subscriber.held = Some(message.clone()),
-                Fault::Drop | Fault::None => {}
+                Fault::Drop | Fault::None | Fault::Break => {}
             }
         }
     }
@@ -152,10 +219,20 @@ impl State {
 
 impl Subscriber {
     fn send(&mut self, body: &[u8]) {
-        let opcode = OpCode::Data(if self.binary { Data::Binary } else { Data::Text });
         let mut bytes = Vec::new();
-        FrameHeader { opcode, ..FrameHeader::default() }.format(body.len() as u64, &mut bytes).unwrap();
-        bytes.extend_from_slice(body);
+        let mut frame = |data| {
+            let header = FrameHeader { opcode: OpCode::Data(data), ..FrameHeader::default() };
+            header.format(body.len() as u64, &mut bytes).unwrap();
+            bytes.extend_from_slice(body);
+        };
+        match self.form {
+            Form::Binary => frame(Data::Binary),
+            Form::Text => frame(Data::Text),
+            Form::Event => {
+                let text = std::str::from_utf8(body).unwrap();
+                bytes = chunk(&format!("event: message\nid: 1\ndata: {text}\n\n"));
+            }
+        }
         // A client that has just left is noticed by its reader.
         let _ = self.stream.write_all(&bytes);
     }

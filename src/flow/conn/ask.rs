@@ -4,6 +4,7 @@ use crate::base::id::ConnId;
 use crate::flow::conn::hub::Versions;
 use crate::flow::feed::{Done, Refused, Write};
 use crate::flow::state::item::Item;
+use crate::wire::hub::{About, Query};
 use crate::wire::key::{Key, Name, Pattern};
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ pub enum Ask {
     Get(Key),
     /// Your documents that match.
     List(Pattern),
+    /// What was published into a channel.
+    History(Arc<str>, Box<Query>),
     /// All your keys.
     Keys,
     /// Your pools: what they are about and how many connections they have.
@@ -35,6 +38,8 @@ pub enum Answer {
     Items(Vec<Arc<Item>>),
     /// To `Keys`, in order.
     Keys(Vec<Key>),
+    /// To `History`: a JSON list.
+    History(Vec<u8>),
     /// To `Pools`.
     Pools(Vec<(Arc<str>, usize)>),
 }
@@ -55,6 +60,8 @@ pub enum Tag {
     Request,
     /// An element of an import.
     Element,
+    /// A frame of the hub.
+    Frame(Box<About>),
     /// A line of the feed: its number, and the `id` of the reply if one is wanted.
     Line(u64, Option<Box<str>>),
 }
@@ -65,6 +72,8 @@ pub enum Has {
     /// Nothing: it wants the state.
     #[default]
     Nothing,
+    /// The publications of this epoch up to this offset: it wants those behind it.
+    Offset(Box<str>, u64),
     /// The document at this version, if that is the present one; the state otherwise (`?v=` of the ooo dialect).
     Version(u64),
     /// All documents as they were at this stamp of their owner: it wants what changed since, deletions included. Of

@@ -1,8 +1,10 @@
 //! What a connection of the hub has shown to be, beyond a plain listener to channels.
 
 use crate::flow::conn::ask::Has;
+use crate::flow::conn::bucket::Bucket;
 use crate::flow::fanout::pool::PoolId;
 use crate::flow::limits::PatchMode;
+use crate::wire::hub::{About, Class};
 use crate::wire::key::{Key, Name};
 use hashbrown::HashMap;
 use std::collections::VecDeque;
@@ -11,15 +13,47 @@ use std::sync::Arc;
 /// The versions of documents that a client has.
 pub type Versions = HashMap<Key, u64>;
 
-/// What a connection has asked of documents, and how far that is.
+/// What a connection has shown of itself, and what it has asked of documents and how far that is.
 #[derive(Debug, Default)]
 pub struct Hub {
+    /// What it has shown to be.
+    pub class: Class,
+    /// Whether it speaks our own dialect by agreement: then it is told of what forge leaves without an answer.
+    pub strict: bool,
+    /// Who it is.
+    pub user: Option<Arc<str>>,
+    /// Its session, if it wants to be able to take it up again.
+    pub session: Option<u64>,
+    /// How fast it sends frames that others get.
+    pub frames: Bucket,
+    /// How fast it subscribes.
+    pub subscribing: Bucket,
+    /// Subscriptions to channels whose beginning it waits to be told.
+    pub replies: Vec<Beginning>,
     /// Its document subscriptions. No two mean the same key: those that would are one.
     pub documents: Vec<Documents>,
     /// The one that is being brought up to date.
     pub syncing: Option<Syncing>,
     /// What it has asked meanwhile; done one after the other.
     pub waiting: VecDeque<Request>,
+}
+
+impl Hub {
+    /// Takes out what is to be told of the beginning of a subscription.
+    pub fn take_replies(&mut self, pool: PoolId) -> Vec<Beginning> {
+        self.replies.extract_if(.., |beginning| beginning.pool == pool).collect()
+    }
+}
+
+/// A subscription to a channel that is to be told when it begins.
+#[derive(Debug)]
+pub struct Beginning {
+    /// Its pool.
+    pub pool: PoolId,
+    /// The frame that asked for it.
+    pub about: About,
+    /// Whether that said what was seen last.
+    pub recovers: bool,
 }
 
 /// One subscription to documents: a pool at each owner.
@@ -31,11 +65,14 @@ pub struct Documents {
     pub pools: Vec<PoolId>,
 }
 
+/// What is announced, and the `request_id` that asked for it.
+pub type Announced = (Name, Option<Box<str>>);
+
 /// A subscription whose state is on its way.
 #[derive(Debug)]
 pub struct Syncing {
-    /// What to say when it is complete, if anything is to be said.
-    pub announce: Option<Name>,
+    /// What is to be announced when it is complete.
+    pub announce: Option<Announced>,
     /// The owners' parts that are missing, and what the client had of them.
     pub missing: Vec<(PoolId, Has)>,
     /// Keys whose state was sent.
@@ -55,7 +92,9 @@ pub enum Request {
         max_hz: u32,
         /// What the client has already.
         versions: Versions,
+        /// The `request_id`.
+        request: Option<Box<str>>,
     },
-    /// End a subscription.
-    Unsubscribe(Name),
+    /// End a subscription; the `request_id`.
+    Unsubscribe(Name, Option<Box<str>>),
 }

@@ -5,7 +5,7 @@ use crate::flow::limits::{Access, Limits};
 use crate::wire::http::{BadRequest, Body, Field, Head, Method, Response};
 use crate::wire::json::{Json, write_string};
 use crate::wire::key::Key;
-use crate::wire::stream::{Format, Row, RowError, Rows, element};
+use crate::wire::stream::{Elements, Format, RowError, element};
 use crate::wire::url;
 
 /// How many elements of one import may wait for their owners.
@@ -33,7 +33,7 @@ pub struct Import {
     pub head: Head,
     body: Body,
     complete: bool,
-    rows: Rows,
+    elements: Elements,
     /// Keys up to this one are passed over.
     after: Option<Key>,
     in_flight: u32,
@@ -53,19 +53,26 @@ impl Import {
     ///
     /// # Errors
     /// The response that says what is wrong, after which the connection is closed.
-    pub fn new(head: Head, body: Body, access: Access) -> Result<Import, Response<'static>> {
+    pub fn new(head: Head, mut body: Body, access: Access) -> Result<Import, Response<'static>> {
         let refuse = |status, code, detail: &str| Err(Response::problem(status, code, detail).closing());
         if access < Access::Write {
             return Err(forbidden("writing", "write").closing());
         }
         let kind = head.get(Field::ContentType).unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim();
-        let array = match Format::of(kind) {
-            Some(Format::Json) => true,
-            Some(Format::Ndjson) => false,
-            _ if kind == "application/x-www-form-urlencoded" => true,
-            _ => {
-                let detail = "an import is application/json (an array) or application/x-ndjson";
+        if let Some(coding) = head.get(Field::ContentEncoding).filter(|coding| *coding != "identity") {
+            return refuse(
+                415,
+                "unsupported_coding",
+                &format!("an import is not compressed; this one is {coding}"),
+            );
+        }
+        let format = match Format::of(kind) {
+            Some(format) => format,
+            // what curl says of data when it is told nothing
+            None if kind == "application/x-www-form-urlencoded" => Format::Json,
+            None => {
+                let detail = "an import is application/json, application/x-ndjson, application/msgpack or application/cbor";
                 return refuse(415, "unsupported_format", detail);
             }
         };
@@ -78,12 +85,14 @@ impl Import {
                 }
             }
         }
-        let rows = Rows::new(array);
+        let mut elements = Elements::new(format);
+        // a body without bytes is complete before anything comes
+        let complete = body.feed(b"", elements.buf()).is_ok_and(|fed| fed.done);
         let import = Import {
             head,
             body,
-            complete: false,
-            rows,
+            complete,
+            elements,
             after,
             in_flight: 0,
             seen: 0,
@@ -124,7 +133,7 @@ impl Import {
                 return Next::More;
             }
             let piece = &buf[..buf.len().min(PIECE)];
-            match self.body.feed(piece, &mut self.rows.buf) {
+            match self.body.feed(piece, self.elements.buf()) {
                 Ok(fed) => {
                     buf.drain(..fed.used);
                     self.complete = fed.done;
@@ -137,8 +146,8 @@ impl Import {
     /// The next element of what has been read; `None`: there is none.
     fn step(&mut self, max: usize) -> Result<Option<Next>, RowError> {
         loop {
-            let Row::Object(at) = self.rows.next(self.complete, max)? else { return Ok(None) };
-            let (key, value) = element(self.rows.text(at))?;
+            let Some(text) = self.elements.next(self.complete, max)? else { return Ok(None) };
+            let (key, value) = element(text)?;
             self.seen += 1;
             if self.after.as_ref().is_some_and(|after| key <= *after) {
                 continue;

@@ -2,6 +2,7 @@
 //! nothing else.
 
 pub mod ask;
+pub mod bucket;
 pub mod feed;
 pub mod http;
 pub mod hub;

@@ -8,6 +8,7 @@ use crate::flow::limits::{Access, Limits};
 use crate::flow::state::item::Item;
 use crate::wire::feed::is_channel;
 use crate::wire::http::{BadRequest, Field, Head, Method, Response, upgrade};
+use crate::wire::hub::is_user;
 use crate::wire::json::{Fault, Json, JsonError, write_string};
 use crate::wire::key::{Key, Name, Pattern};
 use crate::wire::url;
@@ -33,8 +34,23 @@ pub enum Call {
     Stream(Box<Spec>),
     /// A WebSocket on this subject; the version that the client has.
     Follow(Subject, Hello, Option<u64>),
-    /// A WebSocket of the hub; the channels that it wants at once.
-    Hub(Hello, Vec<Arc<str>>),
+    /// A WebSocket of the hub.
+    Hub(Hello, Box<Arrival>),
+}
+
+/// What a WebSocket of the hub says of itself in its request.
+#[derive(Debug, Default)]
+pub struct Arrival {
+    /// The channels that it wants at once.
+    pub channels: Vec<Arc<str>>,
+    /// Who it is; believed only where anybody may write.
+    pub user: Option<Arc<str>>,
+    /// That it wants a session, and the earlier one that it had.
+    pub session: Option<Option<u64>>,
+    /// Whether it has agreed to speak our own dialect.
+    pub native: bool,
+    /// Whether it has shown that it speaks forge's.
+    pub forge: bool,
 }
 
 /// The answer to a WebSocket's handshake.
@@ -84,6 +100,8 @@ pub struct Pending {
     pools: Vec<(Arc<str>, usize)>,
 }
 
+/// The subprotocol of our own dialect.
+const NATIVE: &str = "fanfare.v1";
 const NO_PAGE: &str = "404 page not found\n";
 const KEY_INVALID: &str = "ooo: key is not valid";
 const NO_WRITE: &str =
@@ -124,7 +142,7 @@ pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
     }
     let name = path.strip_prefix('/').unwrap_or(&path);
     if head.wants_websocket() {
-        return follow(head, name, limits);
+        return follow(head, name, access, limits);
     }
     if name.is_empty() {
         return if needs == Access::Read { root(head, limits) } else { refuse(404, NO_PAGE) };
@@ -199,7 +217,7 @@ fn json(body: &[u8]) -> Result<Json, Response<'static>> {
     Err(Response::new(400).body("text/plain; charset=utf-8", why.into_bytes()))
 }
 
-fn follow(head: &Head, name: &str, limits: &Limits) -> Call {
+fn follow(head: &Head, name: &str, access: Access, limits: &Limits) -> Call {
     let handshake = match upgrade(head) {
         Ok(handshake) => handshake,
         Err(bad) => return Call::Respond(BadRequest::response(bad)),
@@ -207,7 +225,10 @@ fn follow(head: &Head, name: &str, limits: &Limits) -> Call {
     if !limits.origins.origin_allowed(head) {
         return refuse(403, "this origin is not allowed; the operator can allow it with --origins");
     }
-    let bearer = handshake.protocols().find(|p| *p == "bearer" || *p == "fanfare.v1");
+    let hub = name == "ws" || name.starts_with("ws/");
+    let native = hub && handshake.protocols().any(|p| p == NATIVE);
+    let bearer =
+        if native { Some(NATIVE) } else { handshake.protocols().find(|p| *p == "bearer" || *p == NATIVE) };
     let offers = head.get(Field::SecWebSocketExtensions).filter(|_| limits.deflate);
     let hello = match offers.and_then(negotiate) {
         Some(agreed) => Hello {
@@ -218,13 +239,26 @@ fn follow(head: &Head, name: &str, limits: &Limits) -> Call {
     };
     let subject = match Name::parse(name) {
         _ if name.is_empty() => Subject::Clock,
-        _ if name == "ws" || name.starts_with("ws/") => return Call::Hub(hello, channels(head)),
+        _ if hub => return Call::Hub(hello, Box::new(arrival(head, native, access))),
         Err(_) => return refuse(400, KEY_INVALID),
         Ok(Name::Key(key)) => Subject::Key(key),
         Ok(Name::Pattern(pattern)) => Subject::List(pattern),
     };
     let has = parameter(head, "v").and_then(|v| u64::from_str_radix(&v, 16).ok());
     Call::Follow(subject, hello, has)
+}
+
+/// `?user=`, `?channels=`, `?session_id=`, `?rooms=`.
+fn arrival(head: &Head, native: bool, access: Access) -> Arrival {
+    let user = parameter(head, "user").filter(|user| access == Access::Write && is_user(user));
+    let session = parameter(head, "session_id");
+    Arrival {
+        channels: channels(head),
+        user: user.map(|user| Arc::from(&*user)),
+        forge: session.is_some() || parameter(head, "rooms").is_some(),
+        session: session.map(|id| u64::from_str_radix(&id, 16).ok()),
+        native,
+    }
 }
 
 /// `?channels=a,b`; names that cannot be are passed over, as the hub does with what it does not understand.
@@ -280,6 +314,7 @@ impl Pending {
             Answer::Items(items) => self.items.extend(items),
             Answer::Keys(keys) => self.keys.extend(keys),
             Answer::Pools(pools) => self.pools.extend(pools),
+            Answer::History(_) => {}
             Answer::Item(None) => return Some(Response::text(404, "ooo: empty key")),
             Answer::Item(Some(item)) => {
                 let mut body = Vec::with_capacity(item.text_len());

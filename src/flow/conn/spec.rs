@@ -40,6 +40,9 @@ const MOST: [(&str, u64); 5] = [
     ("rate_limit", 1_000_000_000),
 ];
 
+/// The most conditions of one request.
+const CONDITIONS: usize = 64;
+
 /// Reads a request for the stream of `name`.
 ///
 /// # Errors
@@ -52,7 +55,7 @@ pub fn read(head: &Head, name: &str, access: Access, limits: &Limits) -> Result<
     if access < Access::Read {
         return Err(forbidden("reading", "read"));
     }
-    let name = Name::parse(name).map_err(|why| bad("invalid_pattern", &why.to_string()))?;
+    let name = Name::parse_native(name).map_err(|why| bad("invalid_pattern", &why.to_string()))?;
     let mut spec = Spec {
         select: Arc::new(Select { name, conditions: Vec::new() }),
         fields: None,
@@ -109,6 +112,9 @@ impl Spec {
             "order" => {
                 self.order = Some(Order::parse(value).ok_or_else(|| wrong("give a field, or -field"))?)
             }
+            "where" if conditions.len() == CONDITIONS => {
+                return Err(bad("invalid_where", &format!("at most {CONDITIONS} conditions")));
+            }
             "where" => conditions.push(
                 Condition::parse(value)
                     .map_err(|why| bad("invalid_where", &format!("where={value}: {why}")))?,
@@ -127,6 +133,8 @@ impl Spec {
                     "batch_size" => settings.batch_size = set as usize,
                     "buffer_size" => settings.buffer_size = set as usize,
                     "channel_buffer" => settings.channel_buffer = set as usize,
+                    // the operator's limit may be made stricter only
+                    _ if settings.rate_limit > 0 => settings.rate_limit = set.min(settings.rate_limit),
                     _ => settings.rate_limit = set,
                 }
             }

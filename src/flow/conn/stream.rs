@@ -11,17 +11,28 @@ use crate::flow::state::item::Item;
 use crate::flow::state::select::Rank;
 use crate::flow::state::tree::Tree;
 use crate::wire::http::{Field, Head, Method, Response, Version};
-use crate::wire::stream::Coding;
+use crate::wire::stream::{Coding, Format};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// A paced stream may be ahead of its pace by a part of a second, so that it need not be woken for each element.
 const BURST: u64 = SEC / 20;
 
+/// What a byte of a document counts that is read, not only copied: for a projection, or for another format.
+const READ: usize = 4;
+/// What a byte counts that is compressed.
+const COMPRESSED: usize = 16;
+/// A chunk that has cost this much goes out however little is in it, so that no turn is long.
+const CHUNK_COST: usize = 128 << 10;
+/// Bytes of texts by which one answer may be ordered: they are copied.
+const RANKS: usize = 16 << 20;
+
 /// What an owner gives.
 #[derive(Debug)]
 struct Source {
     queue: VecDeque<Arc<Item>>,
+    /// With so many left, or fewer, the next batch is asked for: half of the last one.
+    low: usize,
     asked: bool,
     ended: bool,
     total: Option<u64>,
@@ -62,11 +73,19 @@ pub struct Stream {
     left: u64,
     /// For an order other than by key: what has come in; the next one last, once all is there.
     sorted: Vec<(Rank, Arc<Item>)>,
+    /// Bytes of the ranks in it.
+    ranks: usize,
     begun: bool,
     ready: bool,
     broken: bool,
     too_many: bool,
     writer: Writer,
+    /// What a byte of a document counts here.
+    weight: usize,
+    /// What the chunk under way has cost.
+    cost: usize,
+    /// What making chunks has cost since this was last set to 0, in bytes copied.
+    pub spent: usize,
     /// When the next element is due, if there is a pace.
     due: u64,
 }
@@ -74,10 +93,16 @@ pub struct Stream {
 impl Stream {
     /// A stream from `shards` owners, each of which has been asked for its first batch.
     pub fn new(count: u32, head: Head, spec: Spec, shards: u16) -> Stream {
-        let source = || Source { queue: VecDeque::new(), asked: true, ended: false, total: None };
+        let source = || Source { queue: VecDeque::new(), low: 0, asked: true, ended: false, total: None };
         let s = &spec.settings;
         let chunked = head.version == Version::Http11;
         let writer = Writer::new(spec.format, spec.coding, chunked, s.chunk_threshold, s.buffer_size);
+        let packed = matches!(spec.format, Format::Msgpack | Format::Cbor);
+        let weight = match spec.coding {
+            Coding::Gzip | Coding::Zstd => COMPRESSED,
+            Coding::Plain if packed || spec.fields.is_some() => READ,
+            Coding::Plain => 1,
+        };
         Stream {
             count,
             head,
@@ -86,19 +111,18 @@ impl Stream {
             skip: spec.offset,
             left: spec.limit,
             sorted: Vec::new(),
+            ranks: 0,
             begun: false,
             ready: false,
             broken: false,
             too_many: false,
             writer,
+            weight,
+            cost: 0,
+            spent: 0,
             due: 0,
             spec,
         }
-    }
-
-    /// How many chunks may be made at a time. Compressing one takes as long as copying many.
-    pub fn ahead(&self) -> usize {
-        if self.spec.coding == Coding::Plain { self.spec.settings.channel_buffer } else { 1 }
     }
 
     /// The owners that hold a cut open for it.
@@ -120,15 +144,28 @@ impl Stream {
         source.total = source.total.or(part.total);
         self.broken |= part.then == Then::Broken;
         self.came += part.items.len() as u64;
-        let Some(order) = &self.spec.order else { return source.queue.extend(part.items) };
-        self.sorted.extend(part.items.into_iter().map(|item| (order.rank(&item), item)));
+        source.low = part.items.len() / 2;
+        let Some(order) = &self.spec.order else {
+            match source.queue.is_empty() {
+                true => source.queue = part.items.into(),
+                false => source.queue.extend(part.items),
+            }
+            return;
+        };
+        for item in part.items {
+            let rank = order.rank(&item);
+            self.ranks += rank.text_len();
+            self.sorted.push((rank, item));
+        }
         let most = self.spec.settings.sort_limit;
         if self.spec.limit == u64::MAX {
             self.too_many |= self.sorted.len() > most;
         } else if self.sorted.len() as u64 > 2 * self.spec.needed().max(1000) {
             self.sort();
             self.sorted.truncate(self.spec.needed() as usize);
+            self.ranks = self.sorted.iter().map(|(rank, _)| rank.text_len()).sum();
         }
+        self.too_many |= self.ranks > RANKS;
     }
 
     fn sort(&mut self) {
@@ -165,8 +202,7 @@ impl Stream {
 
     /// An owner whose batch is half used up is asked for the next one.
     fn ask(&mut self) -> Option<Step> {
-        let low = self.spec.batch() as usize / 2;
-        let shard = self.sources.iter().position(|s| !s.asked && !s.ended && s.queue.len() <= low)?;
+        let shard = self.sources.iter().position(|s| !s.asked && !s.ended && s.queue.len() <= s.low)?;
         self.sources[shard].asked = true;
         Some(Step::Ask(ShardId(shard as u16)))
     }
@@ -210,7 +246,7 @@ impl Stream {
             }
             if pace > 0 && self.due > now.mono {
                 let ready = self.writer.has_elements();
-                return if ready { Step::Send(self.writer.cut()) } else { Step::Until(self.due + BURST / 2) };
+                return if ready { self.send() } else { Step::Until(self.due + BURST / 2) };
             }
             let item = match self.next() {
                 Next::Item(item) => item,
@@ -224,13 +260,20 @@ impl Stream {
             self.left -= 1;
             self.due += pace;
             self.write(&item);
-            if self.writer.is_full() {
-                return Step::Send(self.writer.cut());
+            if self.writer.is_full() || self.cost > CHUNK_COST {
+                return self.send();
             }
         }
     }
 
+    fn send(&mut self) -> Step {
+        self.cost = 0;
+        Step::Send(self.writer.cut())
+    }
+
     fn write(&mut self, item: &Item) {
+        self.cost += self.weight * item.text_len();
+        self.spent += self.weight * item.text_len();
         let Spec { fields, bare, .. } = &self.spec;
         let value = |out: &mut Vec<u8>| match fields {
             None => out.extend_from_slice(item.value.as_bytes()),

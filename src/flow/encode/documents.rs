@@ -4,6 +4,7 @@ use crate::flow::encode::frame::{Encoder, Frame};
 use crate::flow::limits::PatchMode;
 use crate::flow::state::diff::Patch;
 use crate::flow::state::item::Item;
+use crate::wire::hub::write::Object;
 use crate::wire::json::write_string;
 use crate::wire::key::Key;
 use crate::wire::ws::Kind;
@@ -74,10 +75,8 @@ pub fn change(encoder: &mut Encoder, mode: PatchMode, change: Change<'_>) -> Fra
 }
 
 /// The state of a subscription is complete: so many keys' state was sent.
-pub fn synced(encoder: &mut Encoder, name: &str, count: u32) -> Frame {
+pub fn synced(encoder: &mut Encoder, name: &str, request: Option<&str>, count: u32) -> Frame {
     encoder.message(Kind::Text, |out| {
-        out.extend_from_slice(br#"{"type":"synced","key":"#);
-        write_string(name, out);
-        write!(out, r#","count":{count}}}"#).expect("a Vec takes all");
+        Object::reply("synced", request, out).text("key", name).number("count", count.into()).end();
     })
 }

@@ -8,7 +8,7 @@
 use crate::base::bits::Bits;
 use crate::flow::encode::frame::Frame;
 use crate::flow::fanout::pool::{Member, PoolId, Pools};
-use crate::flow::fanout::queue::{Offered, Queue};
+use crate::flow::fanout::queue::{Budget, Offered, Queue, Waiting};
 use crate::flow::fanout::sockets::{Came, Due, Parts, Short, Sockets};
 use crate::flow::limits::Overflow;
 use std::collections::VecDeque;
@@ -63,6 +63,8 @@ struct Plan {
 #[derive(Debug)]
 struct Run {
     bytes: Frame,
+    /// How many frames that is.
+    frames: u32,
     pool: PoolId,
     /// How far the pool had come before.
     before: u64,
@@ -87,7 +89,7 @@ impl Plan {
             [one] => one.clone(),
             many => Frame::from(many.concat()),
         };
-        self.runs.push(Run { bytes, pool, before });
+        self.runs.push(Run { bytes, frames: frames.len() as u32, pool, before });
         self.runs.len() as u32 - 1
     }
 
@@ -116,7 +118,7 @@ pub struct Fanout {
     pub pools: Pools,
     /// What it has come to so far.
     pub sent: Sent,
-    budget: usize,
+    budget: Budget,
     places: Vec<Place>,
     /// Sockets that refused bytes and have not been writable since.
     blocked: Bits,
@@ -141,8 +143,8 @@ impl Fanout {
     /// Bytes that one connection takes in a broadcast.
     pub const DUE: usize = size_of::<Entry>();
 
-    /// `budget`: the bytes that may wait for one connection.
-    pub fn new(budget: usize) -> Fanout {
+    /// `budget`: what may wait for one connection.
+    pub fn new(budget: Budget) -> Fanout {
         Fanout {
             pools: Pools::default(),
             sent: Sent::default(),
@@ -213,6 +215,16 @@ impl Fanout {
         pool.members.get(place as usize).copied()
     }
 
+    /// Gives a member that is about to leave a pool what is due to it there and not planned yet. False if there is no
+    /// room for it.
+    #[must_use]
+    pub fn hand_over(&mut self, id: PoolId, slot: u32) -> bool {
+        let Some(pool) = self.pools.get(id) else { return true };
+        let from = pool.newcomers.iter().find(|(newcomer, _)| *newcomer == slot).map_or(0, |(_, from)| *from);
+        let due: Vec<Frame> = pool.frames[from as usize..].to_vec();
+        due.into_iter().all(|frame| self.direct(slot, frame))
+    }
+
     /// How far a member of a pool has surely come.
     pub fn position(&self, id: PoolId, slot: u32) -> u64 {
         self.pools.get(id).map_or(0, |pool| pool.position(self.due.contains(slot)))
@@ -240,7 +252,7 @@ impl Fanout {
     pub fn direct(&mut self, slot: u32, frame: Frame) -> bool {
         self.sent.deliveries += 1;
         let queue = self.places[slot as usize].queue.get_or_insert_default();
-        if self.blocked.contains(slot) && !queue.takes(frame.len(), self.budget) {
+        if self.blocked.contains(slot) && !queue.takes(frame.len(), self.budget.bytes) {
             return false;
         }
         self.insist(slot, frame);
@@ -249,7 +261,7 @@ impl Fanout {
 
     /// A frame for one connection, beyond its budget if need be: for whoever bounds by other means what waits.
     pub fn insist(&mut self, slot: u32, frame: Frame) {
-        self.places[slot as usize].queue.get_or_insert_default().push(frame, None);
+        self.places[slot as usize].queue.get_or_insert_default().push(frame);
         if self.blocked.contains(slot) {
             return;
         }
@@ -286,7 +298,12 @@ impl Fanout {
 
     /// Whether something is due at once.
     pub fn has_more(&self) -> bool {
-        !self.ready.is_empty() || !self.plan.is_done() || !self.touched.is_empty()
+        !self.ready.is_empty() || self.is_broadcasting()
+    }
+
+    /// Whether frames for pools are due that have not been sent to everyone yet.
+    pub fn is_broadcasting(&self) -> bool {
+        !self.plan.is_done() || !self.touched.is_empty()
     }
 
     fn start_plan(&mut self) {
@@ -452,7 +469,15 @@ impl Fanout {
                 continue; // nothing may follow what was left out
             }
             let overflow = self.pools.get(run.pool).map_or(Overflow::Conflate, |pool| pool.overflow);
-            match queue.offer(&run.bytes, self.budget, run.pool, overflow) {
+            let mut offered = queue.offer(&run.bytes, run.frames, self.budget, run.pool, overflow);
+            if offered == Offered::Refused && overflow == Overflow::Disconnect {
+                for pool in queue.yield_room() {
+                    behind.push(pool);
+                    outcomes.push(Outcome::Behind(entry.slot, pool, 0));
+                }
+                offered = queue.offer(&run.bytes, run.frames, self.budget, run.pool, overflow);
+            }
+            match offered {
                 Offered::Taken => {}
                 Offered::Dropped(count) => outcomes.push(Outcome::Dropped(count)),
                 Offered::Refused => {
@@ -472,15 +497,17 @@ impl Fanout {
             return Offered::Taken;
         }
         let queue = self.places[slot as usize].queue.get_or_insert_default();
-        queue.offer(&frame, self.budget, id, overflow)
+        queue.offer(&frame, 1, self.budget, id, overflow)
     }
 
     /// The socket took `n` bytes of the connection's runs and is full now.
     fn keep_rest(&mut self, plan: &Plan, entry: &Entry, mut n: usize) {
         let mut rest = Vec::new();
-        for Run { bytes, pool, .. } in all_runs(plan, entry) {
+        for Run { bytes, frames, pool, .. } in all_runs(plan, entry) {
             if n < bytes.len() {
-                rest.push(((bytes.clone(), Some(*pool)), n));
+                let yields = self.pools.get(*pool).is_some_and(|pool| pool.overflow == Overflow::Yield);
+                let (bytes, frames, pool) = (bytes.clone(), *frames, Some(*pool));
+                rest.push((Waiting { bytes, frames, pool, yields }, n));
             }
             n = n.saturating_sub(bytes.len());
         }

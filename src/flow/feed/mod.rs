@@ -54,8 +54,8 @@ pub enum Done {
     Document(Key, u64),
     /// This many documents were deleted.
     Swept(u32),
-    /// A channel stands at this offset.
-    Channel(Arc<str>, u64),
+    /// A channel stands at this offset; the stamp of the publication, if it has one.
+    Channel(Arc<str>, u64, u64),
     /// Every write of a batch was done.
     Batch,
 }

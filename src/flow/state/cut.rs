@@ -9,14 +9,19 @@ use crate::flow::state::item::Item;
 use crate::flow::state::select::Select;
 use crate::wire::key::{Key, Name};
 use hashbrown::HashMap;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
 /// What a kept document costs beside its text: the two heads, its place in the map.
 const KEPT: usize = 256;
-/// How many keys a batch may pass over for each document that it may hold.
-const STRIDE: usize = 8;
+/// How many keys one batch looks at.
+const LOOKS: usize = 8192;
+/// How many bytes of documents one batch gives; the last one may go beyond. So neither the turn that gathers it nor the
+/// reader that waits with it has more than that in hand, however large documents are.
+const BATCH: usize = 1 << 20;
+/// What a byte counts that has to be read because there are conditions.
+const READ: usize = 4;
 
 /// A cut's name, given by its reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,13 +69,33 @@ struct Cut {
     broken: bool,
 }
 
+/// Where a document lies.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Its place among the documents.
+    pub at: u32,
+    /// How many segments its key has: what a walk asks without a look at the key itself, which lies elsewhere.
+    pub segments: u32,
+}
+
+impl Place {
+    /// The place of a document of that key.
+    pub fn new(at: u32, key: &str) -> Place {
+        Place { at, segments: segments(key) }
+    }
+}
+
+fn segments(name: &str) -> u32 {
+    name.bytes().filter(|byte| *byte == b'/').count() as u32 + 1
+}
+
 /// The documents as they are now.
 #[derive(Clone, Copy, Debug)]
 pub struct Documents<'a> {
-    /// Their keys, in order.
-    pub keys: &'a BTreeSet<Key>,
-    /// By key.
-    pub items: &'a HashMap<Key, Arc<Item>>,
+    /// Their keys, in order, and where each one lies.
+    pub keys: &'a BTreeMap<Key, Place>,
+    /// The places.
+    pub items: &'a [Option<Arc<Item>>],
 }
 
 /// The open cuts of one owner.
@@ -158,34 +183,52 @@ impl Cut {
         let select = &*self.select;
         let prefix = select.name.prefix();
         let start = self.after.as_ref().map_or(Bound::Included(prefix), |key| Bound::Excluded(key.as_str()));
-        let end = match &select.name {
-            Name::Key(key) => Bound::Included(key.as_str()),
-            Name::Pattern(_) => Bound::Unbounded,
+        // what begins with `a/` comes before `a0`, as `0` is the character behind `/`
+        let behind = prefix.strip_suffix('/').map(|stem| format!("{stem}0"));
+        let end = match (&select.name, &behind) {
+            (Name::Key(key), _) => Bound::Included(key.as_str()),
+            (Name::Pattern(_), Some(behind)) => Bound::Excluded(behind.as_str()),
+            (Name::Pattern(_), None) => Bound::Unbounded,
         };
-        let live = docs.keys.range::<str, _>((start, end)).take_while(|key| key.as_str().starts_with(prefix));
+        let live = docs.keys.range::<str, _>((start, end));
+        // most patterns are a prefix and one more segment
+        let depth = match &select.name {
+            Name::Pattern(pattern) if pattern.push("0").is_some() => Some(segments(pattern.as_str())),
+            _ => None,
+        };
+        let covers = |key: &Key, place: Place| match depth {
+            Some(depth) => place.segments == depth,
+            None => select.name.covers(key.as_str()),
+        };
         let (mut live, mut kept) = (live.peekable(), self.kept.iter().peekable());
-        let (mut found, mut looked, mut then, mut last) = (Vec::new(), 0, Then::More, None);
-        for _ in 0..most.saturating_mul(STRIDE) {
+        let (mut found, mut bytes, mut then, mut last) = (Vec::new(), 0, Then::More, None);
+        let weight = if select.conditions.is_empty() { 1 } else { READ };
+        for _ in 0..LOOKS {
             let next_is_kept = match (live.peek(), kept.peek()) {
                 (None, None) => {
                     then = Then::End;
                     break;
                 }
                 // the living one of the same key comes next, and is too young
-                (Some(living), Some((old, _))) => old <= living,
+                (Some((living, _)), Some((old, _))) => old <= living,
                 (living, _) => living.is_none(),
             };
-            let next =
-                if next_is_kept { kept.next() } else { live.next().map(|key| (key, &docs.items[key])) };
+            let next = if next_is_kept {
+                kept.next().map(|(key, item)| (key, Some(item)))
+            } else {
+                live.next().map(|(key, place)| {
+                    let item = covers(key, *place).then(|| docs.items[place.at as usize].as_ref()).flatten();
+                    (key, item.filter(|item| item.version() <= self.stamp))
+                })
+            };
             let (key, item) = next.expect("just peeked");
             last = Some(key);
-            if next_is_kept || item.version() <= self.stamp && select.name.covers(key.as_str()) {
-                looked += 1;
-                if select.passes(item) {
-                    found.push(item.clone());
-                }
+            let Some(item) = item else { continue };
+            bytes += weight * item.text_len();
+            if select.passes(item) {
+                found.push(item.clone());
             }
-            if looked == most {
+            if found.len() == most || bytes >= BATCH {
                 break;
             }
         }

@@ -4,6 +4,7 @@ pub mod align;
 pub mod apply;
 pub mod cut;
 pub mod diff;
+pub mod history;
 pub mod item;
 pub mod list;
 pub mod merge;

@@ -2,7 +2,7 @@
 
 use crate::flow::state::item::Item;
 use crate::flow::state::tree::{Kind, Node, Tree};
-use crate::wire::json::read_string;
+use crate::wire::json::{MAX_DEPTH, read_string};
 use crate::wire::key::Name;
 use std::cmp::Ordering;
 
@@ -26,15 +26,21 @@ impl Select {
     }
 }
 
+/// The most names in the way to a field: values are nested no deeper.
+const DEEPEST: usize = MAX_DEPTH;
+/// The most fields of a projection.
+const FIELDS: usize = 256;
+
 /// The way to a field inside a value: names from outside in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path(Vec<String>);
 
 impl Path {
-    /// Reads `a.b.c`; `None` if a name is empty.
+    /// Reads `a.b.c`; `None` if a name is empty, or there are too many.
     pub fn parse(text: &str) -> Option<Path> {
-        let names: Vec<String> = text.split('.').map(str::to_owned).collect();
-        names.iter().all(|name| !name.is_empty()).then_some(Path(names))
+        let names: Vec<String> = text.split('.').take(DEEPEST + 1).map(str::to_owned).collect();
+        let good = names.len() <= DEEPEST && names.iter().all(|name| !name.is_empty());
+        good.then_some(Path(names))
     }
 
     /// The field, if it is there. Of members with the same name the last one counts.
@@ -141,11 +147,11 @@ fn compare(field: Node<'_>, with: &str) -> Option<Ordering> {
 pub struct Mask(Vec<(String, Mask)>);
 
 impl Mask {
-    /// Reads `a,b.c`; `None` if a name is empty.
+    /// Reads `a,b.c`; `None` if a name is empty, or there are too many.
     pub fn parse(text: &str) -> Option<Mask> {
         let mut mask = Mask::default();
-        for field in text.split(',') {
-            mask.add(&Path::parse(field)?.0);
+        for (at, field) in text.split(',').enumerate() {
+            mask.add(&Path::parse(field).filter(|_| at < FIELDS)?.0);
         }
         Some(mask)
     }
@@ -213,6 +219,13 @@ pub enum Rank {
     Text(Box<str>),
     /// Neither is there: behind everything, whichever way the order goes.
     Missing,
+}
+
+impl Rank {
+    /// The bytes of its text.
+    pub fn text_len(&self) -> usize {
+        if let Rank::Text(text) = self { text.len() } else { 0 }
+    }
 }
 
 impl Order {
@@ -326,6 +339,12 @@ mod tests {
             assert_eq!(String::from_utf8(out).unwrap(), want, "{fields}");
         }
         assert_eq!((Mask::parse(""), Mask::parse("a,"), Mask::parse("a.")), (None, None, None));
+        let deep = |names: usize| vec!["a"; names].join(".");
+        assert!(Mask::parse(&deep(128)).is_some() && Mask::parse(&deep(129)).is_none());
+        assert!(
+            Mask::parse(&vec!["a"; 256].join(",")).is_some()
+                && Mask::parse(&vec!["a"; 257].join(",")).is_none()
+        );
     }
 
     #[test]

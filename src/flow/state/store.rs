@@ -1,10 +1,10 @@
 //! The documents of one owner, by key, and the memory of the ones deleted last.
 
-use crate::flow::state::cut::{CutId, Cuts, Documents, Part};
+use crate::flow::state::cut::{CutId, Cuts, Documents, Part, Place};
 use crate::flow::state::item::Item;
 use crate::wire::key::{Key, Name, Pattern};
 use hashbrown::HashMap;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -15,9 +15,14 @@ const GRAVES: usize = 10_000;
 /// Documents by key.
 #[derive(Debug, Default)]
 pub struct Store {
-    items: HashMap<Key, Arc<Item>>,
-    /// The keys in order, for patterns; only a new key or a deleted one pays for it.
-    keys: BTreeSet<Key>,
+    /// Where each document lies.
+    places: HashMap<Key, u32>,
+    /// The same by key, for patterns: a walk looks nothing up. Only a new key or a deleted one pays for it.
+    keys: BTreeMap<Key, Place>,
+    /// The documents.
+    items: Vec<Option<Arc<Item>>>,
+    /// Places that are free.
+    free: Vec<u32>,
     /// What was deleted: its last version, and the stamp of the deletion.
     graves: HashMap<Key, (u64, u64)>,
     /// The same in the order of deletion.
@@ -38,7 +43,11 @@ impl Store {
 
     /// The document, if there is one.
     pub fn get(&self, key: &str) -> Option<&Arc<Item>> {
-        self.items.get(key)
+        self.places.get(key).map(|place| self.at(*place))
+    }
+
+    fn at(&self, place: u32) -> &Arc<Item> {
+        self.items[place as usize].as_ref().expect("a key's place holds its document")
     }
 
     /// The version at which the document was deleted, as far as that is remembered.
@@ -63,19 +72,27 @@ impl Store {
     /// Puts a document in place of what was there.
     pub fn put(&mut self, item: Arc<Item>) {
         self.graves.remove(item.key.as_str());
-        let key = item.key.clone();
-        match self.items.insert(key.clone(), item) {
-            Some(old) => self.cuts.keep(&old),
-            None => {
-                *self.counts.entry(parent(key.as_str())).or_default() += 1;
-                self.keys.insert(key);
-            }
+        if let Some(place) = self.places.get(item.key.as_str()) {
+            let old = self.items[*place as usize].replace(item);
+            return self.cuts.keep(&old.expect("a key's place holds its document"));
         }
+        let key = item.key.clone();
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.items.push(None);
+            u32::try_from(self.items.len() - 1).expect("documents are fewer than 2^32")
+        });
+        self.items[place as usize] = Some(item);
+        *self.counts.entry(parent(key.as_str())).or_default() += 1;
+        self.places.insert(key.clone(), place);
+        let known = Place::new(place, key.as_str());
+        self.keys.insert(key, known);
     }
 
     /// Deletes a document at `version`.
     pub fn remove(&mut self, key: &Key, version: u64) -> Option<Arc<Item>> {
-        let item = self.items.remove(key)?;
+        let place = self.places.remove(key)?;
+        let item = self.items[place as usize].take().expect("a key's place holds its document");
+        self.free.push(place);
         self.cuts.keep(&item);
         let parent = parent(key.as_str());
         if let Some(count) = self.counts.get_mut(&parent) {
@@ -101,7 +118,7 @@ impl Store {
     /// All documents that match, in the order of keys.
     pub fn matching<'a>(&'a self, pattern: &'a Pattern) -> impl Iterator<Item = &'a Arc<Item>> {
         let near = self.beginning_with(pattern.prefix());
-        near.filter(move |key| pattern.matches(key.as_str())).map(|key| &self.items[key])
+        near.filter(move |(key, _)| pattern.matches(key.as_str())).map(|(_, place)| self.at(place.at))
     }
 
     /// All documents that one of the names means (there is at least one name), each once, in the order of keys.
@@ -109,22 +126,22 @@ impl Store {
         // a single key needs no walk, and several names mostly begin alike
         let single = matches!(names, [Name::Key(_)]);
         let prefix = names.iter().map(Name::prefix).reduce(common).unwrap_or("");
-        let one = single.then(|| self.items.get(prefix)).flatten();
+        let one = single.then(|| self.get(prefix)).flatten();
         let near = (!single).then(|| self.beginning_with(prefix)).into_iter().flatten();
-        let walked = near.filter(|key| names.iter().any(|name| name.covers(key.as_str())));
-        one.into_iter().chain(walked.map(|key| &self.items[key]))
+        let walked = near.filter(|(key, _)| names.iter().any(|name| name.covers(key.as_str())));
+        one.into_iter().chain(walked.map(|(_, place)| self.at(place.at)))
     }
 
-    fn beginning_with<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Key> {
+    fn beginning_with<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a Key, &'a Place)> {
         let range = self.keys.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
-        range.take_while(move |key| key.as_str().starts_with(prefix))
+        range.take_while(move |(key, _)| key.as_str().starts_with(prefix))
     }
 
     /// How many documents have that name, where that is known without counting: for keys, and for patterns whose only
     /// `*` is the last segment.
     pub fn count(&self, name: &Name) -> Option<u64> {
         match name {
-            Name::Key(key) => Some(self.items.contains_key(key).into()),
+            Name::Key(key) => Some(self.places.contains_key(key).into()),
             Name::Pattern(pattern) => {
                 let key = pattern.push("0")?;
                 Some(self.counts.get(&parent(key.as_str())).copied().unwrap_or(0).into())
@@ -140,17 +157,17 @@ impl Store {
 
     /// All keys, in order.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.keys.iter()
+        self.keys.keys()
     }
 
     /// How many documents there are.
     pub fn len(&self) -> usize {
-        self.items.len()
+        self.places.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.places.is_empty()
     }
 }
 
@@ -171,6 +188,7 @@ fn parent(key: &str) -> u64 {
 impl Store {
     /// All documents of a name, in the order of keys.
     pub fn matching_name<'a>(&'a self, name: &'a Name) -> impl Iterator<Item = &'a Arc<Item>> {
-        self.keys.iter().filter(|key| name.covers(key.as_str())).map(|key| &self.items[key])
+        let meant = self.keys.iter().filter(|(key, _)| name.covers(key.as_str()));
+        meant.map(|(_, place)| self.at(place.at))
     }
 }

@@ -6,7 +6,7 @@
 use crate::base::id::{ConnId, ShardId};
 use crate::flow::conn::Stage;
 use crate::flow::conn::ask::Has;
-use crate::flow::conn::hub::{Documents, Hub, Request, Syncing, Versions};
+use crate::flow::conn::hub::{Announced, Documents, Request, Syncing, Versions};
 use crate::flow::encode::documents;
 use crate::flow::encode::frame::Variant;
 use crate::flow::fanout::pool::{PoolId, Subject};
@@ -14,6 +14,7 @@ use crate::flow::limits::{Overflow, PatchMode};
 use crate::flow::route::owner::owner;
 use crate::shard::clients::Clients;
 use crate::shard::desk::Desk;
+use crate::wire::hub::write::Object;
 use crate::wire::key::Name;
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -33,21 +34,19 @@ impl Clients {
         self.next_documents(desk, id);
     }
 
-    fn hub(&mut self, id: ConnId) -> Option<&mut Hub> {
-        self.get(id)?.hub.as_deref_mut()
-    }
-
     fn next_documents(&mut self, desk: &mut Desk, id: ConnId) {
         while let Some(hub) = self.hub(id).filter(|hub| hub.syncing.is_none()) {
             match hub.waiting.pop_front() {
-                Some(Request::Subscribe { name, patch, max_hz, versions }) => {
+                Some(Request::Subscribe { name, patch, max_hz, versions, request }) => {
                     let merged = self.take_documents(desk, id, |names| names.iter().any(|n| n.meets(&name)));
-                    self.follow_documents(desk, id, merged, Some((name, versions)), patch, max_hz);
+                    let new = Some(((name, request), versions));
+                    self.follow_documents(desk, id, merged, new, patch, max_hz);
                 }
-                Some(Request::Unsubscribe(name)) => {
+                Some(Request::Unsubscribe(name, request)) => {
                     let (variant, max_hz) = self.manner(id, &name);
                     let mut rest = self.take_documents(desk, id, |names| names.contains(&name));
                     rest.names.retain(|other| *other != name);
+                    self.unfollowed(desk, id, &name, request);
                     if !rest.names.is_empty() {
                         self.follow_documents(desk, id, rest, None, variant, max_hz);
                     }
@@ -55,6 +54,13 @@ impl Clients {
                 None => return,
             }
         }
+    }
+
+    /// A subscription has ended: whoever asked is told.
+    fn unfollowed(&mut self, desk: &mut Desk, id: ConnId, name: &Name, request: Option<Box<str>>) {
+        let request = request.as_deref();
+        let name = name.as_str();
+        self.say(desk, id, |out| Object::reply("unsubscribed", request, out).text("key", name).end());
     }
 
     /// How a connection gets the changes of a name.
@@ -103,13 +109,13 @@ impl Clients {
         desk: &mut Desk,
         id: ConnId,
         merged: Merged,
-        new: Option<(Name, Versions)>,
+        new: Option<(Announced, Versions)>,
         patch: PatchMode,
         max_hz: u32,
     ) {
         let Merged { mut names, stamps } = merged;
         let (announce, versions) = new.unzip();
-        let fresh = announce.clone().filter(|name| !names.contains(name));
+        let fresh = announce.iter().map(|(name, _)| name).find(|name| !names.contains(name)).cloned();
         names.extend(fresh.clone());
         names.sort_unstable();
         let names: Arc<[Name]> = names.into();
@@ -157,8 +163,8 @@ impl Clients {
             return;
         }
         let done = hub.syncing.take().expect("just seen");
-        if let Some(name) = done.announce {
-            let synced = documents::synced(&mut desk.encoder, name.as_str(), done.count);
+        if let Some((name, request)) = done.announce {
+            let synced = documents::synced(&mut desk.encoder, name.as_str(), request.as_deref(), done.count);
             self.insist(id, synced);
         }
         self.next_documents(desk, id);

@@ -1,24 +1,30 @@
 //! The connections of this shard: their requests, their sockets, their subscriptions.
 
+mod arrive;
+mod channels;
 mod documents;
+pub mod hub;
 mod requests;
 mod sockets;
 mod subs;
 
 use crate::base::id::ConnId;
 use crate::base::slab::Table;
-use crate::base::time::SEC;
+use crate::base::time::{MS, SEC};
 use crate::base::timers::Timers;
 use crate::flow::conn::ask::Answer;
 use crate::flow::conn::{Conn, Phase};
 use crate::flow::encode::frame::Frame;
 use crate::flow::fanout::plan::Fanout;
 use crate::flow::fanout::pool::PoolId;
+use crate::flow::fanout::queue::Budget;
 use crate::flow::feed::SweepId;
 use crate::flow::limits::Access;
 use crate::shard::desk::Desk;
 use crate::shard::io::{Action, Door};
 use crate::shard::streams::Streams;
+use crate::wire::hub::Class;
+use crate::wire::hub::write;
 use crate::wire::ws::{self, Inflater};
 use smallvec::SmallVec;
 use std::collections::VecDeque;
@@ -30,6 +36,9 @@ const PIPELINE: usize = 64 << 10;
 const SLOW: u16 = 3008;
 /// The channel whose publications go to every connection of the hub.
 pub const EVERYONE: &str = "*";
+
+/// After how long a client that was let go may come back.
+const COME_BACK: u64 = SEC;
 
 /// How long a peer that has got our last bytes may take to close its side.
 const GRACE: u64 = 2 * SEC;
@@ -53,11 +62,13 @@ pub enum Reason {
     Stopping,
     /// A streamed answer could not go on: its documents changed too much meanwhile.
     Aborted,
+    /// Its user had as many connections as one may have.
+    Crowded,
 }
 
 impl Reason {
     /// All of them, each at its own number.
-    pub const ALL: [Reason; 8] = [
+    pub const ALL: [Reason; 9] = [
         Reason::Gone,
         Reason::Violation,
         Reason::Stuck,
@@ -66,14 +77,15 @@ impl Reason {
         Reason::Slow,
         Reason::Stopping,
         Reason::Aborted,
+        Reason::Crowded,
     ];
     /// What they are called in metrics.
-    pub const LABELS: [&str; 8] =
-        ["gone", "violation", "stuck", "silent", "late", "slow", "stopping", "aborted"];
+    pub const LABELS: [&str; 9] =
+        ["gone", "violation", "stuck", "silent", "late", "slow", "stopping", "aborted", "crowded"];
 }
 
 // a reason without a counter must not compile
-const _: () = assert!(Reason::ALL.len() == Reason::Aborted as usize + 1);
+const _: () = assert!(Reason::ALL.len() == Reason::Crowded as usize + 1);
 
 /// The connections.
 #[derive(Debug)]
@@ -106,10 +118,10 @@ pub struct Clients {
 
 impl Clients {
     /// No connections.
-    pub fn new(queue_bytes: usize) -> Clients {
+    pub fn new(budget: Budget) -> Clients {
         Clients {
             conns: Table::default(),
-            fanout: Fanout::new(queue_bytes),
+            fanout: Fanout::new(budget),
             actions: VecDeque::new(),
             held_feeds: Vec::new(),
             streams: Streams::default(),
@@ -199,8 +211,13 @@ impl Clients {
         }
     }
 
-    /// Closes a WebSocket with a code.
+    /// Closes a WebSocket with a code. Whoever understands it is told before, and what to do about it.
     pub fn close(&mut self, desk: &mut Desk, id: ConnId, code: Option<u16>, why: &str, reason: Reason) {
+        if let Some(code) = code.filter(|_| reason != Reason::Gone && self.class(id) > Class::Plain) {
+            // the ranges are those of the protocol's page: what may come back by itself, and what may not
+            let again = matches!(code, 1001 | 3000..=3499).then_some(COME_BACK / MS);
+            self.say(desk, id, |out| write::disconnect(why, code, again, out));
+        }
         self.send(id, ws::encode_close(code, why).into());
         self.finish(desk, id, reason);
     }
@@ -208,6 +225,7 @@ impl Clients {
     /// Sends what is queued, however slowly it is read, then ends the connection.
     pub fn finish(&mut self, desk: &mut Desk, id: ConnId, reason: Reason) {
         self.take_stream(desk, id);
+        self.depart(desk, id);
         let Some(conn) = self.conns.get_mut(id.slot, id.generation) else { return };
         if matches!(conn.phase, Phase::Closing) {
             return;
@@ -261,6 +279,7 @@ impl Clients {
     /// Forgets a connection at once.
     pub fn drop_conn(&mut self, desk: &mut Desk, id: ConnId, reason: Reason) {
         self.take_stream(desk, id);
+        self.depart(desk, id);
         let Some(conn) = self.get(id) else { return };
         if !matches!(conn.phase, Phase::Closing) {
             desk.stats.ended[reason as usize] += 1;

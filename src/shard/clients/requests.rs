@@ -6,9 +6,8 @@ use crate::flow::conn::http::Progress;
 use crate::flow::conn::rest::{self, Call, Hello, Pending, Want};
 use crate::flow::conn::{Conn, Phase};
 use crate::flow::encode::frame::Dialect;
-use crate::flow::fanout::pool::Subject;
 use crate::flow::feed::Write;
-use crate::shard::clients::{Clients, EVERYONE, PIPELINE, Reason};
+use crate::shard::clients::{Clients, PIPELINE, Reason};
 use crate::shard::desk::Desk;
 use crate::shard::io::Action;
 use crate::shard::mail::Mail;
@@ -88,15 +87,14 @@ impl Clients {
                 return self.respond(desk, id, &rest::dress(response, &head, &desk.limits));
             }
             Call::Follow(subject, hello, has) => {
-                self.upgrade(desk, id, hello, Dialect::Ooo);
-                return self.subscribe(desk, id, subject, has.map_or(Has::Nothing, Has::Version));
+                let rest = self.upgrade(desk, id, hello, Dialect::Ooo);
+                self.subscribe(desk, id, subject, has.map_or(Has::Nothing, Has::Version));
+                return self.messages(desk, id, &rest);
             }
-            Call::Hub(hello, channels) => {
-                self.upgrade(desk, id, hello, Dialect::Hub);
-                for channel in channels.into_iter().chain([EVERYONE.into()]) {
-                    self.subscribe(desk, id, Subject::Channel(channel), Has::Nothing);
-                }
-                return;
+            Call::Hub(hello, arrival) => {
+                let rest = self.upgrade(desk, id, hello, Dialect::Hub);
+                self.arrive(desk, id, *arrival);
+                return self.messages(desk, id, &rest);
             }
             Call::Stream(spec) => return self.open_stream(desk, id, head, *spec),
             Call::Push(pattern, value) => {
@@ -151,18 +149,20 @@ impl Clients {
         }
     }
 
-    fn upgrade(&mut self, desk: &mut Desk, id: ConnId, hello: Hello, dialect: Dialect) {
+    /// The connection is a WebSocket from here on. Returns what has come of its messages already.
+    fn upgrade(&mut self, desk: &mut Desk, id: ConnId, hello: Hello, dialect: Dialect) -> Vec<u8> {
         self.send(id, hello.bytes.into());
         let decoder = Decoder::new(desk.limits.max_message, hello.compression);
+        let ping = match dialect {
+            Dialect::Ooo => desk.limits.ping_interval,
+            Dialect::Hub => desk.limits.hub.ping_interval,
+        };
         let now = desk.now.mono;
-        let Some(conn) = self.get(id) else { return };
-        conn.due = now + desk.limits.ping_interval;
-        let before = std::mem::replace(&mut conn.phase, Phase::Socket(decoder, dialect));
-        if let Phase::Http(http) = before {
-            let rest = http.into_rest();
-            if !rest.is_empty() {
-                self.messages(desk, id, &rest);
-            }
+        let Some(conn) = self.get(id) else { return Vec::new() };
+        conn.due = now + ping;
+        match std::mem::replace(&mut conn.phase, Phase::Socket(decoder, dialect)) {
+            Phase::Http(http) => http.into_rest(),
+            _ => Vec::new(),
         }
     }
 }

@@ -1,16 +1,10 @@
 //! WebSocket messages from clients.
 
 use crate::base::id::ConnId;
-use crate::flow::conn::ask::Has;
-use crate::flow::conn::hub::Request;
 use crate::flow::conn::{Conn, Phase};
 use crate::flow::encode::frame::Dialect;
-use crate::flow::fanout::pool::Subject;
-use crate::flow::limits::PatchMode;
-use crate::shard::clients::{Clients, EVERYONE, PIPELINE, Reason};
+use crate::shard::clients::{Clients, PIPELINE, Reason};
 use crate::shard::desk::Desk;
-use crate::wire::hub::{self, Ask};
-use crate::wire::key::Key;
 use crate::wire::ws::{self, Event, Violation};
 
 impl Clients {
@@ -52,37 +46,6 @@ impl Clients {
         match dialect {
             Dialect::Ooo => {}
             Dialect::Hub => self.hub_message(desk, id, data),
-        }
-    }
-
-    fn hub_message(&mut self, desk: &mut Desk, id: ConnId, data: &[u8]) {
-        match hub::parse(data) {
-            // every connection has it, whatever it asks for
-            Some(Ask::Subscribe(channel) | Ask::Unsubscribe(channel)) if *channel == *EVERYONE => {}
-            Some(Ask::Subscribe(channel)) => {
-                self.subscribe(desk, id, Subject::Channel(channel), Has::Nothing);
-            }
-            Some(Ask::Unsubscribe(channel)) => {
-                let subject = Subject::Channel(channel);
-                let Some(variant) = self.variant(id, &subject) else { return };
-                if let Some(pool) = self.fanout.pools.find(&subject, variant) {
-                    self.unsubscribe(desk, id, pool);
-                }
-            }
-            Some(Ask::Follow { name, mode, max_hz, versions }) => {
-                let patch = match mode.as_deref() {
-                    Some("snapshot") => PatchMode::Never,
-                    Some("patch") => PatchMode::Always,
-                    _ => PatchMode::Auto,
-                };
-                let version = |(key, version): (Box<str>, Box<str>)| {
-                    Some((Key::parse(&key).ok()?, u64::from_str_radix(&version, 16).ok()?))
-                };
-                let versions = versions.into_iter().filter_map(version).collect();
-                self.documents(desk, id, Request::Subscribe { name, patch, max_hz, versions });
-            }
-            Some(Ask::Unfollow(name)) => self.documents(desk, id, Request::Unsubscribe(name)),
-            None => {}
         }
     }
 }

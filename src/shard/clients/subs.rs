@@ -2,13 +2,13 @@
 
 use crate::base::id::ConnId;
 use crate::flow::conn::ask::Has;
-use crate::flow::conn::{Phase, Stage, Sub};
+use crate::flow::conn::{Conn, Phase, Stage, Sub};
 use crate::flow::encode::frame::{Frame, Variant};
 use crate::flow::encode::ooo;
 use crate::flow::fanout::plan::Outcome;
 use crate::flow::fanout::pool::{Member, PoolId, Subject};
 use crate::flow::limits::Overflow;
-use crate::shard::clients::{Clients, Reason, SLOW};
+use crate::shard::clients::{Clients, EVERYONE, Reason, SLOW};
 use crate::shard::desk::Desk;
 use crate::shard::io::Action;
 use crate::shard::mail::{Join, Joined, Mail, Mark};
@@ -27,9 +27,9 @@ impl Clients {
         }
     }
 
-    /// Starts a subscription.
-    pub fn subscribe(&mut self, desk: &mut Desk, id: ConnId, subject: Subject, has: Has) {
-        let Some(variant) = self.variant(id, &subject) else { return };
+    /// Starts a subscription; says over which pool.
+    pub fn subscribe(&mut self, desk: &mut Desk, id: ConnId, subject: Subject, has: Has) -> Option<PoolId> {
+        let variant = self.variant(id, &subject)?;
         let overflow = match &subject {
             Subject::Channel(name) => desk.limits.overflow(name),
             Subject::Every(_) => Overflow::Disconnect,
@@ -37,6 +37,7 @@ impl Clients {
         };
         let pool = self.fanout.pools.enter(&subject, variant, 0, overflow);
         self.enter(desk, id, pool, has);
+        Some(pool)
     }
 
     /// Puts a connection into a pool: it is registered with the owner, whose answer brings the state.
@@ -75,15 +76,32 @@ impl Clients {
     /// The state of a subscription has come: from here on the connection follows.
     pub fn joined(&mut self, desk: &mut Desk, joined: Joined) {
         let Joined { pool, conn: id, ticket, at, count, gap, state } = joined;
-        let Some(conn) = self.conns.get_mut(id.slot, id.generation) else { return };
         let waits = |s: &Sub| s.pool == pool && s.stage == Stage::Waiting(ticket);
-        let Some(place) = conn.subs.iter().position(waits) else { return };
+        let place = |conn: &Conn| conn.subs.iter().position(waits);
+        if self.get(id).and_then(|conn| place(conn)).is_none() {
+            return;
+        }
         desk.stats.joins[usize::from(state.is_none())] += 1;
-        if gap {
+        let (channel, named) =
+            match &self.fanout.pools.get(pool).expect("a subscription's pool is there").subject {
+                Subject::Channel(name) => (true, **name != *EVERYONE),
+                Subject::Every(_) => (true, false),
+                _ => (false, false),
+            };
+        if named {
+            self.end_implicit(desk, id);
+        }
+        let place = self.get(id).and_then(|conn| place(conn)).expect("what is named stays");
+        if channel {
+            self.tell_beginning(desk, id, pool, at, gap);
+        } else if gap {
             let why = "slow consumer: deletions that it has missed are forgotten";
             return self.close(desk, id, Some(SLOW), why, Reason::Slow);
         }
-        if let Some(state) = state
+        if channel {
+            // what was missed is bounded by the history, and nothing makes up for what is left out
+            state.into_iter().for_each(|state| self.insist(id, state));
+        } else if let Some(state) = state
             && !self.fanout.direct(id.slot, state)
         {
             self.conns.get_mut(id.slot, id.generation).expect("still there").subs[place].stage =

@@ -63,7 +63,11 @@ fn each_publication_arrives_once_and_in_order() {
 #[test]
 fn a_stalled_listener_is_treated_by_the_rule_of_its_channel() {
     for shards in SHARDS {
-        let rule = ChannelRule { channel: "lossy*".into(), overflow: Overflow::DropOldest };
+        let rule = ChannelRule {
+            channel: "lossy*".into(),
+            overflow: Some(Overflow::DropOldest),
+            ..ChannelRule::default()
+        };
         let limits = Limits { queue_bytes: 2048, channel_rules: vec![rule], ..Limits::default() };
         let mut world = World::new(4, shards, limits);
         let mut app = Application::open(&mut world);

@@ -4,8 +4,8 @@ use super::{Line, World};
 use crate::shard::io::Door;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use serde_json::Value;
+use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
-use tungstenite::protocol::frame::{Frame, FrameHeader};
 
 /// A subscriber of the ooo dialect.
 #[derive(Debug)]
@@ -127,6 +127,8 @@ pub struct Listener {
     pub got: Vec<Value>,
     /// The code and reason of a close frame.
     pub closed: Option<(u16, String)>,
+    /// Whether it answers pings.
+    pub answers: bool,
     buf: Vec<u8>,
     greeted: bool,
     offers: bool,
@@ -135,24 +137,52 @@ pub struct Listener {
 impl Listener {
     /// Connects with that query, such as `channels=a,b`; some offer permessage-deflate, some do not.
     pub fn open(world: &mut World, query: &str, room: usize) -> Listener {
+        Listener::with(world, query, "", room)
+    }
+
+    /// The same, by agreement on the native dialect.
+    pub fn native(world: &mut World, query: &str) -> Listener {
+        Listener::with(world, query, "Sec-WebSocket-Protocol: fanfare.v1\r\n", 1 << 20)
+    }
+
+    fn with(world: &mut World, query: &str, header: &str, room: usize) -> Listener {
         let line = world.connect(Door::Clients(0), room);
         let offers = world.rng.bool();
-        world.say(line, upgrade(&format!("ws?{query}"), offers).as_bytes());
-        Listener { line, got: Vec::new(), closed: None, buf: Vec::new(), greeted: false, offers }
+        let head =
+            upgrade(&format!("ws?{query}"), offers).replacen("\r\n\r\n", &format!("\r\n{header}\r\n"), 1);
+        world.say(line, head.as_bytes());
+        let (got, buf) = Default::default();
+        Listener { line, got, closed: None, answers: true, buf, greeted: false, offers }
     }
 
     /// Sends a frame, deflated if that was agreed.
     pub fn send(&mut self, world: &mut World, frame: &Value) {
-        let text = frame.to_string().into_bytes();
-        let payload = if self.offers { deflate(&text) } else { text };
-        let frame = Frame::message(payload, OpCode::Data(Data::Text), true);
+        self.send_text(world, frame.to_string().as_bytes());
+    }
+
+    /// Sends a text, whatever it is.
+    pub fn send_text(&mut self, world: &mut World, text: &[u8]) {
+        let payload = if self.offers { deflate(text) } else { text.to_vec() };
+        self.frame(world, OpCode::Data(Data::Text), self.offers, &payload);
+    }
+
+    fn control(&mut self, world: &mut World, kind: Control, payload: &[u8]) {
+        self.frame(world, OpCode::Control(kind), false, payload);
+    }
+
+    fn frame(&mut self, world: &mut World, opcode: OpCode, deflated: bool, payload: &[u8]) {
+        let header =
+            FrameHeader { opcode, rsv1: deflated, mask: Some([1, 2, 3, 4]), ..FrameHeader::default() };
         let mut bytes = Vec::new();
-        let mut header = frame.header().clone();
-        header.rsv1 = self.offers;
-        header.mask = Some([1, 2, 3, 4]);
-        header.format(frame.payload().len() as u64, &mut bytes).expect("a Vec takes all");
-        bytes.extend(frame.payload().iter().enumerate().map(|(i, b)| b ^ [1, 2, 3, 4][i % 4]));
+        header.format(payload.len() as u64, &mut bytes).expect("a Vec takes all");
+        bytes.extend(payload.iter().enumerate().map(|(i, b)| b ^ [1, 2, 3, 4][i % 4]));
         world.say(self.line, &bytes);
+    }
+
+    /// Takes out what has come.
+    pub fn take(&mut self, world: &mut World) -> Vec<Value> {
+        self.read(world);
+        std::mem::take(&mut self.got)
     }
 
     /// Reads what is there. False once the connection is gone.
@@ -168,7 +198,11 @@ impl Listener {
                 OpCode::Data(Data::Text) => {
                     self.got.push(serde_json::from_slice(&payload).expect("frames are JSON"))
                 }
-                OpCode::Control(Control::Ping) => {}
+                OpCode::Control(Control::Ping) => {
+                    if self.answers {
+                        self.control(world, Control::Pong, &payload);
+                    }
+                }
                 OpCode::Control(Control::Close) => {
                     let code = u16::from_be_bytes([payload[0], payload[1]]);
                     self.closed = Some((code, String::from_utf8_lossy(&payload[2..]).into_owned()));

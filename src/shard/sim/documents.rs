@@ -78,6 +78,7 @@ impl Follower {
                     assert!(self.patches.insert((key, text("version"))), "a change came twice: {frame}");
                 }
                 "synced" => self.synced.push((key, frame["count"].as_u64().unwrap())),
+                "unsubscribed" => {}
                 other => panic!("{other}"),
             }
         }

@@ -4,6 +4,8 @@ mod channels;
 mod client;
 mod documents;
 mod endings;
+mod hub;
+mod pressure;
 mod properties;
 mod streams;
 

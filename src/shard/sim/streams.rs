@@ -423,20 +423,161 @@ fn more_streams_than_allowed_are_told_to_wait() {
     nothing_is_left(&world);
 }
 
+/// Turns until the answer to a request is there.
+fn turns_for(world: &mut World, path: &str) -> (usize, Value) {
+    let mut reader = Reader::open(world, 1 << 20);
+    reader.ask(world, "GET", path);
+    for turns in 0.. {
+        assert!(turns < 10_000, "{path} takes too long");
+        if reader.got.whole {
+            return (turns, reader.got.json());
+        }
+        for at in 0..world.shards.len() {
+            world.turn(at);
+        }
+        assert!(reader.read(world));
+    }
+    unreachable!()
+}
+
+#[test]
+fn a_rare_match_does_not_take_a_turn_for_each_document() {
+    for shards in SHARDS {
+        let mut world = filled(shards, Limits::default(), &numbered(5000));
+        for path in
+            ["n/*?where=i:eq:4999&limit=1", "*/04999?limit=1", "n/**?where=i:ge:4998&limit=1&offset=1"]
+        {
+            let (turns, found) = turns_for(&mut world, path);
+            assert_eq!(found[0]["data"]["i"], 4999, "{path}");
+            // each owner looks at some hundred documents in a turn, and mail takes turns as well
+            assert!(turns < 150, "{path}: {turns} turns");
+        }
+        nothing_is_left(&world);
+    }
+}
+
+#[test]
+fn large_documents_are_gathered_a_mebibyte_at_a_time() {
+    let docs: BTreeMap<String, Value> =
+        (0..60).map(|i| (format!("n/{i:02}"), json!("z".repeat(200_000)))).collect();
+    for shards in SHARDS {
+        let mut world = filled(shards, Limits::default(), &docs);
+        let mut slow = Reader::open(&mut world, 500);
+        slow.ask(&mut world, "GET", "n/*");
+        world.work(300);
+        let stream =
+            world.shards[slow.line.shard].clients.http(slow.line.conn).unwrap().stream.as_ref().unwrap();
+        assert!(stream.held() <= 9 * shards as usize, "{} documents wait", stream.held());
+        world.settle(|world| assert!(slow.read(world)));
+        assert_eq!(slow.got.json().as_array().unwrap().len(), 60);
+        nothing_is_left(&world);
+    }
+}
+
+#[test]
+fn many_streams_share_what_a_turn_may_cost() {
+    for path in ["n/*", "n/*?fields=i", "n/*?shape=value"] {
+        let mut world = filled(1, Limits::default(), &numbered(1500));
+        let mut readers: Vec<Reader> = (0..60).map(|_| Reader::open(&mut world, 0)).collect();
+        readers.iter_mut().for_each(|reader| reader.ask(&mut world, "GET", path));
+        let waits = |world: &World| {
+            let fanout = &world.shards[0].clients.fanout;
+            readers.iter().map(|reader| fanout.queued(reader.line.slot as u32)).sum::<usize>()
+        };
+        let (mut before, mut turns) = (0, 0);
+        loop {
+            let busy = world.turn(0);
+            let now = waits(&world);
+            assert!(now - before < 900_000, "{path}: {} bytes in one turn", now - before);
+            before = now;
+            turns += 1;
+            if !busy {
+                break;
+            }
+        }
+        assert!(turns > 8 && before > 60 * 10_000, "{path}: {turns} turns, {before} bytes");
+        readers.iter().for_each(|reader| world.hang_up(reader.line));
+        nothing_is_left(&world);
+    }
+}
+
+#[test]
+fn a_broadcast_goes_before_the_next_chunks() {
+    let mut world = filled(1, Limits::default(), &numbered(20_000));
+    let subs: Vec<Subscriber> =
+        (0..2500).map(|_| Subscriber::open(&mut world, "doc", None, 1 << 20)).collect();
+    let mut app = Application::open(&mut world);
+    world.settle(|world| app.read(world));
+    let mut reader = Reader::open(&mut world, usize::MAX);
+    reader.ask(&mut world, "GET", "n/*");
+    while reader.got.head.is_empty() {
+        world.turn(0);
+        reader.read(&mut world);
+    }
+    let wire = |world: &World, line: Line| world.sockets[line.shard][line.slot].wire.len();
+    let before = wire(&world, subs[0].line);
+    app.send(&mut world, &json!({"op": "set", "key": "doc", "data": 1}));
+    while wire(&world, subs[0].line) == before {
+        world.turn(0);
+    }
+    let first = wire(&world, reader.line);
+    while subs.iter().any(|sub| wire(&world, sub.line) == before) {
+        world.turn(0);
+    }
+    let meanwhile = wire(&world, reader.line) - first;
+    // what had been made before, and not a round for each slice of the broadcast
+    assert!(
+        meanwhile < 250_000,
+        "{meanwhile} bytes of the stream went between the first and the last subscriber"
+    );
+    world.settle(|world| assert!(reader.read(world)));
+    assert!(reader.got.whole && reader.got.header("X-Total-Count") == Some("20000"));
+}
+
+#[test]
+fn what_a_request_asks_to_be_read_is_bounded() {
+    let text = "t".repeat(5000);
+    let docs = (0..4000).map(|i| (format!("n/{i:05}"), json!({"t": text}))).collect();
+    let mut world = filled(1, Limits::default(), &docs);
+    let mut reader = Reader::open(&mut world, 1 << 20);
+    // the texts by which they are ordered would all be copied
+    let got = reader.fetch(&mut world, "n/*?order=t");
+    assert!(got.head.starts_with("HTTP/1.1 413 "), "{}", got.head);
+    let conditions = vec!["where=t:ne:x"; 65].join("&");
+    let got = reader.fetch(&mut world, &format!("n/*?{conditions}"));
+    assert_eq!(got.json()["code"], "invalid_where");
+    nothing_is_left(&world);
+}
+
+#[test]
+fn the_operators_pace_cannot_be_raised() {
+    let stream = StreamLimits { rate_limit: 50, ..StreamLimits::default() };
+    let mut world = filled(1, Limits { stream, ..Limits::default() }, &numbered(60));
+    let mut reader = Reader::open(&mut world, 1 << 20);
+    let start = world.now.mono;
+    reader.ask(&mut world, "GET", "n/*?rate_limit=1000000");
+    while !reader.got.whole {
+        world.work(10);
+        reader.read(&mut world);
+        world.now.mono += 5 * MS;
+    }
+    assert!(world.now.mono - start > SEC, "{} ms", (world.now.mono - start) / MS);
+}
+
 /// Sends an import in pieces, with turns between them.
 fn import(
     world: &mut World,
     reader: &mut Reader,
     kind: &str,
     query: &str,
-    body: &str,
+    body: &[u8],
     piece: usize,
 ) -> (bool, Value) {
     let head = format!(
         "POST /_/import{query} HTTP/1.1\r\nHost: h\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    for part in (head + body).as_bytes().chunks(piece) {
+    for part in [head.as_bytes(), body].concat().chunks(piece) {
         world.say(reader.line, part);
         world.work(2);
     }
@@ -459,13 +600,44 @@ fn what_was_streamed_can_be_imported() {
         {
             let mut world = World::new(7, shards, Limits::default());
             let mut reader = Reader::open(&mut world, 1 << 20);
-            let (ok, said) = import(&mut world, &mut reader, kind, "", body, piece);
+            let (ok, said) = import(&mut world, &mut reader, kind, "", body.as_bytes(), piece);
             assert_eq!((ok, said), (true, json!({"imported": 700, "last_key": "n/00699"})));
             let back = reader.fetch(&mut world, "n/*?shape=value").json();
             assert_eq!(back, json!(docs.values().collect::<Vec<_>>()), "the connection goes on");
-            let (_, said) = import(&mut world, &mut reader, kind, "?after=n/00690", body, piece);
+            let (_, said) = import(&mut world, &mut reader, kind, "?after=n/00690", body.as_bytes(), piece);
             assert_eq!(said["imported"], 9);
         }
+    }
+}
+
+#[test]
+fn an_import_without_a_body_is_answered_at_once() {
+    for kind in ["application/json", "application/x-ndjson", "application/msgpack", "application/cbor"] {
+        let mut world = World::new(9, 1, Limits::default());
+        let mut reader = Reader::open(&mut world, 1 << 20);
+        let (ok, said) = import(&mut world, &mut reader, kind, "", b"", 7);
+        // no lines and no values are an empty import; an array needs its brackets
+        let empty = matches!(kind, "application/x-ndjson" | "application/msgpack");
+        assert_eq!((ok, &said["imported"]), (empty, &json!(0)), "{kind}: {said}");
+    }
+}
+
+#[test]
+fn packed_answers_can_be_imported() {
+    let docs = numbered(300);
+    for kind in ["application/msgpack", "application/cbor"] {
+        let mut world = filled(2, Limits::default(), &docs);
+        let mut reader = Reader::open(&mut world, 1 << 20);
+        let ask = format!("GET /_/stream/n/* HTTP/1.1\r\nHost: h\r\nAccept: {kind}\r\n\r\n");
+        world.say(reader.line, ask.as_bytes());
+        world.settle(|world| assert!(reader.read(world)));
+        let packed = std::mem::take(&mut reader.got).body;
+        let mut world = World::new(7, 3, Limits::default());
+        let mut reader = Reader::open(&mut world, 1 << 20);
+        let (ok, said) = import(&mut world, &mut reader, kind, "", &packed, 1000);
+        assert_eq!((ok, said), (true, json!({"imported": 300, "last_key": "n/00299"})), "{kind}");
+        let back = reader.fetch(&mut world, "n/*?shape=value").json();
+        assert_eq!(back, json!(docs.values().collect::<Vec<_>>()), "{kind}");
     }
 }
 
@@ -479,7 +651,7 @@ fn an_import_that_fails_says_how_far_it_came() {
     ] {
         let mut world = World::new(9, 2, Limits::default());
         let mut reader = Reader::open(&mut world, 1 << 20);
-        let (ok, said) = import(&mut world, &mut reader, "application/json", "", body, 7);
+        let (ok, said) = import(&mut world, &mut reader, "application/json", "", body.as_bytes(), 7);
         assert_eq!((ok, &said["imported"], &said["last_key"]), (false, &json!(imported), &last), "{said}");
         assert_eq!(said["error"]["code"], code);
     }

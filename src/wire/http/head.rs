@@ -90,6 +90,7 @@ fields! {
     AccessControlRequestMethod = "Access-Control-Request-Method",
     Authorization = "Authorization",
     Connection = "Connection",
+    ContentEncoding = "Content-Encoding",
     ContentLength = "Content-Length",
     ContentType = "Content-Type",
     Expect = "Expect",

@@ -2,9 +2,13 @@
 
 mod pack;
 mod rows;
+mod unpack;
 
 pub use pack::{cbor, msgpack};
-pub use rows::{Row, RowError, Rows, element};
+pub use rows::{RowError, element};
+
+use rows::Rows;
+use unpack::Packs;
 
 /// A format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +107,45 @@ impl Format {
             Format::Json => out.push(b']'),
             Format::Cbor => out.push(0xff),
             Format::Ndjson | Format::Msgpack => {}
+        }
+    }
+}
+
+/// The elements of one body that comes piece by piece.
+#[derive(Debug)]
+pub enum Elements {
+    /// Objects as JSON text.
+    Rows(Rows),
+    /// Packed values.
+    Packs(Packs),
+}
+
+impl Elements {
+    /// A body in that format.
+    pub fn new(format: Format) -> Elements {
+        match format {
+            Format::Json | Format::Ndjson => Elements::Rows(Rows::new(format == Format::Json)),
+            Format::Msgpack | Format::Cbor => Elements::Packs(Packs::new(format == Format::Cbor)),
+        }
+    }
+
+    /// Where what comes is appended.
+    pub fn buf(&mut self) -> &mut Vec<u8> {
+        match self {
+            Elements::Rows(rows) => &mut rows.buf,
+            Elements::Packs(packs) => &mut packs.buf,
+        }
+    }
+
+    /// The next element of at most `max` bytes as JSON text; `None`: more bytes are needed, or it is the end. `ended`: no
+    /// more bytes will come.
+    ///
+    /// # Errors
+    /// The row is malformed, or an element is too large.
+    pub fn next(&mut self, ended: bool, max: usize) -> Result<Option<&[u8]>, RowError> {
+        match self {
+            Elements::Rows(rows) => rows.next(ended, max),
+            Elements::Packs(packs) => packs.next(ended, max),
         }
     }
 }

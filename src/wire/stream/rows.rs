@@ -6,7 +6,6 @@ use crate::wire::key::{Key, KeyError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::ops::Range;
 
 /// Why a row is not understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +19,9 @@ pub enum RowError {
     /// An element is larger than may be kept.
     #[error("it is larger than {0} bytes ([ooo] max_body)")]
     TooLarge(usize),
+    /// A packed body holds what JSON has no word for, or what makes no sense.
+    #[error("{0}")]
+    Packed(&'static str),
     /// An element is no JSON object.
     #[error("it is not a JSON object: {0}")]
     Json(String),
@@ -38,7 +40,9 @@ impl RowError {
     /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {
-            RowError::Unexpected(_) | RowError::BreaksOff | RowError::Json(_) => "invalid_json",
+            RowError::Unexpected(_) | RowError::BreaksOff | RowError::Packed(_) | RowError::Json(_) => {
+                "invalid_json"
+            }
             RowError::TooLarge(_) => "element_too_large",
             RowError::Fields => "invalid_field",
             RowError::Key(_) => "invalid_key",
@@ -61,17 +65,6 @@ enum State {
     Closed,
 }
 
-/// What comes next in a row.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Row {
-    /// An object stands here in `Rows::text`.
-    Object(Range<usize>),
-    /// More bytes are needed.
-    More,
-    /// Nothing.
-    End,
-}
-
 /// Finds the objects of one body: of a JSON array, or of lines.
 #[derive(Debug)]
 pub struct Rows {
@@ -90,16 +83,12 @@ impl Rows {
         Rows { array, state, buf: Vec::new(), start: 0, at: 0 }
     }
 
-    /// An object that `next` has found.
-    pub fn text(&self, at: Range<usize>) -> &[u8] {
-        &self.buf[at]
-    }
-
-    /// The next object of at most `max` bytes; `ended`: no more bytes will come.
+    /// The next object of at most `max` bytes; `None`: more bytes are needed, or it is the end. `ended`: no more bytes
+    /// will come.
     ///
     /// # Errors
     /// The row is malformed or too large; it gives the same again.
-    pub fn next(&mut self, ended: bool, max: usize) -> Result<Row, RowError> {
+    pub fn next(&mut self, ended: bool, max: usize) -> Result<Option<&[u8]>, RowError> {
         while let Some(&byte) = self.buf.get(self.at) {
             let blank = matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
             let next = match (self.state, byte) {
@@ -112,7 +101,7 @@ impl Rows {
                         None => {
                             self.at += 1;
                             self.state = State::Behind;
-                            return Ok(Row::Object(self.start..self.at));
+                            return Ok(Some(&self.buf[self.start..self.at]));
                         }
                     }
                 }
@@ -129,9 +118,8 @@ impl Rows {
         }
         self.compact();
         match (ended, self.state) {
-            (false, _) => Ok(Row::More),
-            (true, State::Closed) => Ok(Row::End),
-            (true, State::Before { .. } | State::Behind) if !self.array => Ok(Row::End),
+            (false, _) | (true, State::Closed) => Ok(None),
+            (true, State::Before { .. } | State::Behind) if !self.array => Ok(None),
             (true, _) => Err(RowError::BreaksOff),
         }
     }
@@ -188,7 +176,7 @@ pub fn element(text: &[u8]) -> Result<(Key, Json), RowError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Row, RowError, Rows, element};
+    use super::{RowError, Rows, element};
 
     /// The objects of a body that comes by `piece` bytes, and its end.
     fn read(array: bool, body: &str, piece: usize) -> (Vec<String>, Option<RowError>) {
@@ -199,9 +187,9 @@ mod tests {
             rows.buf.extend_from_slice(next.unwrap_or(b""));
             loop {
                 match rows.next(next.is_none(), 100) {
-                    Ok(Row::Object(at)) => found.push(String::from_utf8(rows.text(at).to_vec()).unwrap()),
-                    Ok(Row::More) => break,
-                    Ok(Row::End) => return (found, None),
+                    Ok(Some(text)) => found.push(String::from_utf8(text.to_vec()).unwrap()),
+                    Ok(None) if next.is_none() => return (found, None),
+                    Ok(None) => break,
                     Err(why) => return (found, Some(why)),
                 }
             }

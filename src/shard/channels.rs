@@ -1,0 +1,163 @@
+//! The channels of an owner: the number of the last publication, and what is kept of the past.
+
+use crate::base::time::SEC;
+use crate::flow::conn::ask::Has;
+use crate::flow::limits::Keep;
+use crate::flow::state::history::{Entry, History};
+use crate::shard::desk::Desk;
+use crate::wire::feed::Publish;
+use crate::wire::hub::Query;
+use crate::wire::hub::write::Placed;
+use hashbrown::HashMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// For how long a channel is remembered that nobody is subscribed to and that has no history.
+const IDLE: u64 = 60 * SEC;
+
+/// One channel.
+#[derive(Debug)]
+pub struct Channel {
+    /// The number of its last publication.
+    offset: u64,
+    /// When there was last something to do with it (monotonic).
+    touched: u64,
+    keep: Keep,
+    history: Option<Box<History>>,
+    /// Whether it is a room.
+    room: bool,
+}
+
+/// All channels of an owner.
+#[derive(Debug, Default)]
+pub struct Channels {
+    map: HashMap<Arc<str>, Channel>,
+    /// The highest number in a channel that is forgotten: every other begins behind it, so that the numbers of a name
+    /// never go back.
+    floor: u64,
+    /// Every channel once, with the moment at which it may be forgotten, if nothing has come between.
+    idle: VecDeque<(u64, Arc<str>)>,
+}
+
+/// Where a subscription to a channel begins.
+#[derive(Debug)]
+pub struct Start<'a> {
+    /// The number of the last publication.
+    pub offset: u64,
+    /// Whether publications are lost that the subscriber has not seen.
+    pub gap: bool,
+    /// Those that it has missed, with their places.
+    pub missed: Vec<(Placed, &'a Publish)>,
+}
+
+impl Channel {
+    fn placed(&self, sequence: u64, entry: &Entry) -> Placed {
+        Placed { room: self.room, sequence, stamp: entry.stamp, told: true }
+    }
+
+    /// The next publication takes its place. It is kept by `remember`.
+    pub fn place(&mut self, desk: &mut Desk, publish: &Publish) -> Placed {
+        self.offset += 1;
+        self.touched = desk.now.mono;
+        desk.stats.published += 1;
+        let told = self.keep.count > 0 || publish.client;
+        let stamp = if told { desk.stamp() } else { 0 };
+        Placed { room: self.room, sequence: self.offset, stamp, told }
+    }
+
+    /// Keeps a publication that has just taken its place, where that is wanted.
+    pub fn remember(&mut self, placed: Placed, publish: Box<Publish>) {
+        if self.keep.count > 0 {
+            let history = self.history.get_or_insert_with(|| Box::new(History::new(placed.sequence - 1)));
+            history.push(Entry::new(placed.stamp, publish), self.keep);
+        }
+    }
+
+    /// What was published into it, as far as it is kept at this moment.
+    pub fn history(&mut self, desk: &Desk) -> Option<&mut History> {
+        let history = self.history.as_deref_mut()?;
+        history.trim(self.keep, desk.now.wall);
+        Some(history)
+    }
+
+    /// Where somebody begins who says what it has seen.
+    pub fn start(&mut self, desk: &Desk, has: &Has) -> Start<'_> {
+        self.touched = desk.now.mono;
+        let nothing = Start { offset: self.offset, gap: false, missed: Vec::new() };
+        let Has::Offset(epoch, seen) = has else { return nothing };
+        if **epoch != *desk.limits.epoch {
+            return Start { gap: true, ..nothing };
+        }
+        if *seen == self.offset {
+            return nothing;
+        }
+        self.history(desk);
+        match self.history.as_ref().and_then(|history| history.since(*seen)) {
+            Some(past) => Start {
+                missed: past.map(|(n, entry)| (self.placed(n, entry), &*entry.publish)).collect(),
+                ..nothing
+            },
+            None => Start { gap: true, ..nothing },
+        }
+    }
+
+    /// What a query means, newest first.
+    pub fn query<'a>(
+        &'a mut self,
+        desk: &Desk,
+        query: &'a Query,
+    ) -> impl Iterator<Item = (Placed, &'a Publish)> {
+        self.history(desk);
+        let found = self.history.iter().flat_map(|history| history.query(query));
+        found.map(|(n, entry)| (self.placed(n, entry), &*entry.publish))
+    }
+}
+
+impl Channels {
+    /// The channel of that name, made if need be.
+    pub fn open(&mut self, desk: &Desk, name: &Arc<str>) -> &mut Channel {
+        let (floor, idle) = (self.floor, &mut self.idle);
+        self.map.entry(name.clone()).or_insert_with(|| {
+            idle.push_back((desk.now.mono + IDLE, name.clone()));
+            let keep = desk.limits.keep(name, Keep::NOTHING);
+            Channel { offset: floor, touched: desk.now.mono, keep, history: None, room: false }
+        })
+    }
+
+    /// The channel of that name, if there is one.
+    pub fn get(&mut self, name: &str) -> Option<&mut Channel> {
+        self.map.get_mut(name)
+    }
+
+    /// The channel becomes a room, or ends to be one; its past is kept as is usual for what it is now.
+    pub fn set_room(&mut self, desk: &Desk, name: &Arc<str>, room: bool) {
+        let keep = desk.limits.keep(name, if room { Keep::ROOM } else { Keep::NOTHING });
+        let channel = self.open(desk, name);
+        (channel.room, channel.keep) = (room, keep);
+        if !room {
+            channel.history = None;
+        }
+    }
+
+    /// How many channels there are.
+    pub fn count(&self) -> usize {
+        self.map.len()
+    }
+
+    /// Forgets channels that have been idle for long. `watched`: whether somebody is subscribed.
+    pub fn tidy(&mut self, desk: &Desk, watched: impl Fn(&Arc<str>) -> bool) {
+        let now = desk.now.mono;
+        while self.idle.front().is_some_and(|(due, _)| *due <= now) {
+            let (_, name) = self.idle.pop_front().expect("just seen");
+            let channel = self.map.get_mut(&name).expect("each is listed once");
+            let empty = channel.history(desk).is_none_or(|history| history.is_empty());
+            let due = if channel.room || !empty || watched(&name) { now } else { channel.touched } + IDLE;
+            if due > now {
+                self.idle.push_back((due, name));
+                continue;
+            }
+            self.floor = self.floor.max(channel.offset);
+            self.map.remove(&name);
+        }
+    }
+}

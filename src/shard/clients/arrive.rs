@@ -1,0 +1,151 @@
+//! Who comes to the hub, and what is left of it when it goes: identity, limits per user, sessions.
+
+use crate::base::id::ConnId;
+use crate::flow::conn::ask::Has;
+use crate::flow::conn::hub::{Hub, Request};
+use crate::flow::conn::rest::Arrival;
+use crate::flow::fanout::pool::Subject;
+use crate::shard::clients::channels::too_many_channels;
+use crate::shard::clients::{Clients, EVERYONE, Reason};
+use crate::shard::desk::Desk;
+use crate::shard::mail::Mail;
+use crate::shard::quotas::Holding;
+use crate::shard::sessions::{self, Session, Telling};
+use crate::wire::hub::write::{self, Object, System};
+use crate::wire::hub::{About, Class};
+use std::sync::Arc;
+
+/// The close code for one connection too many of a user; its range tells clients not to come back by themselves.
+const CROWDED: u16 = 3504;
+/// The close code for a connection whose session was taken up by another one.
+const TAKEN_OVER: u16 = 3510;
+
+impl Clients {
+    /// A connection has come to the hub's door.
+    pub(super) fn arrive(&mut self, desk: &mut Desk, id: ConnId, arrival: Arrival) {
+        let Arrival { channels, user, session, native, forge } = arrival;
+        let class = match (native, forge) {
+            (_, true) => Class::Forge,
+            (true, false) => Class::Native,
+            (false, false) => Class::Plain,
+        };
+        let Some(conn) = self.get(id) else { return };
+        if user.is_some() || class > Class::Plain {
+            conn.hub = Some(Box::new(Hub { class, strict: native, user, ..Hub::default() }));
+        }
+        self.hold(desk, id, Holding::Connection);
+        self.subscribe(desk, id, Subject::Channel(EVERYONE.into()), Has::Nothing);
+        if let Some(session) = session {
+            self.want_session(desk, id, session);
+        }
+        if channels.is_empty() && desk.limits.hub.implicit_channels && class == Class::Plain {
+            for shard in desk.all() {
+                self.subscribe(desk, id, Subject::Every(shard), Has::Nothing);
+            }
+        }
+        for channel in channels {
+            let about = About { channel: Some(channel.clone()), ..About::default() };
+            if self.channel_pool(id, &channel).is_some() {
+                continue;
+            }
+            if self.channels_of(id).len() >= desk.limits.hub.channels_per_user as usize {
+                self.reject(desk, id, &about, &too_many_channels());
+                continue;
+            }
+            self.hold(desk, id, Holding::Channel(channel.clone()));
+            self.subscribe(desk, id, Subject::Channel(channel), Has::Nothing);
+        }
+    }
+
+    /// Tells the owner of a connection's user, if it has one.
+    pub(super) fn hold(&mut self, desk: &mut Desk, id: ConnId, what: Holding) {
+        let Some(user) = self.hub(id).and_then(|hub| hub.user.clone()) else { return };
+        desk.post_to_owner(&format!("$user/{user}"), Mail::Hold(user, id, what));
+    }
+
+    /// A user holds too much: the connection, or one of its channels, is given up.
+    pub(in crate::shard) fn over(&mut self, desk: &mut Desk, id: ConnId, channel: Option<Arc<str>>) {
+        let Some(channel) = channel else {
+            let why = "you have as many connections as you may have";
+            return self.close(desk, id, Some(CROWDED), why, Reason::Crowded);
+        };
+        if let Some(pool) = self.channel_pool(id, &channel) {
+            self.unsubscribe(desk, id, pool);
+            let asked = self.hub(id).and_then(|hub| hub.take_replies(pool).pop()).map(|asked| asked.about);
+            let about = asked.unwrap_or(About { channel: Some(channel), ..About::default() });
+            self.reject(desk, id, &about, &too_many_channels());
+        }
+    }
+
+    /// A connection asks for a session, and perhaps for an earlier one back. Both belong to its user.
+    fn want_session(&mut self, desk: &mut Desk, id: ConnId, earlier: Option<u64>) {
+        if desk.limits.hub.session_ttl == 0 {
+            return;
+        }
+        let session = desk.stamp();
+        let Some(hub) = self.hub(id) else { return };
+        let Some(user) = hub.user.clone() else { return };
+        hub.session = Some(session);
+        let lives = Mail::Session(session, user.clone(), id, Telling::Lives);
+        desk.post_to_owner(&sessions::name(session), lives);
+        match earlier {
+            Some(earlier) => {
+                let wanted = Mail::Session(earlier, user, id, Telling::Wanted);
+                desk.post_to_owner(&sessions::name(earlier), wanted);
+            }
+            None => self.resumed(desk, id, None),
+        }
+    }
+
+    /// The answer to the wish for an earlier session. The connection is told by what name it can come back.
+    pub(in crate::shard) fn resumed(&mut self, desk: &mut Desk, id: ConnId, earlier: Option<Box<Session>>) {
+        let Some(session) = self.hub(id).and_then(|hub| hub.session) else { return };
+        let (mut data, stamp) = (Vec::new(), desk.stamp());
+        Object::new(&mut data).id("session_id", session).flag("resumed", earlier.is_some()).end();
+        let told = System { event: "session", room: None, user: "", data: &data };
+        self.say(desk, id, |out| write::system(&told, stamp, out));
+        let Some(earlier) = earlier else { return };
+        for (channel, offset) in earlier.channels {
+            if self.channel_pool(id, &channel).is_none() {
+                self.hold(desk, id, Holding::Channel(channel.clone()));
+                let has = Has::Offset((*desk.limits.epoch).into(), offset);
+                self.subscribe(desk, id, Subject::Channel(channel), has);
+            }
+        }
+        for (name, patch, max_hz) in earlier.documents {
+            let (versions, request) = Default::default();
+            self.documents(desk, id, Request::Subscribe { name, patch, max_hz, versions, request });
+        }
+    }
+
+    /// Another connection takes up the session of this one.
+    pub(in crate::shard) fn yield_session(&mut self, desk: &mut Desk, id: ConnId) {
+        self.close(desk, id, Some(TAKEN_OVER), "the session goes on elsewhere", Reason::Gone);
+    }
+
+    /// A connection is about to end: its user holds less, and its session is kept. Before its subscriptions are.
+    pub(super) fn depart(&mut self, desk: &mut Desk, id: ConnId) {
+        self.hold(desk, id, Holding::Gone);
+        let Some(hub) = self.hub(id) else { return };
+        let Some((user, session)) = hub.user.take().zip(hub.session.take()) else { return };
+        let names: Vec<_> =
+            hub.documents.iter().map(|d| (d.names.clone(), d.pools.first().copied())).collect();
+        let manner = |pool: Option<_>| {
+            let pool = pool.and_then(|pool| self.fanout.pools.get(pool));
+            pool.map_or_else(Default::default, |pool| (pool.variant.patch, pool.max_hz))
+        };
+        let each = names.iter().flat_map(|(names, pool)| {
+            let (patch, max_hz) = manner(*pool);
+            names.iter().map(move |name| (name.clone(), patch, max_hz))
+        });
+        let documents = each.collect();
+        let mut channels = Vec::new();
+        for (channel, pool) in self.channels_of(id) {
+            if self.is_member(id, pool) {
+                channels.push((channel, self.fanout.position(pool, id.slot)));
+            }
+        }
+        let ended = Telling::Ended(Session { channels, documents });
+        desk.post_to_owner(&sessions::name(session), Mail::Session(session, user, id, ended));
+    }
+}

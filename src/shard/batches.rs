@@ -138,7 +138,11 @@ impl Shard {
 
     fn answer(&mut self, from: ShardId, ticket: Ticket, ask: Ask) {
         let answer = match ask {
+            Ask::Room(ask) => return self.room_asked(from, ticket, *ask),
+            Ask::User(user, ask) => return self.user_asked(from, ticket, &user, *ask),
+            Ask::Rooms(actor) => Answer::Rooms(self.rooms_seen(&actor)),
             Ask::Pools => self.clients.pools(),
+            ask if let Err(refusal) = self.may_ask(&ask) => Answer::Room(Err(refusal)),
             ask => self.owner.answer(&mut self.desk, ask),
         };
         self.desk.post(from, Mail::Answer(ticket, answer));

@@ -23,6 +23,10 @@ pub enum Chore {
     Streams,
     /// Let paced subscriptions go on.
     Pace,
+    /// Tell what has changed around rooms.
+    Rooms,
+    /// Look whether users are missed.
+    Users,
 }
 
 impl Shard {
@@ -50,6 +54,8 @@ impl Shard {
                 self.chores.push(now + SEC, Chore::Tick);
             }
             Chore::Streams => self.clients.streams.timer_came(),
+            Chore::Rooms => self.rooms_tick(),
+            Chore::Users => self.users_missed(),
             Chore::Pace => {
                 self.pacing = u64::MAX;
                 self.clients.pace(now);

@@ -26,6 +26,8 @@ pub struct Channel {
     history: Option<Box<History>>,
     /// Whether it is a room.
     room: bool,
+    /// Whether only the room's members may hear it.
+    private: bool,
 }
 
 /// All channels of an owner.
@@ -106,10 +108,15 @@ impl Channel {
         &'a mut self,
         desk: &Desk,
         query: &'a Query,
-    ) -> impl Iterator<Item = (Placed, &'a Publish)> {
+    ) -> impl Iterator<Item = (Placed, &'a Entry)> {
         self.history(desk);
         let found = self.history.iter().flat_map(|history| history.query(query));
-        found.map(|(n, entry)| (self.placed(n, entry), &*entry.publish))
+        found.map(|(n, entry)| (self.placed(n, entry), entry))
+    }
+
+    /// Whether only a room's members may hear it.
+    pub fn is_private(&self) -> bool {
+        self.private
     }
 }
 
@@ -120,7 +127,7 @@ impl Channels {
         self.map.entry(name.clone()).or_insert_with(|| {
             idle.push_back((desk.now.mono + IDLE, name.clone()));
             let keep = desk.limits.keep(name, Keep::NOTHING);
-            Channel { offset: floor, touched: desk.now.mono, keep, history: None, room: false }
+            Channel { offset: floor, touched: desk.now.mono, keep, history: None, room: false, private: false }
         })
     }
 
@@ -130,10 +137,10 @@ impl Channels {
     }
 
     /// The channel becomes a room, or ends to be one; its past is kept as is usual for what it is now.
-    pub fn set_room(&mut self, desk: &Desk, name: &Arc<str>, room: bool) {
+    pub fn set_room(&mut self, desk: &Desk, name: &Arc<str>, room: bool, private: bool) {
         let keep = desk.limits.keep(name, if room { Keep::ROOM } else { Keep::NOTHING });
         let channel = self.open(desk, name);
-        (channel.room, channel.keep) = (room, keep);
+        (channel.room, channel.private, channel.keep) = (room, private, keep);
         if !room {
             channel.history = None;
         }

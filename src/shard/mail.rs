@@ -1,7 +1,7 @@
 //! What shards say to each other. A lane from one shard to another keeps order and loses nothing; what a shard says to
 //! itself goes the same way.
 
-use crate::base::id::ConnId;
+use crate::base::id::{ConnId, ShardId};
 use crate::base::slab::Id;
 use crate::flow::conn::ask::{Answer, Ask, Has, Ticket};
 use crate::flow::encode::frame::{Frame, Variant};
@@ -10,9 +10,12 @@ use crate::flow::feed::{Refused, SweepId, Write};
 use crate::flow::state::cut::{CutId, Part};
 use crate::flow::state::item::Item;
 use crate::flow::state::list::Change;
+use crate::flow::state::room::Refusal;
 use crate::flow::state::select::Select;
 use crate::shard::quotas::Holding;
+use crate::shard::rooms::{Out, RoomMail};
 use crate::shard::sessions::{Session, Telling};
+use crate::shard::users::UserMail;
 use crate::wire::key::{Key, Pattern};
 use std::sync::Arc;
 
@@ -40,6 +43,20 @@ pub enum Mail {
     Resumed(ConnId, Option<Box<Session>>),
     /// The session of your connection goes on elsewhere.
     Yield(ConnId),
+    /// The subscription is refused.
+    Denied(Box<Denied>),
+    /// Something for the owner of a user.
+    User(Arc<str>, UserMail),
+    /// Something for the owner of a room.
+    Room(Arc<str>, RoomMail),
+    /// A question of a connection of that shard, which is to get the answer; sent on by the owner of a user.
+    Forwarded(ShardId, Box<(Ticket, Ask)>),
+    /// A user's owner says whether a place in a room is reserved for your connection.
+    Reserved(ConnId, Box<(Arc<str>, Arc<str>, bool)>),
+    /// Your connection is in that room no more.
+    Out(ConnId, Arc<str>, Box<Out>),
+    /// That channel is a room now that is not open to all: only those in it may hear it.
+    Closed(Arc<str>),
     /// A pool of the sender is gone.
     Leave(PoolId, Subject),
     /// A frame for all members of a pool.
@@ -105,6 +122,23 @@ pub struct Join {
     pub ticket: u32,
     /// What the connection has.
     pub has: Has,
+    /// Its user.
+    pub who: Option<Arc<str>>,
+    /// Whether the user enters the room by this, as a member.
+    pub enter: bool,
+}
+
+/// A subscription that is refused.
+#[derive(Debug)]
+pub struct Denied {
+    /// The pool.
+    pub pool: PoolId,
+    /// The connection that wanted to be in it.
+    pub conn: ConnId,
+    /// Its number for the request.
+    pub ticket: u32,
+    /// Why not.
+    pub refusal: Refusal,
 }
 
 /// The answer to a `Join`.

@@ -17,8 +17,11 @@ pub mod quotas;
 pub mod sessions;
 #[cfg(test)]
 mod sim;
+pub mod room_asks;
+pub mod rooms;
 pub mod stats;
 pub mod streams;
+pub mod users;
 pub mod watch;
 
 use crate::base::id::{ConnId, ShardId};
@@ -42,10 +45,12 @@ use io::{Action, Door, Sockets};
 use lists::Lists;
 use mail::Mail;
 use owner::Owner;
+use rooms::Rooms;
 use quotas::Quotas;
 use sessions::Sessions;
 use stats::Stats;
 use std::sync::Arc;
+use users::Users;
 
 /// One shard: its connections, pools, documents and routes. Call order within a turn: any number of `handle_*`, then
 /// `poll_flush` (once, or again while it says that more is due), then `poll_action` and `poll_mail` until empty.
@@ -59,6 +64,8 @@ pub struct Shard {
     held: Held,
     quotas: Quotas,
     sessions: Sessions,
+    users: Users,
+    rooms: Rooms,
     chores: Timers<Chore>,
     /// The soonest moment for which a chore is set to let paced subscriptions go on.
     pacing: u64,
@@ -72,7 +79,7 @@ impl Shard {
         let mut desk = Desk::new(id, shards, limits.clone());
         desk.now = now;
         let owner = Owner::new(desk.stamp(), limits.stream.cut_bytes);
-        let (lists, batches, held, quotas, sessions, chores) = Default::default();
+        let (lists, batches, held, quotas, sessions, users, rooms, chores) = Default::default();
         let mut shard = Shard {
             desk,
             clients,
@@ -82,6 +89,8 @@ impl Shard {
             held,
             quotas,
             sessions,
+            users,
+            rooms,
             chores,
             pacing: u64::MAX,
             outcomes: Vec::new(),
@@ -202,6 +211,7 @@ impl Shard {
         if let Some(at) = self.clients.streams.deadline() {
             self.chores.push(at, Chore::Streams);
         }
+        self.arrange_rooms();
         if !more {
             let owed: Vec<(ShardId, usize)> = self.desk.credit.settle().collect();
             for (shard, bytes) in owed {
@@ -253,16 +263,19 @@ impl Shard {
     }
 
     fn receive(&mut self, from: ShardId, mail: Mail) {
-        let Shard { desk, clients, owner, lists, batches, quotas, sessions, .. } = self;
+        let Shard { desk, clients, owner, lists, batches, sessions, .. } = self;
         if from != desk.id {
             desk.credit.owe(from, mail.weight());
         }
         match mail {
             Mail::Stamp(stamp) => desk.stamps.observe(stamp),
             Mail::Ask(ticket, ask) => self.asked(from, ticket, ask),
+            Mail::Forwarded(from, question) => self.asked(from, question.0, question.1),
             Mail::Answer(ticket, answer) => match ticket.tag {
                 Tag::Request => clients.answer(desk, ticket.conn, answer),
                 Tag::Frame(about) => clients.frame_answer(desk, ticket.conn, &about, answer),
+                Tag::Room(about, waited) => clients.room_answer(desk, ticket.conn, &about, waited, answer),
+                Tag::Look(number) => clients.look(desk, ticket.conn, number, answer),
                 Tag::Element => clients.import_written(ticket.conn),
                 Tag::Line(line, id) => self.feed_answer(ticket.conn, (line, id), answer),
             },
@@ -271,9 +284,23 @@ impl Shard {
                     let pattern = pattern.clone();
                     lists.join(desk, from, *join, &pattern);
                 }
+                Subject::Room(room) => {
+                    let room = room.clone();
+                    self.join_room(from, *join, &room);
+                }
+                Subject::Channel(name) => {
+                    let name = name.clone();
+                    self.join_channel(from, *join, &name);
+                }
                 _ => owner.join(desk, from, *join),
             },
-            Mail::Hold(user, conn, what) => quotas.hold(desk, from, &user, conn, what),
+            Mail::Denied(denied) => clients.denied(desk, *denied),
+            Mail::User(user, mail) => self.user_mail(from, &user, mail),
+            Mail::Room(room, mail) => self.room_mail(from, &room, mail),
+            Mail::Reserved(conn, told) => clients.reserved(desk, conn, &told.0, &told.1, told.2),
+            Mail::Out(conn, room, out) => clients.out(desk, conn, &room, &out),
+            Mail::Closed(name) => clients.closed(desk, &name),
+            Mail::Hold(user, conn, what) => self.held(from, &user, conn, what),
             Mail::Over(conn, channel) => clients.over(desk, conn, channel),
             Mail::Session(session, user, conn, what) => sessions.told(desk, from, session, user, conn, what),
             Mail::Resumed(conn, session) => clients.resumed(desk, conn, session),

@@ -5,7 +5,7 @@ use crate::base::slab::Id;
 use crate::flow::conn::ask::{Answer, Ask, Has};
 use crate::flow::encode::documents::Change;
 use crate::flow::encode::frame::{Frame, Frames};
-use crate::flow::encode::{hub, ooo};
+use crate::flow::encode::{hub, ooo, rooms};
 use crate::flow::fanout::pool::{PoolId, Subject};
 use crate::flow::feed::{Done, Refused, SweepId, Write};
 use crate::flow::limits::PatchMode;
@@ -46,13 +46,13 @@ pub enum Target {
 #[derive(Debug, Default)]
 pub struct Owner {
     store: Store,
-    watches: HashMap<Subject, Watch>,
+    pub(super) watches: HashMap<Subject, Watch>,
     /// Who wants which keys, by pattern.
     interest: Trie<Target>,
     /// The native subscriptions.
     parts: Parts,
     /// The channels.
-    channels: Channels,
+    pub(super) channels: Channels,
     /// The version of everything that never was.
     born: u64,
 }
@@ -80,9 +80,9 @@ impl Owner {
             Ask::Batch(writes) => Answer::Wrote(self.batch(desk, writes)),
             Ask::Get(key) => Answer::Item(self.store.get(key.as_str()).cloned()),
             Ask::List(pattern) => Answer::Items(self.store.matching(&pattern).cloned().collect()),
-            Ask::History(channel, query) => Answer::History(self.history(desk, &channel, &query)),
+            Ask::History(channel, ask) => Answer::History(self.history(desk, &channel, &ask.1)),
             Ask::Keys => Answer::Keys(self.store.keys().cloned().collect()),
-            Ask::Pools => unreachable!("pools are the clients' part"),
+            Ask::Pools | Ask::Room(_) | Ask::Rooms(_) | Ask::User(..) => unreachable!("the shard answers these"),
         }
     }
 
@@ -241,14 +241,15 @@ impl Owner {
         }
     }
 
-    fn publish(&mut self, desk: &mut Desk, publish: Box<Publish>) -> Done {
+    pub(super) fn publish(&mut self, desk: &mut Desk, publish: Box<Publish>) -> Done {
         let Owner { channels, watches, .. } = self;
         let channel = channels.open(desk, &publish.channel);
         let placed = channel.place(desk, &publish);
         let mark = Mark { key: None, at: placed.sequence };
         let mut frames = Frames::default();
         let everyone = *publish.channel == *EVERYONE;
-        let every = (!everyone).then_some(Subject::Every(desk.id));
+        // who gets every channel gets those that are open
+        let every = (!everyone && !channel.is_private()).then_some(Subject::Every(desk.id));
         for subject in [Subject::Channel(publish.channel.clone())].into_iter().chain(every) {
             if let Some(watch) = watches.get_mut(&subject) {
                 watch.send_from(desk, &mut frames, &mark, |encoder, _| {
@@ -262,14 +263,15 @@ impl Owner {
     }
 
     /// What was published into a channel, as the list of a reply.
-    fn history(&mut self, desk: &Desk, channel: &str, query: &Query) -> Vec<u8> {
+    pub(super) fn history(&mut self, desk: &Desk, channel: &str, query: &Query) -> Vec<u8> {
         let mut out = vec![b'['];
         let channel = self.channels.get(channel);
-        for (placed, publish) in channel.into_iter().flat_map(|channel| channel.query(desk, query)) {
+        for (placed, entry) in channel.into_iter().flat_map(|channel| channel.query(desk, query)) {
             if out.len() > 1 {
                 out.push(b',');
             }
-            write::publication(publish, placed, &mut out);
+            write::publication(&entry.publish, placed, &mut out);
+            rooms::fate(entry, &mut out);
         }
         out.push(b']');
         out
@@ -327,8 +329,12 @@ impl Owner {
                 self.watches.entry(join.subject.clone()).or_default().add(watcher);
                 nothing
             }
-            Subject::List(_) | Subject::Clock => {
-                unreachable!("lists have owners of their own, the clock none")
+            Subject::User(_) => {
+                self.watches.entry(join.subject.clone()).or_default().add(watcher);
+                nothing
+            }
+            Subject::List(_) | Subject::Room(_) | Subject::Clock => {
+                unreachable!("lists and rooms are joined elsewhere, and the clock has no owner")
             }
         };
         desk.post(from, Mail::Joined(joined));

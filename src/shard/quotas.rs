@@ -27,8 +27,16 @@ type Held = HashMap<(ShardId, ConnId), HashSet<Arc<str>>>;
 pub struct Quotas(HashMap<Arc<str>, Held>);
 
 impl Quotas {
-    /// A connection takes something or gives it back. What is too much it is told to give up.
-    pub fn hold(&mut self, desk: &mut Desk, from: ShardId, user: &Arc<str>, conn: ConnId, what: Holding) {
+    /// A connection takes something or gives it back. What is too much it is told to give up. False if the connection
+    /// itself is, or has been.
+    pub fn hold(
+        &mut self,
+        desk: &mut Desk,
+        from: ShardId,
+        user: &Arc<str>,
+        conn: ConnId,
+        what: Holding,
+    ) -> bool {
         let limits = desk.limits.hub;
         let place = (from, conn);
         let held = match &what {
@@ -36,12 +44,13 @@ impl Quotas {
             _ => match self.0.get_mut(user) {
                 Some(held) if held.contains_key(&place) => held,
                 // it was too much itself
-                _ => return,
+                _ => return false,
             },
         };
         match what {
             Holding::Connection if held.len() >= limits.connections_per_user as usize => {
                 desk.post(from, Mail::Over(conn, None));
+                return false;
             }
             Holding::Connection => drop(held.insert(place, HashSet::new())),
             Holding::Channel(channel) => {
@@ -67,6 +76,7 @@ impl Quotas {
                 }
             }
         }
+        true
     }
 
     /// How many users there are.

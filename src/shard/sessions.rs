@@ -14,6 +14,8 @@ use std::sync::Arc;
 /// What comes back with a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Session {
+    /// Rooms that it was in.
+    pub rooms: Vec<Arc<str>>,
     /// Channels, and the last publication of each that was sent.
     pub channels: Vec<(Arc<str>, u64)>,
     /// Names of documents, and how their changes come.
@@ -26,7 +28,7 @@ pub enum Telling {
     /// It has this one.
     Lives,
     /// It is gone; this is what it had.
-    Ended(Session),
+    Ended(Box<Session>),
     /// It wants to take it up.
     Wanted,
 }
@@ -37,7 +39,7 @@ struct Known {
     /// Where it lives.
     lives: Option<(ShardId, ConnId)>,
     /// What it has left, and until when it is kept (monotonic).
-    left: Option<(Session, u64)>,
+    left: Option<(Box<Session>, u64)>,
     /// Who waits for it.
     wanted: Option<(ShardId, ConnId)>,
 }
@@ -75,7 +77,7 @@ impl Sessions {
                 match known.wanted {
                     Some((shard, conn)) => {
                         self.0.remove(&session);
-                        desk.post(shard, Mail::Resumed(conn, Some(Box::new(left))));
+                        desk.post(shard, Mail::Resumed(conn, Some(left)));
                     }
                     None => known.left = Some((left, desk.now.mono + desk.limits.hub.session_ttl)),
                 }
@@ -91,7 +93,7 @@ impl Sessions {
                     }
                     Some(Known { left: Some((_, until)), .. }) if *until > now => {
                         let known = self.0.remove(&session).expect("just seen");
-                        let left = known.left.map(|(left, _)| Box::new(left));
+                        let left = known.left.map(|(left, _)| left);
                         desk.post(from, Mail::Resumed(conn, left));
                     }
                     _ => desk.post(from, Mail::Resumed(conn, None)),

@@ -3,7 +3,10 @@
 use crate::base::id::ConnId;
 use crate::flow::conn::hub::Versions;
 use crate::flow::feed::{Done, Refused, Write};
+use crate::flow::conn::seats::{RoomAsk, UserAsk};
 use crate::flow::state::item::Item;
+use crate::flow::state::presence::Shown;
+use crate::flow::state::room::{Actor, Refusal};
 use crate::wire::hub::{About, Query};
 use crate::wire::key::{Key, Name, Pattern};
 use std::sync::Arc;
@@ -19,8 +22,14 @@ pub enum Ask {
     Get(Key),
     /// Your documents that match.
     List(Pattern),
-    /// What was published into a channel.
-    History(Arc<str>, Box<Query>),
+    /// What was published into a channel, for somebody.
+    History(Arc<str>, Box<(Actor, Query)>),
+    /// Something about a room.
+    Room(Box<RoomAsk>),
+    /// Your rooms, as far as somebody may see them.
+    Rooms(Actor),
+    /// Something about a user.
+    User(Arc<str>, Box<UserAsk>),
     /// All your keys.
     Keys,
     /// Your pools: what they are about and how many connections they have.
@@ -40,6 +49,12 @@ pub enum Answer {
     Keys(Vec<Key>),
     /// To `History`: a JSON list.
     History(Vec<u8>),
+    /// To a question about a room, or about a user who says something: the members of a JSON object.
+    Room(Result<Vec<u8>, Refusal>),
+    /// To `Rooms`: their names, and the members of a JSON object about each.
+    Rooms(Vec<(Arc<str>, Vec<u8>)>),
+    /// How a user shows itself.
+    User(Box<(Arc<str>, Shown)>),
     /// To `Pools`.
     Pools(Vec<(Arc<str>, usize)>),
 }
@@ -62,6 +77,10 @@ pub enum Tag {
     Element,
     /// A frame of the hub.
     Frame(Box<About>),
+    /// A frame about a room; whether the connection is not listened to until it is answered.
+    Room(Box<About>, bool),
+    /// The presence of watched users, by the number of the question.
+    Look(u32),
     /// A line of the feed: its number, and the `id` of the reply if one is wanted.
     Line(u64, Option<Box<str>>),
 }

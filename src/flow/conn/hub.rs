@@ -2,6 +2,7 @@
 
 use crate::flow::conn::ask::Has;
 use crate::flow::conn::bucket::Bucket;
+use crate::flow::conn::seats::{Gather, Seats};
 use crate::flow::fanout::pool::PoolId;
 use crate::flow::limits::PatchMode;
 use crate::wire::hub::{About, Class};
@@ -30,6 +31,16 @@ pub struct Hub {
     pub subscribing: Bucket,
     /// Subscriptions to channels whose beginning it waits to be told.
     pub replies: Vec<Beginning>,
+    /// The rooms that it is in.
+    pub seats: Seats,
+    /// What it has said and is not listened to yet, while it waits for answers.
+    pub held: Option<Vec<u8>>,
+    /// How many answers it waits for.
+    pub waits: u32,
+    /// Users whose presence it has asked for at once.
+    pub gathers: Vec<Gather>,
+    /// How often it has done that.
+    pub gathered: u32,
     /// Its document subscriptions. No two mean the same key: those that would are one.
     pub documents: Vec<Documents>,
     /// The one that is being brought up to date.
@@ -39,6 +50,12 @@ pub struct Hub {
 }
 
 impl Hub {
+    /// What the client says from now on is not listened to until one more answer has come.
+    pub fn wait(&mut self) {
+        self.waits += 1;
+        self.held.get_or_insert_default();
+    }
+
     /// Takes out what is to be told of the beginning of a subscription.
     pub fn take_replies(&mut self, pool: PoolId) -> Vec<Beginning> {
         self.replies.extract_if(.., |beginning| beginning.pool == pool).collect()

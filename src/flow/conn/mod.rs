@@ -8,6 +8,8 @@ pub mod http;
 pub mod hub;
 pub mod import;
 pub mod rest;
+pub mod rooms;
+pub mod seats;
 pub mod spec;
 pub mod stream;
 pub mod writer;

@@ -1,11 +1,13 @@
 //! The ooo dialect over HTTP: from a request to what it asks for, and from the answers to the response.
 
 use crate::flow::conn::ask::{Answer, Ask};
+use crate::flow::conn::rooms::{self, RoomCall};
 use crate::flow::conn::spec::{self, Spec};
 use crate::flow::fanout::pool::Subject;
 use crate::flow::feed::{Done, Refused, Write};
 use crate::flow::limits::{Access, Limits};
 use crate::flow::state::item::Item;
+use crate::flow::state::room::{Actor, Refusal};
 use crate::wire::feed::is_channel;
 use crate::wire::http::{BadRequest, Field, Head, Method, Response, upgrade};
 use crate::wire::hub::is_user;
@@ -30,6 +32,8 @@ pub enum Call {
     Sweep(Pattern),
     /// All owners are to be asked.
     Gather(Want),
+    /// Something about rooms.
+    Room(RoomCall),
     /// A streamed answer.
     Stream(Box<Spec>),
     /// A WebSocket on this subject; the version that the client has.
@@ -86,6 +90,10 @@ pub enum Want {
     },
     /// The pools.
     Pools,
+    /// What a room's owner says, with that status.
+    Room(u16),
+    /// The rooms that somebody may see.
+    Rooms(Actor),
 }
 
 /// A request that waits for answers.
@@ -98,6 +106,7 @@ pub struct Pending {
     items: Vec<Arc<Item>>,
     keys: Vec<Key>,
     pools: Vec<(Arc<str>, usize)>,
+    rooms: Vec<(Arc<str>, Vec<u8>)>,
 }
 
 /// The subprotocol of our own dialect.
@@ -127,6 +136,12 @@ pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
     }
     if path == "/_/chat" && head.method == Method::Get {
         return Call::Respond(Response::new(200).body("text/html; charset=utf-8", limits.chat.as_bytes()));
+    }
+    if let Some(rest) = head.path.strip_prefix("/_/rooms").filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+        return match rooms::call(head, rest, body, access) {
+            Ok(call) => Call::Room(call),
+            Err(response) => Call::Respond(response),
+        };
     }
     if path == "/_/import" {
         let response = Response::problem(405, "method_not_allowed", "an import is a POST");
@@ -296,6 +311,7 @@ impl Want {
         match self {
             Want::Items(pattern) => Ask::List(pattern.clone()),
             Want::Pools => Ask::Pools,
+            Want::Rooms(actor) => Ask::Rooms(actor.clone()),
             _ => Ask::Keys,
         }
     }
@@ -304,7 +320,8 @@ impl Want {
 impl Pending {
     /// A request that waits for `left` answers.
     pub fn new(head: Head, want: Want, left: u16) -> Pending {
-        Pending { head, want, left, items: Vec::new(), keys: Vec::new(), pools: Vec::new() }
+        let (items, keys, pools, rooms) = Default::default();
+        Pending { head, want, left, items, keys, pools, rooms }
     }
 
     /// Takes one answer in; the response, once it was the last.
@@ -314,7 +331,9 @@ impl Pending {
             Answer::Items(items) => self.items.extend(items),
             Answer::Keys(keys) => self.keys.extend(keys),
             Answer::Pools(pools) => self.pools.extend(pools),
-            Answer::History(_) => {}
+            Answer::Rooms(rooms) => self.rooms.extend(rooms),
+            Answer::Room(told) => return Some(self.told(told)),
+            Answer::History(_) | Answer::User(..) => {}
             Answer::Item(None) => return Some(Response::text(404, "ooo: empty key")),
             Answer::Item(Some(item)) => {
                 let mut body = Vec::with_capacity(item.text_len());
@@ -325,6 +344,20 @@ impl Pending {
             Answer::Wrote(Ok(Done::Document(..) | Done::Swept(_) | Done::Channel(..) | Done::Batch)) => {}
         }
         (self.left == 0).then(|| self.respond(limits))
+    }
+
+    /// What a room's owner has said.
+    fn told(&self, told: Result<Vec<u8>, Refusal>) -> Response<'static> {
+        let Want::Room(status) = self.want else { return Response::new(200) };
+        match told {
+            Err(refused) => rooms::refusal(refused),
+            Ok(_) if status == 204 => Response::new(204),
+            Ok(members) => {
+                let mut out = Vec::with_capacity(members.len() + 2);
+                object(&members, &mut out);
+                Response::new(status).body("application/json", out)
+            }
+        }
     }
 
     fn respond(&mut self, limits: &Limits) -> Response<'static> {
@@ -350,9 +383,23 @@ impl Pending {
             }
             Want::Keys { page, limit, filter } => keys_page(&mut self.keys, *page, *limit, filter, &mut out),
             Want::Pools => pools(&mut self.pools, &mut out),
+            Want::Rooms(_) => {
+                self.rooms.sort_unstable();
+                out.extend_from_slice(br#"{"rooms":"#);
+                array(&self.rooms, &mut out, |(_, members), out| object(members, out));
+                out.push(b'}');
+            }
+            Want::Room(status) => return Response::new(*status),
         }
         json_body(out)
     }
+}
+
+/// An object of these members.
+fn object(members: &[u8], out: &mut Vec<u8>) {
+    out.push(b'{');
+    out.extend_from_slice(members);
+    out.push(b'}');
 }
 
 fn json_body(body: Vec<u8>) -> Response<'static> {

@@ -4,3 +4,4 @@ pub mod documents;
 pub mod frame;
 pub mod hub;
 pub mod ooo;
+pub mod rooms;

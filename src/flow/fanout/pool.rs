@@ -5,7 +5,7 @@ use crate::base::slab::{Id, Slab};
 use crate::base::time::SEC;
 use crate::flow::encode::frame::{Frame, Variant};
 use crate::flow::limits::Overflow;
-use crate::flow::route::owner::owner;
+use crate::flow::route::owner::{owner, owner_of_user};
 use crate::wire::key::{Key, Name, Pattern};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
@@ -28,6 +28,10 @@ pub enum Subject {
     Channel(Arc<str>),
     /// The publications of all channels of one owner.
     Every(ShardId),
+    /// What happens around a room beside its messages: members, presence, typing.
+    Room(Arc<str>),
+    /// How a user shows itself.
+    User(Arc<str>),
     /// The time of day, once a second.
     Clock,
 }
@@ -40,6 +44,7 @@ impl Subject {
             Subject::List(pattern) => pattern.as_str(),
             Subject::Part(names, _) => names[0].as_str(),
             Subject::Channel(name) => name,
+            Subject::Room(name) | Subject::User(name) => name,
             Subject::Every(_) => "*",
             Subject::Clock => "",
         }
@@ -48,7 +53,10 @@ impl Subject {
     /// The shard that has its state; `None` if every shard has it.
     pub fn owner(&self, shards: u16) -> Option<ShardId> {
         match self {
-            Subject::Key(_) | Subject::List(_) | Subject::Channel(_) => Some(owner(self.name(), shards)),
+            Subject::Key(_) | Subject::List(_) | Subject::Channel(_) | Subject::Room(_) => {
+                Some(owner(self.name(), shards))
+            }
+            Subject::User(name) => Some(owner_of_user(name, shards)),
             Subject::Part(_, owner) | Subject::Every(owner) => Some(*owner),
             Subject::Clock => None,
         }

@@ -12,6 +12,11 @@ pub fn owner(name: &str, shards: u16) -> ShardId {
     ShardId(((u128::from(hasher.finish()) * u128::from(shards)) >> 64) as u16)
 }
 
+/// The shard that owns a user.
+pub fn owner_of_user(user: &str, shards: u16) -> ShardId {
+    owner(&format!("$user/{user}"), shards)
+}
+
 #[cfg(test)]
 mod tests {
     use super::owner;

@@ -9,10 +9,15 @@ pub mod item;
 pub mod list;
 pub mod merge;
 pub mod order;
+pub mod presence;
+pub mod room;
 pub mod select;
 pub mod stamp;
 pub mod store;
 pub mod tree;
+pub mod typing;
 
+#[cfg(test)]
+mod rooms_tests;
 #[cfg(test)]
 mod tests;

@@ -112,6 +112,13 @@ impl Clients {
                 self.subscribe(desk, id, Subject::Channel(channel), has);
             }
         }
+        for room in earlier.rooms {
+            // its user is a member still, or hears why not
+            let about = About { room: Some(room.clone()), ..About::default() };
+            if let Err(rejection) = self.enter_room(desk, id, room, &about) {
+                self.reject(desk, id, &about, &rejection);
+            }
+        }
         for (name, patch, max_hz) in earlier.documents {
             let (versions, request) = Default::default();
             self.documents(desk, id, Request::Subscribe { name, patch, max_hz, versions, request });
@@ -125,6 +132,7 @@ impl Clients {
 
     /// A connection is about to end: its user holds less, and its session is kept. Before its subscriptions are.
     pub(super) fn depart(&mut self, desk: &mut Desk, id: ConnId) {
+        let rooms = self.leave_rooms(desk, id);
         self.hold(desk, id, Holding::Gone);
         let Some(hub) = self.hub(id) else { return };
         let Some((user, session)) = hub.user.take().zip(hub.session.take()) else { return };
@@ -145,7 +153,7 @@ impl Clients {
                 channels.push((channel, self.fanout.position(pool, id.slot)));
             }
         }
-        let ended = Telling::Ended(Session { channels, documents });
+        let ended = Telling::Ended(Box::new(Session { rooms, channels, documents }));
         desk.post_to_owner(&sessions::name(session), Mail::Session(session, user, id, ended));
     }
 }

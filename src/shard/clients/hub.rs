@@ -134,12 +134,16 @@ impl Clients {
             Want::Publish(channel, post, how) => self.publish(desk, id, channel, *post, how, about),
             Want::History(channel, query) => {
                 let ticket = Ticket { conn: id, tag: Tag::Frame(Box::new(about.clone())) };
-                let ask = Ask::History(channel.clone(), query);
+                let ask = Ask::History(channel.clone(), Box::new((self.actor(id), *query)));
                 desk.post_to_owner(&channel, Mail::Ask(ticket, ask));
                 Ok(())
             }
-            Want::Room(..) | Want::Presence(_) | Want::Watch(_) | Want::Unwatch(_) => {
-                Err(Rejection::new("feature_disabled", "there are no rooms here"))
+            Want::Room(room, want) => self.room_frame(desk, id, room, want, about),
+            Want::Presence(said) => self.presence(desk, id, *said, about),
+            Want::Watch(users) => self.watch_users(desk, id, users, about),
+            Want::Unwatch(users) => {
+                self.unwatch_users(desk, id, users, about);
+                Ok(())
             }
             Want::Heartbeat => {
                 if about.request.is_some() {
@@ -194,6 +198,7 @@ impl Clients {
                 let rejection = Rejection::new("error", refused.to_string());
                 self.reject(desk, id, about, &rejection);
             }
+            Answer::Room(Err(refusal)) => self.refuse(desk, id, about, refusal),
             Answer::History(messages) => self.say(desk, id, |out| {
                 let reply = Object::reply("history", about.request.as_deref(), out);
                 let reply = reply.maybe("room_id", about.room.as_deref());

@@ -4,6 +4,7 @@ mod arrive;
 mod channels;
 mod documents;
 pub mod hub;
+mod members;
 mod requests;
 mod sockets;
 mod subs;

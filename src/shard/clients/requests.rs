@@ -3,6 +3,7 @@
 use crate::base::id::ConnId;
 use crate::flow::conn::ask::{Answer, Ask, Has, Tag, Ticket};
 use crate::flow::conn::http::Progress;
+use crate::flow::conn::rooms::RoomCall;
 use crate::flow::conn::rest::{self, Call, Hello, Pending, Want};
 use crate::flow::conn::{Conn, Phase};
 use crate::flow::encode::frame::Dialect;
@@ -78,6 +79,8 @@ impl Clients {
             Call::Respond(_) | Call::Follow(..) | Call::Hub(..) | Call::Stream(_) => None,
             Call::Ask(_, _, want) => pending(want.clone(), 1),
             Call::Push(..) => None,
+            Call::Room(RoomCall::Ask(_, status)) => pending(Want::Room(*status), 1),
+            Call::Room(RoomCall::List(actor)) => pending(Want::Rooms(actor.clone()), shards),
             Call::Sweep(_) => pending(Want::Gone, shards),
             Call::Gather(want) => pending(want.clone(), shards),
         };
@@ -103,6 +106,15 @@ impl Clients {
                 self.set_pending(id, Pending::new(head, Want::Index(key.index().to_owned()), 1));
                 let name = key.as_str().to_owned();
                 return desk.post_to_owner(&name, Mail::Ask(ticket(), Ask::Write(Write::Set(key, value))));
+            }
+            Call::Room(RoomCall::Ask(mut ask, _)) => {
+                if ask.room.is_empty() {
+                    ask.room = format!("{:x}", desk.stamp()).into();
+                }
+                desk.ask_room(ticket(), ask);
+            }
+            Call::Room(RoomCall::List(actor)) => {
+                desk.post_to_all(|| Mail::Ask(ticket(), Ask::Rooms(actor.clone())));
             }
             Call::Ask(key, ask, _) => desk.post_to_owner(key.as_str(), Mail::Ask(ticket(), ask)),
             Call::Sweep(pattern) => {

@@ -5,13 +5,22 @@ use crate::flow::conn::{Conn, Phase};
 use crate::flow::encode::frame::Dialect;
 use crate::shard::clients::{Clients, PIPELINE, Reason};
 use crate::shard::desk::Desk;
+use crate::shard::io::Action;
 use crate::wire::ws::{self, Event, Violation};
 
 impl Clients {
     pub(super) fn messages(&mut self, desk: &mut Desk, id: ConnId, bytes: &[u8]) {
         let mut scratch = std::mem::take(&mut self.scratch);
         let mut input = bytes;
-        while let Some(Conn { phase: Phase::Socket(decoder, dialect), .. }) = self.get(id) {
+        while let Some(Conn { phase: Phase::Socket(decoder, dialect), hub, paused, .. }) = self.get(id) {
+            if let Some(held) = hub.as_mut().and_then(|hub| hub.held.as_mut()) {
+                // it waits for an answer, which nothing that it says may overtake
+                held.extend_from_slice(input);
+                if held.len() > PIPELINE && !std::mem::replace(paused, true) {
+                    self.actions.push_back(Action::Pause(id));
+                }
+                break;
+            }
             let dialect = *dialect;
             match decoder.poll(&mut input, &mut scratch) {
                 Ok(None) => break,

@@ -34,6 +34,7 @@ impl Clients {
             Subject::Channel(name) => desk.limits.overflow(name),
             Subject::Every(_) => Overflow::Disconnect,
             Subject::Key(_) | Subject::List(_) | Subject::Part(..) | Subject::Clock => Overflow::Conflate,
+            Subject::Room(_) | Subject::User(_) => Overflow::Yield,
         };
         let pool = self.fanout.pools.enter(&subject, variant, 0, overflow);
         self.enter(desk, id, pool, has);
@@ -62,7 +63,9 @@ impl Clients {
         let (subject, variant) = (p.subject.clone(), p.variant);
         match subject.owner(desk.shards) {
             Some(owner) => {
-                let join = Box::new(Join { pool, subject, variant, conn: id, ticket, has });
+                let enter = matches!(&subject, Subject::Room(room) if self.enters(id, room));
+                let who = self.hub(id).and_then(|hub| hub.user.clone());
+                let join = Box::new(Join { pool, subject, variant, conn: id, ticket, has, who, enter });
                 desk.post(owner, Mail::Join(join));
             }
             None => {
@@ -82,12 +85,16 @@ impl Clients {
             return;
         }
         desk.stats.joins[usize::from(state.is_none())] += 1;
-        let (channel, named) =
-            match &self.fanout.pools.get(pool).expect("a subscription's pool is there").subject {
-                Subject::Channel(name) => (true, **name != *EVERYONE),
-                Subject::Every(_) => (true, false),
-                _ => (false, false),
-            };
+        let subject = &self.fanout.pools.get(pool).expect("a subscription's pool is there").subject;
+        let (channel, named) = match subject {
+            Subject::Channel(name) => (true, **name != *EVERYONE),
+            Subject::Every(_) => (true, false),
+            _ => (false, false),
+        };
+        if let Subject::Room(room) = subject {
+            let room = room.clone();
+            self.entered(desk, id, &room);
+        }
         if named {
             self.end_implicit(desk, id);
         }

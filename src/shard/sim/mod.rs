@@ -7,6 +7,7 @@ mod endings;
 mod hub;
 mod pressure;
 mod properties;
+mod rooms;
 mod streams;
 
 use crate::base::id::{ConnId, ShardId};

@@ -114,6 +114,8 @@ pub enum RoomWant {
     History(Box<Query>),
     /// Who is a member.
     Members,
+    /// What is said about it.
+    Describe,
     /// Make it.
     Create(Box<Profile>),
     /// Say something else about it.
@@ -211,6 +213,8 @@ pub struct Profile {
     pub description: Option<Arc<str>>,
     /// Whether only those who are invited get in.
     pub private: Option<bool>,
+    /// At most so many members; 0: any number.
+    pub max_members: Option<u64>,
     /// More about it: an object.
     pub metadata: Option<Json>,
 }

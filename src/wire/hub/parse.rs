@@ -87,6 +87,7 @@ fn want(members: &Members<'_>, kind: &str) -> Result<Want, Fault> {
         "subscribe_presence" => Ok(Want::Watch(users(members)?)),
         "unsubscribe_presence" => Ok(Want::Unwatch(users(members)?)),
         "heartbeat" | "ping" | "pong" => Ok(Want::Heartbeat),
+        "room.get" => room(members, |_| Ok(RoomWant::Describe)),
         "room.create" => room(members, |members| Ok(RoomWant::Create(Box::new(Profile::read(members)?)))),
         "room.update" => room(members, |members| Ok(RoomWant::Update(Box::new(Profile::read(members)?)))),
         "room.delete" => room(members, |_| Ok(RoomWant::Delete)),
@@ -117,7 +118,7 @@ fn channel_action(members: &Members<'_>, verb: &str) -> Result<Want, Fault> {
     Ok(match verb {
         "subscribe" => Want::Subscribe(channel, recover(members)?),
         "unsubscribe" => Want::Unsubscribe(channel),
-        _ => Want::Publish(channel, Box::new(post(members)?), As::Writer),
+        _ => Want::Publish(channel, Box::new(Post::read(members)?), As::Writer),
     })
 }
 
@@ -176,24 +177,27 @@ fn versions(members: &Members<'_>) -> Result<HashMap<Key, u64>, Fault> {
     object.texts(why)?.into_iter().map(version).collect()
 }
 
-fn post(members: &Members<'_>) -> Result<Post, Fault> {
-    Ok(Post {
-        data: members.json("data", DATA)?.unwrap_or_else(Json::null),
-        event: members.name("event", MAX_NAME, "\"event\" must be a string of 1 to 256 bytes")?,
-        metadata: members.object("metadata", "\"metadata\" must be an object")?,
-        thread: members.name("thread_id", MAX_NAME, "\"thread_id\" must be a string of 1 to 256 bytes")?,
-    })
+impl Post {
+    /// `data`, `event`, `metadata` and `thread_id` of an object.
+    pub fn read(members: &Members<'_>) -> Result<Post, Fault> {
+        Ok(Post {
+            data: members.json("data", DATA)?.unwrap_or_else(Json::null),
+            event: members.name("event", MAX_NAME, "\"event\" must be a string of 1 to 256 bytes")?,
+            metadata: members.object("metadata", "\"metadata\" must be an object")?,
+            thread: members.name("thread_id", MAX_NAME, "\"thread_id\" must be a string of 1 to 256 bytes")?,
+        })
+    }
 }
 
 /// A forge message: to its room, else to its channel.
 fn message(members: &Members<'_>) -> Result<Want, Fault> {
     if members.raw("room_id").is_some() {
-        return room(members, |members| Ok(RoomWant::Message(Box::new(post(members)?))));
+        return room(members, |members| Ok(RoomWant::Message(Box::new(Post::read(members)?))));
     }
     let Some(channel) = channel(members)? else {
         return Err(Fault::Idle("a message needs a \"room_id\" or a \"channel_id\""));
     };
-    Ok(Want::Publish(channel, Box::new(post(members)?), As::Subscriber))
+    Ok(Want::Publish(channel, Box::new(Post::read(members)?), As::Subscriber))
 }
 
 fn room(
@@ -278,6 +282,7 @@ impl Profile {
                 "\"description\" must be a string of 1 to 1024 bytes",
             )?,
             private: members.flag("private", "\"private\" must be true or false")?,
+            max_members: members.number("max_members", "\"max_members\" must be a number")?,
             metadata: members.object("metadata", "\"metadata\" must be an object")?,
         })
     }

@@ -1,0 +1,278 @@
+//! Who is there: one user over all its connections, and the users of one room.
+
+use crate::base::id::{ConnId, ShardId};
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// How a user shows itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// There.
+    Online,
+    /// There, but not looking.
+    Away,
+    /// There, and not to be disturbed.
+    Busy,
+    /// Not there.
+    Offline,
+}
+
+impl Status {
+    /// All of them, with what they are called.
+    pub const ALL: [(&str, Status); 4] = [
+        ("online", Status::Online),
+        ("away", Status::Away),
+        ("busy", Status::Busy),
+        ("offline", Status::Offline),
+    ];
+
+    /// The status of that name.
+    pub fn from_name(name: &str) -> Option<Status> {
+        Status::ALL.iter().find(|(n, _)| *n == name).map(|(_, status)| *status)
+    }
+
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        Status::ALL[self as usize].0
+    }
+}
+
+/// What others see of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Its status.
+    pub status: Status,
+    /// Its own words.
+    pub custom: Option<Arc<str>>,
+    /// Since when (wall clock).
+    pub since: u64,
+}
+
+impl Shown {
+    /// Somebody who is not there.
+    pub fn offline(since: u64) -> Shown {
+        Shown { status: Status::Offline, custom: None, since }
+    }
+
+    /// Whether it looks the same, whenever it began.
+    pub fn looks_like(&self, other: &Shown) -> bool {
+        (self.status, &self.custom) == (other.status, &other.custom)
+    }
+}
+
+/// A connection of a user, anywhere.
+pub type Line = (ShardId, ConnId);
+
+/// Where a user stands with a room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Seat {
+    /// How many attempts to become a member are under way.
+    under_way: u32,
+    /// Whether it is one, as the room has said last.
+    member: bool,
+}
+
+/// One user over all its connections, kept by the user's owner.
+#[derive(Debug)]
+pub struct User {
+    lines: SmallVec<[Line; 2]>,
+    /// What it has said of itself since it came.
+    status: Status,
+    custom: Option<Arc<str>>,
+    /// Until when it is not missed (monotonic), while it has no connection.
+    missed: u64,
+    /// What others see.
+    shown: Shown,
+    rooms: HashMap<Arc<str>, Seat>,
+}
+
+impl User {
+    /// A user without connections, that nobody has seen.
+    pub fn new(wall: u64) -> User {
+        User {
+            lines: SmallVec::new(),
+            status: Status::Online,
+            custom: None,
+            missed: 0,
+            shown: Shown::offline(wall),
+            rooms: HashMap::new(),
+        }
+    }
+
+    /// Its connections.
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// What others see.
+    pub fn shown(&self) -> &Shown {
+        &self.shown
+    }
+
+    /// The rooms that it is a member of.
+    pub fn rooms(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.rooms.iter().filter(|(_, seat)| seat.member).map(|(room, _)| room)
+    }
+
+    /// A connection of this user. One that is known stays single.
+    pub fn connect(&mut self, line: Line) {
+        if !self.lines.contains(&line) {
+            self.lines.push(line);
+        }
+    }
+
+    /// A connection is gone. If it was the last one, returns until when the user is not missed (monotonic).
+    pub fn disconnect(&mut self, line: Line, now: u64, grace: u64) -> Option<u64> {
+        let at = self.lines.iter().position(|l| *l == line)?;
+        self.lines.swap_remove(at);
+        self.missed = now + grace;
+        self.lines.is_empty().then_some(self.missed)
+    }
+
+    /// The user says how it is; that holds until it goes.
+    pub fn set(&mut self, status: Status, custom: Option<Arc<str>>) {
+        (self.status, self.custom) = (status, custom);
+    }
+
+    /// What others are to see from now on, if that is something new.
+    pub fn look(&mut self, now: u64, wall: u64) -> Option<&Shown> {
+        let gone = self.lines.is_empty() && self.missed <= now;
+        if gone {
+            self.set(Status::Online, None);
+        }
+        let next = match self.status {
+            Status::Offline => Shown::offline(wall),
+            _ if gone => Shown::offline(wall),
+            status => Shown { status, custom: self.custom.clone(), since: wall },
+        };
+        if next.looks_like(&self.shown) {
+            return None;
+        }
+        self.shown = next;
+        Some(&self.shown)
+    }
+
+    /// The user is about to become a member of a room, which it may be in `most` of; those it is in do not count.
+    /// Every reservation is settled by the room, or given back.
+    pub fn reserve(&mut self, room: &Arc<str>, most: usize) -> bool {
+        if !self.rooms.contains_key(room) && self.rooms.len() >= most {
+            return false;
+        }
+        self.rooms.entry(room.clone()).or_default().under_way += 1;
+        true
+    }
+
+    /// A reservation has come to its end, if this is the answer to one; `member` is what the room says, if it has
+    /// said something.
+    pub fn settle(&mut self, room: &str, reserved: bool, member: Option<bool>) {
+        let Some(seat) = self.rooms.get_mut(room) else {
+            if member == Some(true) {
+                self.rooms.insert(room.into(), Seat { under_way: 0, member: true });
+            }
+            return;
+        };
+        seat.under_way -= u32::from(reserved);
+        seat.member = member.unwrap_or(seat.member);
+        if *seat == Seat::default() {
+            self.rooms.remove(room);
+        }
+    }
+
+    /// Whether nothing about it needs to be kept.
+    pub fn is_idle(&self) -> bool {
+        self.lines.is_empty() && self.rooms.is_empty() && self.shown.status == Status::Offline
+    }
+}
+
+/// What a room's members are to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// These show themselves otherwise now, in the order of their names.
+    Users(Vec<(Arc<str>, Shown)>),
+    /// How many are there: too many to name them.
+    Count(usize),
+    /// Everyone who is there, named again after a time of counting.
+    Whole,
+}
+
+/// Who is there of a room. What members know is what the last tick said: a newcomer gets that, and the next tick tells
+/// all of them alike what has changed since.
+#[derive(Debug, Default)]
+pub struct Presence {
+    /// Those who are not offline, as told.
+    told: HashMap<Arc<str>, Shown>,
+    /// What is different now.
+    fresh: HashMap<Arc<str>, Shown>,
+    /// Whether only the number is told.
+    counting: bool,
+    /// The number as told.
+    count: usize,
+}
+
+impl Presence {
+    /// A user of the room shows itself so. True if there is something to tell.
+    pub fn set(&mut self, user: &Arc<str>, shown: Shown) -> bool {
+        let same = match self.told.get(user) {
+            Some(told) => told.looks_like(&shown),
+            None => shown.status == Status::Offline,
+        };
+        if same {
+            self.fresh.remove(user);
+        } else {
+            self.fresh.insert(user.clone(), shown);
+        }
+        !same
+    }
+
+    /// Whether a user of the room is there, told or still to be told.
+    pub fn knows(&self, user: &str) -> bool {
+        match self.fresh.get(user) {
+            Some(shown) => shown.status != Status::Offline,
+            None => self.told.contains_key(user),
+        }
+    }
+
+    /// What is to be told, if anything; above `most` users only how many there are. (It goes back to names once a
+    /// tenth fewer are there.)
+    pub fn tick(&mut self, most: usize) -> Option<News> {
+        let mut changes: Vec<(Arc<str>, Shown)> = self.fresh.drain().collect();
+        for (user, shown) in &changes {
+            match shown.status {
+                Status::Offline => self.told.remove(user),
+                _ => self.told.insert(user.clone(), shown.clone()),
+            };
+        }
+        let (there, was) = (self.told.len(), self.counting);
+        self.counting = there > if was { most - most / 10 } else { most };
+        let before = std::mem::replace(&mut self.count, there);
+        if self.counting {
+            return (!was || before != there).then_some(News::Count(there));
+        }
+        if was {
+            return Some(News::Whole);
+        }
+        changes.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        (!changes.is_empty()).then_some(News::Users(changes))
+    }
+
+    /// Whether only the number is told.
+    pub fn is_counting(&self) -> bool {
+        self.counting
+    }
+
+    /// How many are there, as told.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Those who are there as told, in the order of their names; nobody where only the number is told.
+    pub fn there(&self) -> Vec<(&Arc<str>, &Shown)> {
+        if self.counting {
+            return Vec::new();
+        }
+        let mut all: Vec<_> = self.told.iter().collect();
+        all.sort_unstable_by_key(|(user, _)| *user);
+        all
+    }
+}

@@ -1,0 +1,484 @@
+//! One room: who is a member, in which role, and who may do what. Time is an argument, in nanoseconds of the wall clock.
+
+use crate::wire::hub::Profile;
+use hashbrown::HashMap;
+use std::cmp::Reverse;
+use std::fmt;
+use std::sync::Arc;
+
+/// The end of what lasts for ever.
+pub const FOREVER: u64 = u64::MAX;
+
+/// What a member is in a room. The higher ones may do what the lower ones may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Listens.
+    Guest,
+    /// Sends.
+    Member,
+    /// Invites and moderates.
+    Admin,
+    /// Deletes the room and makes admins.
+    Owner,
+}
+
+/// What somebody may do in a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permission {
+    /// Enter it and get what is said.
+    Join,
+    /// Say something.
+    Send,
+    /// Bring others in.
+    Invite,
+    /// Kick, ban, mute, change the room, delete what others have said.
+    Moderate,
+}
+
+impl Role {
+    /// All roles, lowest first, with what they are called.
+    pub const ALL: [(&str, Role); 4] =
+        [("guest", Role::Guest), ("member", Role::Member), ("admin", Role::Admin), ("owner", Role::Owner)];
+
+    /// The role of that name.
+    pub fn from_name(name: &str) -> Option<Role> {
+        Role::ALL.iter().find(|(n, _)| *n == name).map(|(_, role)| *role)
+    }
+
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        Role::ALL[self as usize].0
+    }
+
+    /// Whether those in this role may do that.
+    pub fn may(self, permission: Permission) -> bool {
+        self >= match permission {
+            Permission::Join => Role::Guest,
+            Permission::Send => Role::Member,
+            Permission::Invite | Permission::Moderate => Role::Admin,
+        }
+    }
+}
+
+/// Who wants something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// The application: whoever may write and names no user. It may do everything.
+    App,
+    /// A user.
+    User(Arc<str>),
+    /// Somebody who may only read.
+    Nobody,
+}
+
+impl Actor {
+    /// The user, if it is one.
+    pub fn user(&self) -> Option<&Arc<str>> {
+        match self {
+            Actor::User(user) => Some(user),
+            Actor::App | Actor::Nobody => None,
+        }
+    }
+}
+
+/// One member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// What it is.
+    pub role: Role,
+    /// Since when.
+    pub joined: u64,
+    /// Until when it may not send; 0: it may.
+    pub muted: u64,
+}
+
+/// How a member goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Of its own will.
+    Left,
+    /// Taken out by a moderator.
+    Kicked,
+    /// Taken out and kept out.
+    Banned,
+}
+
+/// What has happened in a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Somebody became a member.
+    Joined(Arc<str>, Member),
+    /// A member, as it was, went.
+    Left(Arc<str>, Member, Left),
+    /// A member has another role.
+    Role(Arc<str>, Role),
+    /// A member may not send until then; 0: it may again.
+    Muted(Arc<str>, u64),
+    /// What is said about the room has changed.
+    Updated,
+}
+
+/// Why something was refused. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such room, member or message.
+    NotFound,
+    /// There is a room of that name.
+    AlreadyExists,
+    /// There is no such role, or it is not the actor's to give.
+    InvalidRole,
+    /// The actor's role does not allow it.
+    Forbidden,
+    /// A private room that one was not brought into.
+    AccessDenied,
+    /// Not a member, or a guest.
+    SendDenied,
+    /// May not send until then.
+    Muted(u64),
+    /// May not enter until then.
+    Banned(u64),
+    /// The room has all the members that it may have, or the user all the rooms.
+    Limit,
+}
+
+impl Refusal {
+    /// The stable code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Refusal::NotFound => "not_found",
+            Refusal::AlreadyExists => "already_exists",
+            Refusal::InvalidRole => "invalid_role",
+            Refusal::Forbidden => "forbidden",
+            Refusal::AccessDenied => "room_access_denied",
+            Refusal::SendDenied => "send_denied",
+            Refusal::Muted(_) => "muted",
+            Refusal::Banned(_) => "banned",
+            Refusal::Limit => "room_limit_reached",
+        }
+    }
+
+    /// When it may be tried again, if time alone helps (wall clock).
+    pub fn until(self) -> Option<u64> {
+        match self {
+            Refusal::Muted(until) | Refusal::Banned(until) => Some(until).filter(|until| *until != FOREVER),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refusal::NotFound => "there is nothing of that name",
+            Refusal::AlreadyExists => "there is a room of that name",
+            Refusal::InvalidRole => {
+                "a role is one of guest, member, admin and owner, and not above the role of who gives it"
+            }
+            Refusal::Forbidden => "your role in the room does not allow that",
+            Refusal::AccessDenied => "the room is not open to you",
+            Refusal::SendDenied => "only members may send, and guests may not",
+            Refusal::Muted(_) => "you are muted in this room",
+            Refusal::Banned(_) => "you are banned from this room",
+            Refusal::Limit => "the limit of rooms, or of the room's members, is reached",
+        })
+    }
+}
+
+/// One room.
+#[derive(Clone, Debug)]
+pub struct Room {
+    about: Profile,
+    created: u64,
+    updated: u64,
+    members: HashMap<Arc<str>, Member>,
+    /// Who may not enter, until when.
+    bans: HashMap<Arc<str>, u64>,
+}
+
+impl Room {
+    /// A new room; a user who makes one is its owner.
+    ///
+    /// # Errors
+    /// `Forbidden` for those who may not write.
+    pub fn new(actor: &Actor, now: u64, about: Profile) -> Result<Room, Refusal> {
+        let mut room =
+            Room { about, created: now, updated: now, members: HashMap::new(), bans: HashMap::new() };
+        match actor {
+            Actor::Nobody => return Err(Refusal::Forbidden),
+            Actor::App => {}
+            Actor::User(user) => {
+                room.members.insert(user.clone(), Member { role: Role::Owner, joined: now, muted: 0 });
+            }
+        }
+        Ok(room)
+    }
+
+    /// What is said about it.
+    pub fn about(&self) -> &Profile {
+        &self.about
+    }
+
+    /// Whether only those may enter who were brought in.
+    pub fn is_private(&self) -> bool {
+        self.about.private == Some(true)
+    }
+
+    /// When it was made, and when it was last changed.
+    pub fn times(&self) -> (u64, u64) {
+        (self.created, self.updated)
+    }
+
+    /// How many members it has.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether it has no member.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// A member.
+    pub fn member(&self, user: &str) -> Option<&Member> {
+        self.members.get(user)
+    }
+
+    /// All members, those first who came first.
+    pub fn members(&self) -> Vec<(&Arc<str>, &Member)> {
+        let mut all: Vec<_> = self.members.iter().collect();
+        all.sort_unstable_by_key(|(user, member)| (member.joined, *user));
+        all
+    }
+
+    /// Whether somebody may do that here, as a member or as the application.
+    pub fn may(&self, actor: &Actor, permission: Permission) -> bool {
+        match actor {
+            Actor::App => true,
+            Actor::User(user) => self.members.get(user).is_some_and(|member| member.role.may(permission)),
+            Actor::Nobody => false,
+        }
+    }
+
+    /// Whether somebody may get what is said here and read what was said.
+    ///
+    /// # Errors
+    /// `Banned`, `AccessDenied`.
+    pub fn may_read(&self, actor: &Actor, now: u64) -> Result<(), Refusal> {
+        if let Some(user) = actor.user() {
+            self.not_banned(user, now)?;
+        }
+        let open = !self.is_private() || self.may(actor, Permission::Join);
+        if open { Ok(()) } else { Err(Refusal::AccessDenied) }
+    }
+
+    /// Whether somebody may send.
+    ///
+    /// # Errors
+    /// `SendDenied`, `Muted`, `Banned`.
+    pub fn may_send(&self, actor: &Actor, now: u64) -> Result<(), Refusal> {
+        if let Some(user) = actor.user() {
+            self.not_banned(user, now)?;
+        }
+        if !self.may(actor, Permission::Send) {
+            return Err(Refusal::SendDenied);
+        }
+        match actor.user().and_then(|user| self.members.get(user)) {
+            Some(member) if member.muted > now => Err(Refusal::Muted(member.muted)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether somebody may change or delete what `author` has said: the author itself, or a moderator who does not
+    /// stand below it.
+    ///
+    /// # Errors
+    /// `Forbidden`, and what [`Room::may_send`] says.
+    pub fn may_change(&self, actor: &Actor, author: Option<&str>, now: u64) -> Result<(), Refusal> {
+        if actor.user().is_some_and(|user| Some(&**user) == author) {
+            return self.may_send(actor, now);
+        }
+        let standing = author.and_then(|author| self.members.get(author)).map(|member| member.role);
+        if standing > self.rank(actor, Permission::Moderate)? { Err(Refusal::Forbidden) } else { Ok(()) }
+    }
+
+    /// Changes what is said about the room.
+    ///
+    /// # Errors
+    /// `Forbidden` for those who do not moderate.
+    pub fn update(&mut self, actor: &Actor, now: u64, about: Profile) -> Result<Vec<Event>, Refusal> {
+        self.rank(actor, Permission::Moderate)?;
+        let Profile { name, description, private, max_members, metadata } = about;
+        let old = &mut self.about;
+        old.name = name.or(old.name.take());
+        old.description = description.or(old.description.take());
+        old.private = private.or(old.private);
+        old.max_members = max_members.or(old.max_members);
+        old.metadata = metadata.or(old.metadata.take());
+        self.updated = now;
+        Ok(vec![Event::Updated])
+    }
+
+    /// Whether somebody may delete the room.
+    ///
+    /// # Errors
+    /// `Forbidden` for all but owners.
+    pub fn may_delete(&self, actor: &Actor) -> Result<(), Refusal> {
+        let role = self.rank(actor, Permission::Moderate)?;
+        if role.is_none_or(|role| role == Role::Owner) { Ok(()) } else { Err(Refusal::Forbidden) }
+    }
+
+    /// A user enters. Whoever is a member already enters again and stays what it is.
+    ///
+    /// # Errors
+    /// `Banned`, `AccessDenied` (private, not brought in), `Limit` (the room is full).
+    pub fn join(&mut self, user: &Arc<str>, now: u64) -> Result<Vec<Event>, Refusal> {
+        self.not_banned(user, now)?;
+        if self.members.contains_key(user) {
+            return Ok(Vec::new());
+        }
+        if self.is_private() {
+            return Err(Refusal::AccessDenied);
+        }
+        self.add(user, Role::Member, now)
+    }
+
+    /// A user goes for good. Where the last owner goes, the highest of those who are longest there takes its place.
+    ///
+    /// # Errors
+    /// `NotFound`: it is no member.
+    pub fn leave(&mut self, user: &Arc<str>) -> Result<Vec<Event>, Refusal> {
+        self.take_out(user, Left::Left)
+    }
+
+    /// Brings a user in, or gives a member another role. Nobody gives a role above its own or changes who stands as
+    /// high as itself; owners are equals.
+    ///
+    /// # Errors
+    /// `Forbidden`, `InvalidRole`, `Banned` (the ban is to be lifted first), `Limit`.
+    pub fn put_member(
+        &mut self,
+        actor: &Actor,
+        now: u64,
+        user: &Arc<str>,
+        wanted: Role,
+    ) -> Result<Vec<Event>, Refusal> {
+        let needed = if self.members.contains_key(user) { Permission::Moderate } else { Permission::Invite };
+        let own = self.rank(actor, needed)?;
+        if own.is_some_and(|own| wanted > own) {
+            return Err(Refusal::InvalidRole);
+        }
+        let Some(member) = self.members.get(user) else {
+            self.not_banned(user, now)?;
+            return self.add(user, wanted, now);
+        };
+        if wanted == member.role {
+            return Ok(Vec::new());
+        }
+        self.outranks(own, user)?;
+        self.members.get_mut(user).expect("just seen").role = wanted;
+        Ok([vec![Event::Role(user.clone(), wanted)], self.crown()].concat())
+    }
+
+    /// Takes a member out; whoever takes itself out leaves.
+    ///
+    /// # Errors
+    /// `Forbidden`, `NotFound`.
+    pub fn kick(&mut self, actor: &Actor, user: &Arc<str>) -> Result<Vec<Event>, Refusal> {
+        if actor.user() == Some(user) {
+            return self.leave(user);
+        }
+        let own = self.rank(actor, Permission::Moderate)?;
+        self.outranks(own, user)?;
+        self.take_out(user, Left::Kicked)
+    }
+
+    /// Keeps a user out until then, member or not; 0 lifts it.
+    ///
+    /// # Errors
+    /// `Forbidden`.
+    pub fn ban(
+        &mut self,
+        actor: &Actor,
+        now: u64,
+        user: &Arc<str>,
+        until: u64,
+    ) -> Result<Vec<Event>, Refusal> {
+        let own = self.rank(actor, Permission::Moderate)?;
+        self.outranks(own, user)?;
+        self.bans.retain(|_, until| *until > now);
+        if until <= now {
+            self.bans.remove(user);
+            return Ok(Vec::new());
+        }
+        self.bans.insert(user.clone(), until);
+        Ok(self.take_out(user, Left::Banned).unwrap_or_default())
+    }
+
+    /// Lets a member not send until then; 0 lifts it.
+    ///
+    /// # Errors
+    /// `Forbidden`, `NotFound`.
+    pub fn mute(&mut self, actor: &Actor, user: &Arc<str>, until: u64) -> Result<Vec<Event>, Refusal> {
+        let own = self.rank(actor, Permission::Moderate)?;
+        self.outranks(own, user)?;
+        self.members.get_mut(user).ok_or(Refusal::NotFound)?.muted = until;
+        Ok(vec![Event::Muted(user.clone(), until)])
+    }
+
+    fn not_banned(&self, user: &str, now: u64) -> Result<(), Refusal> {
+        match self.bans.get(user) {
+            Some(until) if *until > now => Err(Refusal::Banned(*until)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The role in which somebody may do that; `None` for the application, which stands above all.
+    fn rank(&self, actor: &Actor, permission: Permission) -> Result<Option<Role>, Refusal> {
+        match actor {
+            Actor::App => Ok(None),
+            _ if !self.may(actor, permission) => Err(Refusal::Forbidden),
+            _ => Ok(actor.user().and_then(|user| self.members.get(user)).map(|member| member.role)),
+        }
+    }
+
+    /// Whether `own` may act upon a user: all may act upon those who are no members, owners upon everyone.
+    fn outranks(&self, own: Option<Role>, user: &str) -> Result<(), Refusal> {
+        match (own, self.members.get(user)) {
+            (None | Some(Role::Owner), _) | (_, None) => Ok(()),
+            (Some(own), Some(member)) if own > member.role => Ok(()),
+            _ => Err(Refusal::Forbidden),
+        }
+    }
+
+    fn add(&mut self, user: &Arc<str>, role: Role, now: u64) -> Result<Vec<Event>, Refusal> {
+        let most = self.about.max_members.filter(|most| *most > 0);
+        if most.is_some_and(|most| self.members.len() as u64 >= most) {
+            return Err(Refusal::Limit);
+        }
+        let member = Member { role, joined: now, muted: 0 };
+        self.members.insert(user.clone(), member);
+        Ok(vec![Event::Joined(user.clone(), member)])
+    }
+
+    fn take_out(&mut self, user: &Arc<str>, how: Left) -> Result<Vec<Event>, Refusal> {
+        let member = self.members.remove(user).ok_or(Refusal::NotFound)?;
+        let mut events = vec![Event::Left(user.clone(), member, how)];
+        if member.role == Role::Owner {
+            events.extend(self.crown());
+        }
+        Ok(events)
+    }
+
+    /// A room that has lost its last owner gets another one, if somebody is there who may send.
+    fn crown(&mut self) -> Vec<Event> {
+        if self.members.values().any(|member| member.role == Role::Owner) {
+            return Vec::new();
+        }
+        let able = self.members.iter_mut().filter(|(_, member)| member.role.may(Permission::Send));
+        let heir = able.max_by_key(|(user, member)| (member.role, Reverse((member.joined, (*user).clone()))));
+        heir.map_or_else(Vec::new, |(user, member)| {
+            member.role = Role::Owner;
+            vec![Event::Role(user.clone(), Role::Owner)]
+        })
+    }
+}

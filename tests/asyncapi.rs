@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Instant;
 use support::raw_ws::{RawWs, frame, upgrade};
 use support::tools::{need, npm_ci};
 use support::{Feed, PATIENCE, Server, http};
@@ -84,12 +85,10 @@ impl Client {
 
     /// The next frame of which this holds.
     fn until(&mut self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
-        loop {
-            let frame = self.frames.recv_timeout(PATIENCE).unwrap_or_else(|e| panic!("waited for {what}: {e}"));
-            if holds(&frame) {
-                return frame;
-            }
-        }
+        let deadline = Instant::now() + PATIENCE;
+        let next = || self.frames.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        let mut frames = std::iter::from_fn(|| next().ok());
+        frames.find(|frame| holds(frame)).unwrap_or_else(|| panic!("waited for {what}"))
     }
 
     /// The next frame of that type.
@@ -134,8 +133,12 @@ fn channels(feed: &mut Feed, ann: &mut Client) {
     assert_eq!(again["recovered"], true, "{again}");
     let past = ann.ask(json!({"type": "history", "channel": "news", "limit": 2, "thread": "t"}));
     assert_eq!(past["messages"].as_array().map(Vec::len), Some(1), "{past}");
-    ann.ask(json!({"action": "subscribe", "channel_id": "weather"}));
-    ann.ask(json!({"type": "heartbeat"}));
+    for action in ["subscribe", "publish", "unsubscribe"] {
+        ann.ask(json!({"action": action, "channel_id": "weather"}));
+    }
+    for kind in ["heartbeat", "ping", "pong"] {
+        ann.ask(json!({"type": kind}));
+    }
 }
 
 fn rooms(ann: &mut Client, bob: &mut Client) {
@@ -169,7 +172,7 @@ fn rooms(ann: &mut Client, bob: &mut Client) {
     ann.ask(json!({"type": "unsubscribe_presence", "user_ids": []}));
 }
 
-fn moderation(ann: &mut Client, bob: &mut Client) {
+fn moderation(server: &Server, ann: &mut Client, bob: &mut Client) {
     let of_bob = |kind: &str| json!({"type": kind, "room_id": "attic", "user_id": "bob"});
     let with = |kind: &str, name: &str, value: Value| {
         let mut said = of_bob(kind);
@@ -190,9 +193,21 @@ fn moderation(ann: &mut Client, bob: &mut Client) {
     ann.ask(with("room.kick", "reason", "too loud".into()));
     assert_eq!(bob.event("kicked")["data"]["reason"], "too loud");
     ann.kind("member_leave");
-    for kind in ["room.members", "room.get", "leave", "room.delete"] {
-        ann.ask(json!({"type": kind, "room_id": "attic"}));
+    bob.ask(json!({"type": "join", "room_id": "attic"}));
+    ann.ask(of_bob("room.ban"));
+    bob.event("banned");
+    ann.ask(of_bob("room.unban"));
+    bob.ask(json!({"type": "join", "room_id": "attic"}));
+    let mut elsewhere = Client::open(server, &ann.log, "/ws?user=ann", "");
+    for kind in ["join", "leave"] {
+        elsewhere.ask(json!({"type": kind, "room_id": "attic"}));
     }
+    ann.event("left");
+    // the room has gone to the one who stayed
+    for kind in ["room.members", "room.get", "room.delete"] {
+        bob.ask(json!({"type": kind, "room_id": "attic"}));
+    }
+    bob.event("room.deleted");
 }
 
 #[test]
@@ -208,7 +223,7 @@ fn every_frame_is_described_and_every_described_frame_comes() {
     documents(&mut feed, &mut ann);
     channels(&mut feed, &mut ann);
     rooms(&mut ann, &mut bob);
-    moderation(&mut ann, &mut bob);
+    moderation(&server, &mut ann, &mut bob);
 
     let mut crowd: Vec<Client> = (0..2).map(|_| Client::open(&server, &log, "/ws?user=bob&rooms=", "")).collect();
     let refused = crowd.last_mut().expect("two").kind("disconnect");

@@ -82,7 +82,7 @@ impl Owner {
             Ask::List(pattern) => Answer::Items(self.store.matching(&pattern).cloned().collect()),
             Ask::History(channel, ask) => Answer::History(self.history(desk, &channel, &ask.1)),
             Ask::Keys => Answer::Keys(self.store.keys().cloned().collect()),
-            Ask::Pools | Ask::Room(_) | Ask::Rooms(_) | Ask::User(..) => unreachable!("the shard answers these"),
+            Ask::Pools | Ask::Channels | Ask::Room(_) | Ask::Rooms(_) | Ask::User(..) => unreachable!("the shard answers these"),
         }
     }
 

@@ -1,5 +1,5 @@
 // Holds docs/src/asyncapi.json against frames, one a line on standard input: `{"from":"client"|"server","frame":...}`.
-// Each must be exactly one message of its side, and each message must have been seen.
+// Each must be exactly one message of its side; each message must have been seen, and each kind that it names.
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import Ajv from 'ajv'
@@ -21,7 +21,9 @@ const pointer = (reference) => reference.slice(1).split('/').slice(1).reduce((va
 // the operations are what says which side sends a message
 const side = ({ messages }) => messages.map(({ $ref }) => {
   const name = pointer($ref).$ref.split('/').at(-1)
-  return { name, seen: 0, fits: ajv.compile({ $ref: `hub#/components/messages/${name}/payload` }) }
+  const { properties } = pointer($ref.replace('channels/hub/messages', 'components/messages')).payload
+  const kinds = ['type', 'event', 'action'].flatMap((member) => (properties[member]?.enum ?? []).map((kind) => [member, kind]))
+  return { name, seen: 0, kinds, fits: ajv.compile({ $ref: `hub#/components/messages/${name}/payload` }) }
 })
 const sides = { client: side(document.operations.receive), server: side(document.operations.send) }
 const listed = [...sides.client, ...sides.server].map(({ name }) => name).sort()
@@ -44,12 +46,18 @@ function why(messages, frame) {
 const lines = readFileSync(0, 'utf8').split('\n').filter(Boolean).map((line) => JSON.parse(line))
 for (const { from, frame } of lines) {
   const fitting = sides[from].filter(({ fits }) => fits(frame))
-  for (const message of fitting) message.seen += 1
+  for (const message of fitting) {
+    message.seen += 1
+    message.kinds = message.kinds.filter(([member, kind]) => frame[member] !== kind)
+  }
   if (fitting.length === 1) continue
   const what = fitting.length ? fitting.map(({ name }) => name).join(' and ') : why(sides[from], frame)
   faults.push(`${from}: ${JSON.stringify(frame)}: ${what}`)
 }
-for (const { name, seen } of [...sides.client, ...sides.server]) if (!seen) faults.push(`${name} was never seen`)
+for (const { name, seen, kinds } of [...sides.client, ...sides.server]) {
+  if (!seen) faults.push(`${name} was never seen`)
+  else for (const [member, kind] of kinds) faults.push(`${name} with ${member} ${kind} was never seen`)
+}
 
 console.log(`${lines.length} frames, ${listed.length} messages`)
 if (faults.length) {

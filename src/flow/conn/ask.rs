@@ -2,6 +2,7 @@
 
 use crate::base::id::ConnId;
 use crate::flow::conn::hub::Versions;
+use crate::flow::conn::listing::Row;
 use crate::flow::feed::{Done, Refused, Write};
 use crate::flow::conn::seats::{RoomAsk, UserAsk};
 use crate::flow::state::item::Item;
@@ -34,6 +35,8 @@ pub enum Ask {
     Keys,
     /// Your pools: what they are about and how many connections they have.
     Pools,
+    /// Your channels, and which of your connections are subscribed to which.
+    Channels,
 }
 
 /// The answer to a question.
@@ -57,6 +60,8 @@ pub enum Answer {
     User(Box<(Arc<str>, Shown)>),
     /// To `Pools`.
     Pools(Vec<(Arc<str>, usize)>),
+    /// To `Channels`.
+    Channels(Vec<Row>),
 }
 
 /// Whose question it was; travels with the question and comes back with the answer.

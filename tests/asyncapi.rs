@@ -59,7 +59,8 @@ impl Client {
                         let _ = sender.send(frame);
                     }
                     (9, payload) => {
-                        let _ = pongs.lock().expect("nobody panics with it").write_all(&frame(0x8A, &payload));
+                        let _ =
+                            pongs.lock().expect("nobody panics with it").write_all(&frame(0x8A, &payload));
                     }
                     _ => return,
                 }
@@ -179,7 +180,9 @@ fn moderation(server: &Server, ann: &mut Client, bob: &mut Client) {
         said[name] = value;
         said
     };
-    ann.ask(json!({"type": "room.update", "room_id": "attic", "description": "under the roof", "max_members": 9}));
+    ann.ask(
+        json!({"type": "room.update", "room_id": "attic", "description": "under the roof", "max_members": 9}),
+    );
     bob.event("room.updated");
     ann.ask(with("room.role", "role", "guest".into()));
     bob.event("member.role");
@@ -187,7 +190,11 @@ fn moderation(server: &Server, ann: &mut Client, bob: &mut Client) {
     ann.ask(with("room.mute", "for_ms", 60_000.into()));
     bob.event("member.muted");
     let muted = bob.ask(json!({"type": "message", "room_id": "attic", "data": "may I?", "id": 7}));
-    assert_eq!((&muted["data"]["code"], &muted["data"]["rejected_id"]), (&json!("muted"), &json!(7)), "{muted}");
+    assert_eq!(
+        (&muted["data"]["code"], &muted["data"]["rejected_id"]),
+        (&json!("muted"), &json!(7)),
+        "{muted}"
+    );
     assert!(muted["data"]["retry_after_ms"].is_number(), "{muted}");
     ann.ask(of_bob("room.unmute"));
     ann.ask(with("room.kick", "reason", "too loud".into()));
@@ -225,7 +232,8 @@ fn every_frame_is_described_and_every_described_frame_comes() {
     rooms(&mut ann, &mut bob);
     moderation(&server, &mut ann, &mut bob);
 
-    let mut crowd: Vec<Client> = (0..2).map(|_| Client::open(&server, &log, "/ws?user=bob&rooms=", "")).collect();
+    let mut crowd: Vec<Client> =
+        (0..2).map(|_| Client::open(&server, &log, "/ws?user=bob&rooms=", "")).collect();
     let refused = crowd.last_mut().expect("two").kind("disconnect");
     assert_eq!(refused["reconnect"], false, "{refused}");
     ann.event("ping");

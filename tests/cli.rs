@@ -279,3 +279,71 @@ fn sub_gives_up_where_the_server_refuses() {
     assert!(err(&output).contains("400 Bad Request ooo: key is not valid"), "{}", err(&output));
     server.join().expect("the door");
 }
+
+/// Answers one request for events with these, in chunks, and breaks off; gives the request's head.
+fn send_events(listener: &TcpListener, events: &[&str]) -> String {
+    let (stream, _) = listener.accept().expect("somebody follows");
+    let mut lines = BufReader::new(&stream).lines().map(|line| line.expect("a line"));
+    let head: Vec<String> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+    let mut out =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
+    for event in events {
+        let event = format!("{event}\n\n");
+        out.push_str(&format!("{:x}\r\n{event}\r\n", event.len()));
+    }
+    (&stream).write_all(out.as_bytes()).expect("it reads");
+    head.join("\n")
+}
+
+#[test]
+fn sub_folds_events_and_comes_back_with_its_cursor() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let server = thread::spawn(move || {
+        let first = [
+            "retry: 3000",
+            "event: connected\ndata: {\"conn_id\":\"x\"}",
+            "id: c1\nevent: snapshot\ndata: {\"type\":\"snapshot\",\"key\":\"a/1\",\"version\":\"1\",\"data\":{\"n\":1}}",
+            "event: synced\ndata: {\"type\":\"synced\",\"key\":\"a/*\",\"count\":1}",
+            ": still here",
+            "id: c2\nevent: patch\ndata: {\"type\":\"patch\",\"key\":\"a/1\",\"from\":\"1\",\"version\":\"2\",\"data\":[{\"op\":\"add\",\"path\":\"/m\",\"value\":2}]}",
+        ];
+        let second = [
+            "event: resync_required\ndata: {}",
+            "id: d1\nevent: snapshot\ndata: {\"type\":\"snapshot\",\"key\":\"a/2\",\"version\":\"3\",\"data\":[]}",
+            "id: d2\nevent: delete\ndata: {\"type\":\"delete\",\"key\":\"a/2\",\"from\":\"3\",\"version\":\"4\"}",
+        ];
+        [send_events(&listener, &first), send_events(&listener, &second)]
+    });
+    let output = run(&["sub", "a/*", "--sse", "--url", &url, "--count", "4"]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let lines: Vec<&str> = out(&output).lines().collect();
+    let want = [
+        r#"{"type":"snapshot","key":"a/1","version":"1","data":{"n":1}}"#,
+        r#"{"type":"snapshot","key":"a/1","version":"2","data":{"n":1,"m":2}}"#,
+        r#"{"type":"snapshot","key":"a/2","version":"3","data":[]}"#,
+        r#"{"type":"delete","key":"a/2","version":"4"}"#,
+    ];
+    assert_eq!(lines, want);
+    let [first, second] = server.join().expect("the server's thread");
+    assert!(
+        first.starts_with("GET /sse?keys=a%2F%2A HTTP/1.1") && !first.contains("Last-Event-ID"),
+        "{first}"
+    );
+    assert!(second.contains("Last-Event-ID: c2"), "{second}");
+}
+
+#[test]
+fn sub_says_why_events_are_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("somebody follows");
+        let mut lines = BufReader::new(stream.try_clone().expect("a second handle")).lines();
+        while lines.next().is_some_and(|line| !line.expect("a line").is_empty()) {}
+        stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 4\r\n\r\nno: ").expect("it reads");
+    });
+    let output = run(&["sub", "a", "--sse", "--url", &url]);
+    server.join().expect("the server's thread");
+    assert!(code(&output) == 1 && err(&output).contains("403 Forbidden no:"), "{}", err(&output));
+}

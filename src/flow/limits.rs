@@ -1,7 +1,10 @@
 //! Settings as meant: checked, in the units that the core works in. `server` makes them from settings as written.
 
+pub mod route;
+
 use crate::wire::http::Origins;
 use crate::wire::key::{Name, Pattern};
+use route::Route;
 use std::sync::Arc;
 
 /// Whether changes travel as patches.
@@ -133,6 +136,24 @@ impl Default for StreamLimits {
     }
 }
 
+/// Server-sent events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SseLimits {
+    /// Nanoseconds that a client waits before it comes back.
+    pub retry: u64,
+    /// Nanoseconds between signs of life.
+    pub keepalive: u64,
+    /// Publications that are read from a history at a time.
+    pub replay_limit: usize,
+}
+
+impl Default for SseLimits {
+    fn default() -> Self {
+        const SEC: u64 = crate::base::time::SEC;
+        SseLimits { retry: 3 * SEC, keepalive: 15 * SEC, replay_limit: 200 }
+    }
+}
+
 /// What holds on the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HubLimits {
@@ -238,9 +259,13 @@ pub struct Limits {
     pub max_body: usize,
     /// Streamed answers.
     pub stream: StreamLimits,
+    /// Server-sent events.
+    pub sse: SseLimits,
+    /// Paths that are doors of their own.
+    pub routes: Vec<Route>,
     /// The hub.
     pub hub: HubLimits,
-    /// The name of this life of the server's memory: offsets mean nothing in another one.
+    /// The name of this life of the server's memory: offsets and stamps mean nothing in another one.
     pub epoch: Arc<str>,
     /// Whether changes travel as patches, where no rule says otherwise.
     pub patch: PatchMode,
@@ -273,6 +298,8 @@ impl Default for Limits {
             pong_timeout: 150 * SEC,
             max_body: 10 << 20,
             stream: StreamLimits::default(),
+            sse: SseLimits::default(),
+            routes: Vec::new(),
             hub: HubLimits::default(),
             epoch: "0".into(),
             patch: PatchMode::Auto,

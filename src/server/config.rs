@@ -10,6 +10,7 @@ use bytesize::ByteSize;
 use serde::Deserialize;
 
 use crate::flow::limits::{Access, HubLimits, Overflow, PatchMode, StreamLimits};
+use crate::server::doors::{RouteSettings, SseSettings};
 use crate::server::error::ServerError;
 use crate::server::values::{Address, Cores, Implicit, Span, feed_or_path, one_or_many};
 
@@ -47,6 +48,10 @@ pub struct Settings {
     pub hub: HubSettings,
     /// Streamed answers.
     pub stream: StreamSettings,
+    /// Server-sent events.
+    pub sse: SseSettings,
+    /// Paths that are mapped onto channels.
+    pub route: Vec<RouteSettings>,
     /// What is different for the keys of a pattern; the first that says it holds.
     pub rule: Vec<RuleSettings>,
 }
@@ -184,6 +189,8 @@ impl Default for Settings {
             ooo: OooSettings::default(),
             hub: HubSettings::default(),
             stream: StreamSettings::default(),
+            sse: SseSettings::default(),
+            route: Vec::new(),
             rule: Vec::new(),
         }
     }
@@ -268,8 +275,8 @@ impl Default for StreamSettings {
 
 type Setter = fn(&mut Settings, &str) -> Result<(), String>;
 
-/// The variables that hold settings. `[[rule]]` has none: a list of tables does not fit a variable.
-const VARIABLES: [(&str, Setter); 40] = [
+/// The variables that hold settings. `[[rule]]` and `[[route]]` have none: a list of tables does not fit a variable.
+const VARIABLES: [(&str, Setter); 43] = [
     ("FANFARE_LISTEN", |s, text| put_list(&mut s.listen, text)),
     ("FANFARE_ADMIN", |s, text| put(&mut s.admin, text)),
     ("FANFARE_CORES", |s, text| put(&mut s.cores, text)),
@@ -302,6 +309,9 @@ const VARIABLES: [(&str, Setter); 40] = [
     ("FANFARE_HUB_PRESENCE_GRACE", |s, text| put(&mut s.hub.presence_grace, text)),
     ("FANFARE_HUB_PRESENCE_LIST", |s, text| put(&mut s.hub.presence_list, text)),
     ("FANFARE_HUB_SESSION_TTL", |s, text| put(&mut s.hub.session_ttl, text)),
+    ("FANFARE_SSE_RETRY", |s, text| put(&mut s.sse.retry, text)),
+    ("FANFARE_SSE_KEEPALIVE", |s, text| put(&mut s.sse.keepalive, text)),
+    ("FANFARE_SSE_REPLAY_LIMIT", |s, text| put(&mut s.sse.replay_limit, text)),
     ("FANFARE_STREAM_CHUNK_THRESHOLD", |s, text| put(&mut s.stream.chunk_threshold, text)),
     ("FANFARE_STREAM_BATCH_SIZE", |s, text| put(&mut s.stream.batch_size, text)),
     ("FANFARE_STREAM_BUFFER_SIZE", |s, text| put(&mut s.stream.buffer_size, text)),

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use bytesize::ByteSize;
 
-use crate::flow::limits::{Access, ChannelRule, HubLimits, Limits, Rule, StreamLimits};
+use crate::flow::limits::{Access, ChannelRule, HubLimits, Keep, Limits, Rule, StreamLimits};
 use crate::server::config::{HubSettings, RuleSettings, Settings, StreamSettings};
+use crate::server::doors;
 use crate::server::error::ServerError;
 use crate::server::values::Span;
 use crate::wire::http::Origins;
@@ -21,7 +22,15 @@ const MAX_SIZE: u64 = 1 << 30;
 pub fn limits(settings: &Settings) -> Result<Limits, ServerError> {
     let Settings { conn, feed, ooo, .. } = settings;
     check_addresses(settings)?;
-    let (rules, channel_rules) = rules(&settings.rule)?;
+    let (rules, mut channel_rules) = rules(&settings.rule)?;
+    let routes = doors::routes(&settings.route)?;
+    // a route promises a catch-up, so its channels have a past unless a rule says otherwise
+    let promised = routes.iter().filter_map(|route| route.channel.as_ref());
+    channel_rules.extend(promised.map(|channel| ChannelRule {
+        channel: channel.glob(),
+        history: Some(Keep::ROOM.count),
+        ..ChannelRule::default()
+    }));
     let limits = Limits {
         queue_bytes: size("[conn] queue_bytes", conn.queue_bytes)?,
         write_timeout: span("[conn] write_timeout", conn.write_timeout)?,
@@ -34,6 +43,8 @@ pub fn limits(settings: &Settings) -> Result<Limits, ServerError> {
         pong_timeout: span("[ooo] pong_timeout", ooo.pong_timeout)?,
         max_body: size("[ooo] max_body", ooo.max_body)?,
         stream: stream(&settings.stream)?,
+        sse: doors::sse(&settings.sse)?,
+        routes,
         hub: hub(&settings.hub)?,
         epoch: Limits::default().epoch,
         patch: settings.patch,
@@ -109,7 +120,11 @@ fn size(place: &str, written: ByteSize) -> Result<usize, ServerError> {
     }
 }
 
-fn span(place: &str, written: Span) -> Result<u64, ServerError> {
+/// Nanoseconds, more than none.
+///
+/// # Errors
+/// None, or more than the clock can count; the message names the setting.
+pub fn span(place: &str, written: Span) -> Result<u64, ServerError> {
     // Half the range of the clock, so that now + span never wraps.
     match u64::try_from(written.0.as_nanos()) {
         Ok(0) => Err(ServerError::wrong(place, "must be more than 0s")),
@@ -262,6 +277,9 @@ mod tests {
     fn what_makes_no_sense_is_refused_by_name() {
         for (name, text) in [
             ("[conn] queue_bytes", "[conn]\nqueue_bytes = 0"),
+            ("[sse] replay_limit", "[sse]\nreplay_limit = 0"),
+            ("[sse] keepalive", "[sse]\nkeepalive = '0s'"),
+            ("[[route]] with path 'a'", "[[route]]\npath = 'a'\nprofile = 'hub'"),
             ("[feed] max_line", "[feed]\nmax_line = '2GiB'"),
             ("[ooo] pong_timeout", "[ooo]\npong_timeout = '60s'"),
             ("[ooo] ping_interval", "[ooo]\nping_interval = '0s'"),
@@ -288,6 +306,17 @@ mod tests {
             let error = meant(text).expect_err(text);
             assert!(error.starts_with(&format!("{name}: ")), "{text:?} gave {error}");
         }
+    }
+
+    #[test]
+    fn the_channels_of_a_route_have_a_past_unless_a_rule_says_otherwise() {
+        let route = "[[route]]\npath = '/a/{x}'\nprofile = 'cella'\nchannel = 'a:{x}'";
+        let kept = |text: &str, channel: &str| {
+            let limits = meant(&format!("{route}\n{text}")).expect("right");
+            limits.keep(channel, Keep::NOTHING).count
+        };
+        assert_eq!((kept("", "a:1"), kept("", "b:1")), (1000, 0));
+        assert_eq!(kept("[[rule]]\nchannel = 'a:*'\nhistory = 7", "a:1"), 7);
     }
 
     #[test]

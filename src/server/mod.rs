@@ -8,6 +8,7 @@ pub mod config;
 pub mod cores;
 pub mod demo;
 pub mod doctor;
+pub mod doors;
 pub mod error;
 pub mod events;
 pub mod facts;

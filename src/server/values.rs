@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer, StrDeserializer};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use crate::flow::limits::route::Profile;
 use crate::flow::limits::{Access, Overflow, PatchMode};
 use crate::server::config::FeedSettings;
 
@@ -146,6 +147,19 @@ impl FromStr for Access {
     }
 }
 
+impl FromStr for Profile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "cella" => Ok(Self::Cella),
+            "cella-views" => Ok(Self::CellaViews),
+            "hub" => Ok(Self::Hub),
+            _ => Err(format!("'{text}' is no profile: give cella, cella-views or hub")),
+        }
+    }
+}
+
 /// What the file may hold where text is expected: text, or a bare number.
 struct Text(String);
 
@@ -180,7 +194,7 @@ macro_rules! read_as_text {
         }
     )*};
 }
-read_as_text!(Address, Span, Cores, PatchMode, Overflow, Implicit, Access);
+read_as_text!(Address, Span, Cores, PatchMode, Overflow, Implicit, Access, Profile);
 
 /// Reads a list that may also be written as its single element.
 pub fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {

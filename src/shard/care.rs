@@ -33,8 +33,9 @@ impl Shard {
     /// How often every connection is looked at: well within the shortest time that matters to one.
     pub(super) fn rounds_every(&self) -> u64 {
         let l = &self.desk.limits;
-        let pings = l.ping_interval.min(l.hub.ping_interval);
-        let shortest = pings.min(l.pong_timeout).min(l.handshake_timeout).min(l.write_timeout);
+        let pings = [l.ping_interval, l.hub.ping_interval, l.sse.keepalive, l.pong_timeout];
+        let pings = pings.into_iter().min().expect("there are some");
+        let shortest = pings.min(l.handshake_timeout).min(l.write_timeout);
         (shortest / 4).clamp(10 * MS, SEC)
     }
 
@@ -90,9 +91,10 @@ impl Shard {
                 self.clients.send(id, response.encode().into());
                 self.clients.finish(&mut self.desk, id, Reason::Late);
             }
+            Phase::Events(_) => self.clients.keep_alive(&self.desk, id),
             Phase::Socket(_, dialect) => {
                 let (interval, timeout) = match dialect {
-                    Dialect::Ooo => (limits.ping_interval, limits.pong_timeout),
+                    Dialect::Ooo | Dialect::Sse => (limits.ping_interval, limits.pong_timeout),
                     Dialect::Hub => (limits.hub.ping_interval, limits.hub.pong_timeout()),
                 };
                 if conn.heard + timeout <= now {

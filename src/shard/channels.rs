@@ -126,10 +126,17 @@ impl Channels {
     /// The channel of that name, made if need be.
     pub fn open(&mut self, desk: &Desk, name: &Arc<str>) -> &mut Channel {
         let (floor, idle) = (self.floor, &mut self.idle);
-        self.map.entry(name.clone()).or_insert_with(|| {
+        self.map.entry_ref(name).or_insert_with(|| {
             idle.push_back((desk.now.mono + IDLE, name.clone()));
             let keep = desk.limits.keep(name, Keep::NOTHING);
-            Channel { offset: floor, touched: desk.now.mono, keep, history: None, room: false, private: false }
+            Channel {
+                offset: floor,
+                touched: desk.now.mono,
+                keep,
+                history: None,
+                room: false,
+                private: false,
+            }
         })
     }
 

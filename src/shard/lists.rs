@@ -168,7 +168,7 @@ impl Followed {
         let Join { pool, conn, ticket, .. } = join;
         let state = (!has).then(state).flatten();
         let (at, count, gap) = (self.list.version, self.list.len() as u32, false);
-        desk.post(from, Mail::Joined(Joined { pool, conn, ticket, at, count, gap, state }));
+        desk.post(from, Mail::Joined(Joined { pool, conn, ticket, at, count, gap, state, batch: None }));
     }
 
     /// Takes changes in and tells the watchers of all of them in one message.

@@ -158,6 +158,17 @@ pub struct Joined {
     pub gap: bool,
     /// The state; `None` if there is nothing to say.
     pub state: Option<Frame>,
+    /// Where the state is a stretch of a channel's history that is read in batches: what is in this one.
+    pub batch: Option<Box<Batch>>,
+}
+
+/// A stretch of a channel's history.
+#[derive(Debug)]
+pub struct Batch {
+    /// Where each publication ends in the run of bytes, and its offset.
+    pub marks: Vec<(usize, u64)>,
+    /// Whether there is more: it is to be asked for when this is sent, and nothing follows by itself.
+    pub more: bool,
 }
 
 /// What a frame is about, for those who have to know without reading it.

@@ -14,11 +14,11 @@ pub mod mail;
 pub mod owner;
 pub mod parts;
 pub mod quotas;
+pub mod room_asks;
+pub mod rooms;
 pub mod sessions;
 #[cfg(test)]
 mod sim;
-pub mod room_asks;
-pub mod rooms;
 pub mod stats;
 pub mod streams;
 pub mod users;
@@ -45,8 +45,8 @@ use io::{Action, Door, Sockets};
 use lists::Lists;
 use mail::Mail;
 use owner::Owner;
-use rooms::Rooms;
 use quotas::Quotas;
+use rooms::Rooms;
 use sessions::Sessions;
 use stats::Stats;
 use std::sync::Arc;
@@ -178,7 +178,7 @@ impl Shard {
         for slot in 0..self.clients.conns.bound() {
             let id = self.clients.id(slot);
             match self.clients.conns.at(slot).map(|conn| &conn.phase) {
-                Some(Phase::Socket(..)) => {
+                Some(Phase::Socket(..) | Phase::Events(_)) => {
                     if self.clients.class(id) == Class::Forge {
                         let stamp = self.desk.stamp();
                         self.clients.say(&mut self.desk, id, |out| write::shutdown(stamp, out));
@@ -202,7 +202,11 @@ impl Shard {
         for outcome in std::mem::take(&mut self.outcomes) {
             self.clients.outcome(&mut self.desk, outcome);
         }
-        self.clients.pump(&mut self.desk);
+        if !self.clients.streams_wait(&self.desk) {
+            self.owner.give_parts(&mut self.desk);
+            self.deliver_local();
+            self.clients.pump(&mut self.desk);
+        }
         self.clients.settle(&mut self.desk);
         if let Some(at) = self.clients.pacing.next().filter(|at| *at < self.pacing) {
             self.pacing = at;
@@ -220,7 +224,8 @@ impl Shard {
         }
         self.deliver_local();
         self.feed_on();
-        more || self.clients.fanout.has_more() || self.clients.streams.is_ready() || self.can_import()
+        let streams = self.clients.streams.is_ready() || self.owner.owes_parts();
+        more || self.clients.fanout.has_more() || streams || self.can_import()
     }
 
     /// The next thing to do to a socket.
@@ -240,7 +245,9 @@ impl Shard {
 
     /// What has been counted so far, and what there is.
     pub fn stats(&mut self) -> &Stats {
-        let Shard { desk: Desk { stats, encoder, .. }, clients, owner, lists, quotas, sessions, .. } = self;
+        let Shard {
+            desk: Desk { stats, encoder, .. }, clients, owner, lists, quotas, sessions, rooms, ..
+        } = self;
         let fanout = &clients.fanout;
         (stats.sent, stats.encoded) = (fanout.sent, encoder.count);
         stats.open = clients.conns.len() as u64;
@@ -251,7 +258,8 @@ impl Shard {
         stats.channels = owner.channels() as u64;
         stats.lists = lists.len() as u64;
         stats.users = quotas.count() as u64;
-        stats.sessions = sessions.len() as u64;
+        stats.rooms = rooms.count() as u64;
+        stats.sessions = sessions.count() as u64;
         stats
     }
 
@@ -316,7 +324,7 @@ impl Shard {
             Mail::Moved(list, change) => lists.moved(desk, list, change),
             Mail::Swept(sweep, gone) => lists.swept(desk, sweep, &gone),
             Mail::Open(cut, select, most) => owner.open_cut(desk, cut, select, most),
-            Mail::More(cut, most) => owner.more(desk, cut, most, None),
+            Mail::More(cut, most) => owner.more(cut, most),
             Mail::Part(cut, part) => clients.part(from, cut, *part),
             Mail::Shut(cut) => owner.shut(cut),
             Mail::Evict(key, version) => self.evict(key, version),

@@ -4,7 +4,7 @@ use crate::base::id::ShardId;
 use crate::base::slab::Id;
 use crate::flow::conn::ask::{Answer, Ask, Has};
 use crate::flow::encode::documents::Change;
-use crate::flow::encode::frame::{Frame, Frames};
+use crate::flow::encode::frame::{Dialect, Frames};
 use crate::flow::encode::{hub, ooo, rooms};
 use crate::flow::fanout::pool::{PoolId, Subject};
 use crate::flow::feed::{Done, Refused, SweepId, Write};
@@ -21,16 +21,17 @@ use crate::flow::state::store::Store;
 use crate::shard::channels::{Channels, Start};
 use crate::shard::clients::EVERYONE;
 use crate::shard::desk::Desk;
-use crate::shard::mail::{Join, Joined, Mail, Mark};
+use crate::shard::mail::{Batch, Join, Joined, Mail, Mark};
 use crate::shard::parts::Parts;
 use crate::shard::watch::{Watch, Watcher};
 use crate::wire::feed::Publish;
 use crate::wire::hub::Query;
-use crate::wire::hub::write;
+use crate::wire::hub::write::{self, Placed};
 use crate::wire::json::Json;
 use crate::wire::key::{Key, Pattern};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Something that wants the documents of a pattern.
@@ -41,6 +42,10 @@ pub enum Target {
     /// A part of this owner.
     Part(Id),
 }
+
+/// What gathering documents for streams may cost in one turn: bytes of documents, those counted several times that have to
+/// be read. A small part of a millisecond.
+const PARTS: usize = 512 << 10;
 
 /// The documents and channels that this shard owns.
 #[derive(Debug, Default)]
@@ -53,6 +58,8 @@ pub struct Owner {
     parts: Parts,
     /// The channels.
     pub(super) channels: Channels,
+    /// Batches that streams have asked for: of which cut, how many documents, and the total if it is the first one.
+    asked: VecDeque<(CutId, u32, Option<u64>)>,
     /// The version of everything that never was.
     born: u64,
 }
@@ -82,7 +89,9 @@ impl Owner {
             Ask::List(pattern) => Answer::Items(self.store.matching(&pattern).cloned().collect()),
             Ask::History(channel, ask) => Answer::History(self.history(desk, &channel, &ask.1)),
             Ask::Keys => Answer::Keys(self.store.keys().cloned().collect()),
-            Ask::Pools | Ask::Channels | Ask::Room(_) | Ask::Rooms(_) | Ask::User(..) => unreachable!("the shard answers these"),
+            Ask::Pools | Ask::Channels | Ask::Change(_) | Ask::Room(_) | Ask::Rooms(_) | Ask::User(..) => {
+                unreachable!("the shard answers these")
+            }
         }
     }
 
@@ -247,13 +256,14 @@ impl Owner {
         let placed = channel.place(desk, &publish);
         let mark = Mark { key: None, at: placed.sequence };
         let mut frames = Frames::default();
-        let everyone = *publish.channel == *EVERYONE;
+        let implicit = desk.limits.hub.implicit_channels && *publish.channel != *EVERYONE;
         // who gets every channel gets those that are open
-        let every = (!everyone && !channel.is_private()).then_some(Subject::Every(desk.id));
+        let every = (implicit && !channel.is_private()).then_some(Subject::Every(desk.id));
+        let limits = desk.limits.clone();
         for subject in [Subject::Channel(publish.channel.clone())].into_iter().chain(every) {
             if let Some(watch) = watches.get_mut(&subject) {
-                watch.send_from(desk, &mut frames, &mark, |encoder, _| {
-                    Some(hub::publication(encoder, &publish, placed))
+                watch.send_from(desk, &mut frames, &mark, |encoder, variant| {
+                    Some(hub::publication(encoder, variant, &publish, placed, &limits.epoch))
                 });
             }
         }
@@ -287,8 +297,16 @@ impl Owner {
     pub fn join(&mut self, desk: &mut Desk, from: ShardId, join: Join) {
         let watcher = Watcher { shard: from, pool: join.pool, variant: join.variant };
         let Join { pool, conn, ticket, .. } = join;
-        let nothing =
-            Joined { pool, conn, ticket, at: desk.stamps.last(), count: 0, gap: false, state: None };
+        let nothing = Joined {
+            pool,
+            conn,
+            ticket,
+            at: desk.stamps.last(),
+            count: 0,
+            gap: false,
+            state: None,
+            batch: None,
+        };
         let joined = match &join.subject {
             Subject::Key(key) => {
                 let watch = self.watches.entry(join.subject.clone()).or_default();
@@ -316,14 +334,11 @@ impl Owner {
                 self.watches.entry(join.subject.clone()).or_default().add(watcher);
                 let start = self.channels.open(desk, name).start(desk, &join.has);
                 let Start { offset: at, gap, missed } = start;
-                let count = missed.len() as u32;
-                let state = (count > 0).then(|| {
-                    let Desk { encoder, .. } = desk;
-                    let frames: Vec<Frame> =
-                        missed.into_iter().map(|(placed, p)| hub::publication(encoder, p, placed)).collect();
-                    encoder.run(join.variant, frames.into_iter())
-                });
-                Joined { at, count, gap, state, ..nothing }
+                if missed.is_empty() {
+                    Joined { at, gap, ..nothing }
+                } else {
+                    missed_of(desk, &join, missed, Joined { at, gap, ..nothing })
+                }
             }
             Subject::Every(_) => {
                 self.watches.entry(join.subject.clone()).or_default().add(watcher);
@@ -359,14 +374,30 @@ impl Owner {
     pub fn open_cut(&mut self, desk: &mut Desk, cut: CutId, select: Arc<Select>, most: u32) {
         let total = if select.conditions.is_empty() { self.store.count(&select.name) } else { None };
         self.store.cuts.open(cut, select, desk.stamps.last());
-        self.more(desk, cut, most, total);
+        self.asked.push_back((cut, most, total));
     }
 
     /// A stream wants the next batch.
-    pub fn more(&mut self, desk: &mut Desk, cut: CutId, most: u32, total: Option<u64>) {
-        if let Some(part) = self.store.next_part(cut, most as usize) {
-            desk.post(cut.shard, Mail::Part(cut, Box::new(Part { total, ..part })));
+    pub fn more(&mut self, cut: CutId, most: u32) {
+        self.asked.push_back((cut, most, None));
+    }
+
+    /// Gives the batches that were asked for, as many as fit in a turn.
+    pub fn give_parts(&mut self, desk: &mut Desk) {
+        let mut spent = 0;
+        while spent < PARTS
+            && let Some((cut, most, total)) = self.asked.pop_front()
+        {
+            if let Some((part, cost)) = self.store.next_part(cut, most as usize) {
+                spent += cost;
+                desk.post(cut.shard, Mail::Part(cut, Box::new(Part { total, ..part })));
+            }
         }
+    }
+
+    /// Whether batches wait for the next turn.
+    pub fn owes_parts(&self) -> bool {
+        !self.asked.is_empty()
     }
 
     /// How many cuts are open, and the bytes that they keep.
@@ -390,6 +421,28 @@ impl Owner {
     pub fn unfollow(&mut self, from: ShardId, list: Id, pattern: &Pattern) {
         self.interest.remove(pattern.as_str(), &Target::List(from, list));
     }
+}
+
+/// What a subscriber of a channel has missed: all of it, or for those who get events, as much as they take at a time.
+fn missed_of(desk: &mut Desk, join: &Join, missed: Vec<(Placed, &Publish)>, joined: Joined) -> Joined {
+    let limits = desk.limits.clone();
+    let batches = join.variant.dialect == Dialect::Sse;
+    let (mut run, mut marks) = (Vec::new(), Vec::new());
+    let all = missed.len();
+    for (placed, publish) in missed {
+        if batches && (marks.len() >= limits.sse.replay_limit || run.len() >= limits.queue_bytes) {
+            break;
+        }
+        let frame = hub::publication(&mut desk.encoder, join.variant, publish, placed, &limits.epoch);
+        let frame = desk.encoder.run(join.variant, std::iter::once(frame));
+        run.extend_from_slice(&frame);
+        marks.push((run.len(), placed.sequence));
+    }
+    let more = marks.len() < all;
+    let at = marks.last().filter(|_| more).map_or(joined.at, |(_, at)| *at);
+    let count = marks.len() as u32;
+    let batch = batches.then(|| Box::new(Batch { marks, more }));
+    Joined { at, count, state: Some(run.into()), batch, ..joined }
 }
 
 /// The value that a set, merge or patch leads to.

@@ -4,7 +4,7 @@ use crate::base::id::ShardId;
 use crate::base::slab::{Id, Slab};
 use crate::flow::conn::ask::Has;
 use crate::flow::encode::documents::{self, Change};
-use crate::flow::encode::frame::{Frame, Variant};
+use crate::flow::encode::frame::{Dialect, Frame, Variant};
 use crate::flow::fanout::pool::PoolId;
 use crate::flow::limits::PatchMode;
 use crate::flow::route::owner::owner;
@@ -66,7 +66,7 @@ impl Parts {
         part.state.clear();
         let mark = Mark { key: Some(change.key.clone()), at: change.version };
         part.watch.send(desk, &mark, |encoder, variant| {
-            Some(documents::change(encoder, mode.with(variant.patch), change))
+            Some(documents::change(encoder, variant.dialect, mode.with(variant.patch), change))
         });
     }
 
@@ -81,18 +81,20 @@ impl Parts {
         joined: Joined,
     ) -> Joined {
         let part = self.slab.get_mut(id).expect("it is watched");
+        let dialect = join.variant.dialect;
         if let Has::Since { stamp, fresh, versions } = &join.has {
-            let lacks = Lacks { stamp: *stamp, fresh: fresh.as_ref(), versions };
+            let lacks = Lacks { dialect, stamp: *stamp, fresh: fresh.as_ref(), versions };
             let frames = lacks.frames(desk, store, names);
             let state = (!frames.is_empty()).then(|| desk.encoder.run(join.variant, frames.iter().cloned()));
-            let gap = *stamp > 0 && *stamp < store.horizon();
+            // a stamp that lies ahead is none of ours
+            let gap = *stamp > 0 && *stamp < store.horizon() || *stamp > desk.stamps.last();
             return Joined { count: frames.len() as u32, gap, state, ..joined };
         }
         if let Some((_, state)) = part.state.iter().find(|(variant, _)| *variant == join.variant) {
             return Joined { count: part.count, state: Some(state.clone()), ..joined };
         }
         let frames: Vec<Frame> =
-            store.meant(names).map(|item| documents::snapshot(&mut desk.encoder, item)).collect();
+            store.meant(names).map(|item| documents::snapshot(&mut desk.encoder, dialect, item)).collect();
         let count = frames.len() as u32;
         let state = (count > 0).then(|| desk.encoder.run(join.variant, frames.into_iter()));
         if let Some(state) = state.as_ref().filter(|state| state.len() <= KEPT) {
@@ -105,6 +107,7 @@ impl Parts {
 
 /// What a subscriber had, as told by itself or by its shard.
 struct Lacks<'a> {
+    dialect: Dialect,
     stamp: u64,
     fresh: Option<&'a Name>,
     versions: &'a HashMap<Key, u64>,
@@ -113,6 +116,7 @@ struct Lacks<'a> {
 impl Lacks<'_> {
     /// The documents that changed, then the deletions.
     fn frames(&self, desk: &mut Desk, store: &Store, names: &[Name]) -> Vec<Frame> {
+        let dialect = self.dialect;
         let meant = |key: &Key| names.iter().any(|name| name.covers(key.as_str()));
         let is_new =
             |key: &Key| self.stamp == 0 || self.fresh.is_some_and(|fresh| fresh.covers(key.as_str()));
@@ -124,19 +128,19 @@ impl Lacks<'_> {
             }
         });
         let mut frames: Vec<Frame> =
-            changed.map(|item| documents::snapshot(&mut desk.encoder, item)).collect();
+            changed.map(|item| documents::snapshot(&mut desk.encoder, dialect, item)).collect();
         let (shards, me, now) = (desk.shards, desk.id, desk.stamps.last());
         let mine = |key: &Key| owner(key.as_str(), shards) == me && meant(key);
         for (key, version) in self.versions.iter().filter(|(key, _)| mine(key)) {
             if store.get(key.as_str()).is_none() {
                 let gone = store.deleted_at(key.as_str()).unwrap_or(now);
-                frames.push(documents::delete(&mut desk.encoder, key, *version, gone));
+                frames.push(documents::delete(&mut desk.encoder, dialect, key, *version, gone));
             }
         }
         let known = |key: &Key| !self.versions.contains_key(key);
         let since = store.deleted_since(self.stamp).filter(|_| self.stamp > 0);
         for (key, last, gone) in since.filter(|(key, _, _)| meant(key) && known(key)) {
-            frames.push(documents::delete(&mut desk.encoder, key, last, gone));
+            frames.push(documents::delete(&mut desk.encoder, dialect, key, last, gone));
         }
         frames
     }

@@ -50,7 +50,8 @@ impl Shard {
     pub(super) fn rooms_seen(&self, actor: &Actor) -> Vec<(Arc<str>, Vec<u8>)> {
         let seen = |place: &Place| !place.room.is_private() || place.room.may(actor, Permission::Join);
         let seen = self.rooms.iter().filter(|(_, place)| seen(place));
-        seen.map(|(name, place)| (name.clone(), members(|object| encode::about(object, name, &place.room)))).collect()
+        seen.map(|(name, place)| (name.clone(), members(|object| encode::about(object, name, &place.room))))
+            .collect()
     }
 
     /// Whether something may be asked of a channel: where it is a room, what its members may.
@@ -142,29 +143,26 @@ impl Shard {
     }
 
     /// Something about a member.
-    fn member_wanted(
-        &mut self,
-        name: &Arc<str>,
-        actor: &Actor,
-        user: &Arc<str>,
-        want: MemberWant,
-    ) -> Told {
+    fn member_wanted(&mut self, name: &Arc<str>, actor: &Actor, user: &Arc<str>, want: MemberWant) -> Told {
         let now = self.desk.now.wall;
         let room = &mut self.place(name)?.room;
-        let (events, reason) = match want {
-            MemberWant::Role(role) => {
-                let role = Role::from_name(&role).ok_or(Refusal::InvalidRole)?;
-                (room.put_member(actor, now, user, role)?, None)
-            }
-            MemberWant::Kick(reason) => (room.kick(actor, user)?, reason),
-            MemberWant::Ban(on, reason) => {
-                (room.ban(actor, now, user, if on { FOREVER } else { 0 })?, reason)
-            }
-            MemberWant::Mute(ms) => {
-                let until = ms.map_or(FOREVER, |ms| if ms == 0 { 0 } else { now.saturating_add(ms.saturating_mul(MS)) });
-                (room.mute(actor, user, until)?, None)
-            }
-        };
+        let (events, reason) =
+            match want {
+                MemberWant::Role(role) => {
+                    let role = Role::from_name(&role).ok_or(Refusal::InvalidRole)?;
+                    (room.put_member(actor, now, user, role)?, None)
+                }
+                MemberWant::Kick(reason) => (room.kick(actor, user)?, reason),
+                MemberWant::Ban(on, reason) => {
+                    (room.ban(actor, now, user, if on { FOREVER } else { 0 })?, reason)
+                }
+                MemberWant::Mute(ms) => {
+                    let until = ms.map_or(FOREVER, |ms| {
+                        if ms == 0 { 0 } else { now.saturating_add(ms.saturating_mul(MS)) }
+                    });
+                    (room.mute(actor, user, until)?, None)
+                }
+            };
         self.happened(name, events, None, reason);
         let place = self.place(name)?;
         let member = place.room.member(user);
@@ -186,8 +184,16 @@ impl Shard {
         }
         let Post { data, event, metadata, thread } = post;
         let (channel, user_id) = (name.clone(), actor.user().cloned());
-        let publish =
-            Publish { channel, kind: "message".into(), data, event, user_id, metadata, thread_id: thread, client: true };
+        let publish = Publish {
+            channel,
+            kind: "message".into(),
+            data,
+            event,
+            user_id,
+            metadata,
+            thread_id: thread,
+            client: true,
+        };
         let data = publish.data.clone();
         let (stamp, sequence) = self.publish_in(publish);
         Ok(members(|object| {

@@ -93,13 +93,8 @@ impl Rooms {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.rooms.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.rooms.is_empty()
     }
 
     /// Whether somebody may get what is said in a channel: anybody, unless it is a room that is not open to all.
@@ -182,7 +177,7 @@ impl Shard {
             state.extend_from_slice(&typing);
         }
         let state = Some(state.into());
-        let joined = Joined { pool, conn, ticket, at: 0, count: 0, gap: false, state };
+        let joined = Joined { pool, conn, ticket, at: 0, count: 0, gap: false, state, batch: None };
         self.desk.post(from, Mail::Joined(joined));
     }
 
@@ -236,12 +231,7 @@ impl Shard {
     }
 
     /// A new room.
-    pub(super) fn create(
-        &mut self,
-        name: &Arc<str>,
-        actor: &Actor,
-        about: Profile,
-    ) -> Result<(), Refusal> {
+    pub(super) fn create(&mut self, name: &Arc<str>, actor: &Actor, about: Profile) -> Result<(), Refusal> {
         if self.rooms.get(name).is_some() {
             return Err(Refusal::AlreadyExists);
         }
@@ -299,7 +289,9 @@ impl Shard {
                     }
                 }
                 Event::Left(user, member, how) => self.left(name, (&user, member, how), asker, &reason),
-                Event::Role(user, role) => self.told(name, "member.role", |out| encode::role(&user, role, out)),
+                Event::Role(user, role) => {
+                    self.told(name, "member.role", |out| encode::role(&user, role, out))
+                }
                 Event::Muted(user, until) => {
                     if let Some(place) = self.rooms.get_mut(name) {
                         place.typing.stop(&user);

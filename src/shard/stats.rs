@@ -99,6 +99,8 @@ pub struct Stats {
     pub pools: u64,
     /// Users owned that have a connection.
     pub users: u64,
+    /// Rooms that it owns.
+    pub rooms: u64,
     /// Sessions owned.
     pub sessions: u64,
 }
@@ -272,6 +274,7 @@ pub const METRICS: &[Metric] = &[
     gauge("fanfare_lists", "Lists that are kept up to date.", |s| from_ref(&s.lists)),
     gauge("fanfare_pools", "Sets of connections that share one subscription.", |s| from_ref(&s.pools)),
     gauge("fanfare_users", "Users with a connection.", |s| from_ref(&s.users)),
+    gauge("fanfare_rooms", "Rooms.", |s| from_ref(&s.rooms)),
     gauge("fanfare_sessions", "Sessions that live or can be taken up again.", |s| from_ref(&s.sessions)),
 ];
 

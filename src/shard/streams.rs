@@ -99,13 +99,14 @@ impl Clients {
         }
     }
 
+    /// Whether what is done for streams, here and as an owner, waits for a broadcast under way.
+    pub(super) fn streams_wait(&self, desk: &Desk) -> bool {
+        self.fanout.is_broadcasting() && desk.now.mono < self.streams.went + YIELD
+    }
+
     /// Lets streams go on whose readers have taken everything: as many as fit in a turn, the others in the next ones.
     pub(super) fn pump(&mut self, desk: &mut Desk) {
-        let now = desk.now.mono;
-        if self.fanout.is_broadcasting() && now < self.streams.went + YIELD {
-            return;
-        }
-        (self.streams.ready, self.streams.went) = (false, now);
+        (self.streams.ready, self.streams.went) = (false, desk.now.mono);
         let mut spent = 0;
         for _ in 0..self.streams.open.len() {
             let Some(id) = self.streams.open.pop_front() else { return };

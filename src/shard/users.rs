@@ -50,16 +50,6 @@ impl Users {
         self.users.iter()
     }
 
-    /// How many are known.
-    pub fn len(&self) -> usize {
-        self.users.len()
-    }
-
-    /// Whether nobody is known.
-    pub fn is_empty(&self) -> bool {
-        self.users.is_empty()
-    }
-
     /// How a user shows itself.
     pub fn shown(&self, user: &str, wall: u64) -> Shown {
         self.users.get(user).map_or_else(|| Shown::offline(wall), |user| user.shown().clone())

@@ -33,6 +33,11 @@ pub enum KeyError {
     Push,
 }
 
+/// Whether a first segment is a door's name.
+pub fn is_reserved(segment: &str) -> bool {
+    RESERVED.contains(&segment)
+}
+
 /// The name of one document. Cheap to clone, checked once.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(Arc<str>);
@@ -79,7 +84,7 @@ impl Name {
                 _ => return Err(KeyError::Malformed),
             }
         }
-        if RESERVED.contains(&text.split('/').next().unwrap_or("")) {
+        if is_reserved(text.split('/').next().unwrap_or("")) {
             return Err(KeyError::Reserved);
         }
         Ok(if globs { Name::Pattern(Pattern(text.into())) } else { Name::Key(Key(text.into())) })

@@ -4,7 +4,10 @@
 #![allow(dead_code)]
 
 pub mod browser;
+pub mod events;
 pub mod http;
+pub mod hub;
+pub mod proxy;
 pub mod raw_ws;
 pub mod subscriber;
 pub mod tools;

@@ -1,10 +1,11 @@
 //! What a connection asks of the owners, and what they answer.
 
 use crate::base::id::ConnId;
+use crate::flow::conn::events::Change;
 use crate::flow::conn::hub::Versions;
 use crate::flow::conn::listing::Row;
-use crate::flow::feed::{Done, Refused, Write};
 use crate::flow::conn::seats::{RoomAsk, UserAsk};
+use crate::flow::feed::{Done, Refused, Write};
 use crate::flow::state::item::Item;
 use crate::flow::state::presence::Shown;
 use crate::flow::state::room::{Actor, Refusal};
@@ -33,6 +34,8 @@ pub enum Ask {
     User(Arc<str>, Box<UserAsk>),
     /// All your keys.
     Keys,
+    /// Change what a connection of yours gets as events.
+    Change(Box<Change>),
     /// Your pools: what they are about and how many connections they have.
     Pools,
     /// Your channels, and which of your connections are subscribed to which.
@@ -50,6 +53,8 @@ pub enum Answer {
     Items(Vec<Arc<Item>>),
     /// To `Keys`, in order.
     Keys(Vec<Key>),
+    /// To `Change`: what of it could not be done, or that there is no such connection.
+    Changed(Option<Vec<String>>),
     /// To `History`: a JSON list.
     History(Vec<u8>),
     /// To a question about a room, or about a user who says something: the members of a JSON object.

@@ -5,6 +5,7 @@ use crate::flow::conn::bucket::Bucket;
 use crate::flow::conn::seats::{Gather, Seats};
 use crate::flow::fanout::pool::PoolId;
 use crate::flow::limits::PatchMode;
+use crate::wire::cursor::Far;
 use crate::wire::hub::{About, Class};
 use crate::wire::key::{Key, Name};
 use hashbrown::HashMap;
@@ -27,6 +28,8 @@ pub struct Hub {
     pub session: Option<u64>,
     /// How fast it sends frames that others get.
     pub frames: Bucket,
+    /// How many of them wait for their owners' answers.
+    pub in_flight: u32,
     /// How fast it subscribes.
     pub subscribing: Bucket,
     /// Subscriptions to channels whose beginning it waits to be told.
@@ -112,6 +115,21 @@ pub enum Request {
         /// The `request_id`.
         request: Option<Box<str>>,
     },
+    /// Subscribe and go on from where the client has come.
+    Resume {
+        /// To what.
+        name: Name,
+        /// How far.
+        far: Far,
+    },
     /// End a subscription; the `request_id`.
     Unsubscribe(Name, Option<Box<str>>),
+}
+
+impl Request {
+    /// Subscribe to a name of which the client has nothing.
+    pub fn subscribe(name: Name) -> Request {
+        let (patch, max_hz, versions, request) = Default::default();
+        Request::Subscribe { name, patch, max_hz, versions, request }
+    }
 }

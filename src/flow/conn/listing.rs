@@ -48,9 +48,7 @@ impl Page {
             out.extend_from_slice(br#"{"name":"#);
             write_string(&row.name, out);
             let (offset, subscribers) = (row.offset.unwrap_or_default(), row.subscribers);
-            out.extend_from_slice(
-                format!(r#","offset":{offset},"subscribers":{subscribers}}}"#).as_bytes(),
-            );
+            out.extend_from_slice(format!(r#","offset":{offset},"subscribers":{subscribers}}}"#).as_bytes());
         };
         self.write("channels", rows, |row| &row.name, write, out);
     }

@@ -3,6 +3,8 @@
 
 pub mod ask;
 pub mod bucket;
+pub mod catchup;
+pub mod events;
 pub mod feed;
 pub mod http;
 pub mod hub;
@@ -53,6 +55,8 @@ pub enum Phase {
     Feed(Box<feed::Feed>),
     /// WebSocket.
     Socket(Decoder, Dialect),
+    /// Server-sent events.
+    Events(Box<events::Events>),
     /// Nothing any more: the last bytes are on their way, then it closes.
     Closing,
 }

@@ -1,6 +1,7 @@
 //! The ooo dialect over HTTP: from a request to what it asks for, and from the answers to the response.
 
 use crate::flow::conn::ask::{Answer, Ask};
+use crate::flow::conn::events::{self, Change, Wish};
 use crate::flow::conn::listing::{Page, Row, array};
 use crate::flow::conn::rooms::{self, RoomCall};
 use crate::flow::conn::spec::{self, Spec};
@@ -11,7 +12,7 @@ use crate::flow::state::item::Item;
 use crate::flow::state::room::{Actor, Refusal};
 use crate::wire::feed::is_channel;
 use crate::wire::http::{BadRequest, Field, Head, Method, Response, upgrade};
-use crate::wire::hub::is_user;
+use crate::wire::hub::{is_room, is_user};
 use crate::wire::json::{Fault, Json, JsonError, write_string};
 use crate::wire::key::{Key, Name, Pattern};
 use crate::wire::url;
@@ -39,6 +40,10 @@ pub enum Call {
     Stream(Box<Spec>),
     /// A WebSocket on this subject; the version that the client has.
     Follow(Subject, Hello, Option<u64>),
+    /// Server-sent events.
+    Events(Box<Wish>),
+    /// A change of what a connection gets as events.
+    Change(Box<Change>),
     /// A WebSocket of the hub.
     Hub(Hello, Box<Arrival>),
 }
@@ -48,6 +53,8 @@ pub enum Call {
 pub struct Arrival {
     /// The channels that it wants at once.
     pub channels: Vec<Arc<str>>,
+    /// The rooms that it wants to be in at once.
+    pub rooms: Vec<Arc<str>>,
     /// Who it is; believed only where anybody may write.
     pub user: Option<Arc<str>>,
     /// That it wants a session, and the earlier one that it had.
@@ -90,6 +97,8 @@ pub enum Want {
     Room(u16),
     /// The rooms that somebody may see.
     Rooms(Actor),
+    /// What has become of a change of subscriptions.
+    Change,
 }
 
 /// A request that waits for answers.
@@ -134,7 +143,9 @@ pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
     if path == "/_/chat" && head.method == Method::Get {
         return Call::Respond(Response::new(200).body("text/html; charset=utf-8", limits.chat.as_bytes()));
     }
-    if let Some(rest) = head.path.strip_prefix("/_/rooms").filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+    if let Some(rest) =
+        head.path.strip_prefix("/_/rooms").filter(|rest| rest.is_empty() || rest.starts_with('/'))
+    {
         return match rooms::call(head, rest, body, access) {
             Ok(call) => Call::Room(call),
             Err(response) => Call::Respond(response),
@@ -143,6 +154,9 @@ pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
     if path == "/_/import" {
         let response = Response::problem(405, "method_not_allowed", "an import is a POST");
         return Call::Respond(response.header("Allow", "POST"));
+    }
+    if path == "/sse" || path.starts_with("/sse/") {
+        return sse(head, body, &path, access);
     }
     let needs = match head.method {
         Method::Get | Method::Head => Access::Read,
@@ -160,7 +174,7 @@ pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
         return if needs == Access::Read { root(head, limits) } else { refuse(404, NO_PAGE) };
     }
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"*/-_.".contains(&b);
-    if !name.bytes().all(allowed) || name.split('/').next() == Some("_") || name == "sse" {
+    if !name.bytes().all(allowed) || name.split('/').next() == Some("_") {
         return refuse(404, NO_PAGE);
     }
     if name == "ws" {
@@ -179,6 +193,24 @@ pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
             (Ok(Name::Pattern(pattern)), _) => Call::Gather(Want::Items(pattern)),
         },
     }
+}
+
+/// Server-sent events, and what goes with them.
+fn sse(head: &Head, body: &[u8], path: &str, access: Access) -> Call {
+    let add = path == "/sse/subscribe";
+    let call = match (path, head.method) {
+        ("/sse", _) => Wish::read(head, access).map(|wish| Call::Events(Box::new(wish))),
+        ("/sse/subscribe" | "/sse/unsubscribe", Method::Post) => {
+            Change::read(head, body, access, add).map(|change| Call::Change(Box::new(change)))
+        }
+        ("/sse/subscribe" | "/sse/unsubscribe", _) => {
+            let response =
+                Response::problem(405, "method_not_allowed", "subscriptions are changed with POST");
+            Err(response.header("Allow", "POST"))
+        }
+        _ => return refuse(404, NO_PAGE),
+    };
+    call.unwrap_or_else(Call::Respond)
 }
 
 fn post(name: &str, body: &[u8]) -> Call {
@@ -265,7 +297,8 @@ fn arrival(head: &Head, native: bool, access: Access) -> Arrival {
     let user = parameter(head, "user").filter(|user| access == Access::Write && is_user(user));
     let session = parameter(head, "session_id");
     Arrival {
-        channels: channels(head),
+        channels: names(head, "channels", is_channel),
+        rooms: names(head, "rooms", is_room),
         user: user.map(|user| Arc::from(&*user)),
         forge: session.is_some() || parameter(head, "rooms").is_some(),
         session: session.map(|id| u64::from_str_radix(&id, 16).ok()),
@@ -274,9 +307,9 @@ fn arrival(head: &Head, native: bool, access: Access) -> Arrival {
 }
 
 /// `?channels=a,b`; names that cannot be are passed over, as the hub does with what it does not understand.
-fn channels(head: &Head) -> Vec<Arc<str>> {
-    let list = parameter(head, "channels").unwrap_or_default();
-    list.split(',').filter(|name| is_channel(name)).map(Arc::from).collect()
+fn names(head: &Head, parameter_name: &str, is: impl Fn(&str) -> bool) -> Vec<Arc<str>> {
+    let list = parameter(head, parameter_name).unwrap_or_default();
+    list.split(',').filter(|name| is(name)).map(Arc::from).collect()
 }
 
 fn parameter<'a>(head: &'a Head, name: &str) -> Option<Cow<'a, str>> {
@@ -334,6 +367,8 @@ impl Pending {
             Answer::Channels(rows) => self.channels.extend(rows),
             Answer::Rooms(rooms) => self.rooms.extend(rooms),
             Answer::Room(told) => return Some(self.told(told)),
+            Answer::Changed(Some(errors)) => return Some(events::changed(&errors)),
+            Answer::Changed(None) => return Some(events::not_found()),
             Answer::History(_) | Answer::User(..) => {}
             Answer::Item(None) => return Some(Response::text(404, "ooo: empty key")),
             Answer::Item(Some(item)) => {
@@ -366,6 +401,7 @@ impl Pending {
         match &self.want {
             Want::Gone => return Response::new(204),
             Want::Item => return Response::text(404, "ooo: empty key"),
+            Want::Change => return events::not_found(),
             Want::Index(index) => {
                 out.extend_from_slice(br#"{"index":"#);
                 write_string(index, &mut out);

@@ -3,9 +3,11 @@
 use crate::flow::conn::seats::RoomAsk;
 use crate::flow::limits::Access;
 use crate::flow::state::room::{Actor, Refusal};
-use crate::wire::hub::{Bound, DEFAULT_LIMIT, Fault, MAX_LIST, MemberWant, Members, Post, Profile, Query, RoomWant};
-use crate::wire::hub::{is_room, is_user};
 use crate::wire::http::{Head, Method, Response};
+use crate::wire::hub::{
+    Bound, DEFAULT_LIMIT, Fault, MAX_LIST, MemberWant, Members, Post, Profile, Query, RoomWant,
+};
+use crate::wire::hub::{is_room, is_user};
 use crate::wire::url;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -68,7 +70,11 @@ pub fn call(head: &Head, rest: &str, body: &[u8], access: Access) -> Asked {
         };
     };
     if !is_room(room) {
-        return Err(problem(400, "invalid_message", "a room's id is a name of 1 to 256 bytes without control characters, not '*' and not with '$' first"));
+        return Err(problem(
+            400,
+            "invalid_message",
+            "a room's id is a name of 1 to 256 bytes without control characters, not '*' and not with '$' first",
+        ));
     }
     let (want, status) = want(head, segments, &parameters, body)?;
     Ok(RoomCall::Ask(Box::new(RoomAsk { room: Arc::from(*room), actor, want, reserved: None }), status))
@@ -148,7 +154,9 @@ fn membership(body: &[u8]) -> Result<MemberWant, Response<'static>> {
         (None, Some(ms), None) => Ok(MemberWant::Mute(Some(ms))),
         (None, None, Some(on)) => Ok(MemberWant::Ban(on, None)),
         (role, None, None) => Ok(MemberWant::Role(role.unwrap_or_else(|| "member".into()))),
-        _ => Err(problem(400, "invalid_message", "only one of \"role\", \"mute_ms\" and \"banned\" at a time")),
+        _ => {
+            Err(problem(400, "invalid_message", "only one of \"role\", \"mute_ms\" and \"banned\" at a time"))
+        }
     }
 }
 
@@ -250,7 +258,8 @@ mod tests {
         }
         assert!(matches!(ask("GET /_/rooms", "", Access::Read), Ok(RoomCall::List(Actor::Nobody))));
         assert!(matches!(ask("GET /_/rooms", "", Access::Write), Ok(RoomCall::List(Actor::App))));
-        let Ok(RoomCall::Ask(kick, _)) = ask("DELETE /_/rooms/a/members/u?ban=1&user=v", "", Access::Write) else {
+        let Ok(RoomCall::Ask(kick, _)) = ask("DELETE /_/rooms/a/members/u?ban=1&user=v", "", Access::Write)
+        else {
             panic!("a ban")
         };
         assert_eq!(kick.want, RoomWant::Member("u".into(), MemberWant::Ban(true, None)));
@@ -279,7 +288,9 @@ mod tests {
         ] {
             let text = ask(line, body, Access::Write).expect_err(line);
             assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{line}: {text}");
-            assert!(text.contains("application/problem+json") && text.contains(&format!("\"code\":\"{code}\"")));
+            assert!(
+                text.contains("application/problem+json") && text.contains(&format!("\"code\":\"{code}\""))
+            );
         }
         for (line, access) in [("POST /_/rooms", Access::Read), ("GET /_/rooms", Access::None)] {
             assert!(ask(line, "{}", access).expect_err(line).starts_with("HTTP/1.1 403 "));

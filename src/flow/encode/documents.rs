@@ -1,13 +1,12 @@
 //! Documents in the native dialect: `snapshot`, `patch` and `delete`, each with its key and version.
 
-use crate::flow::encode::frame::{Encoder, Frame};
+use crate::flow::encode::frame::{Dialect, Encoder, Frame};
 use crate::flow::limits::PatchMode;
 use crate::flow::state::diff::Patch;
 use crate::flow::state::item::Item;
 use crate::wire::hub::write::Object;
 use crate::wire::json::write_string;
 use crate::wire::key::Key;
-use crate::wire::ws::Kind;
 use std::io::Write;
 
 /// What one write did to a document.
@@ -31,9 +30,9 @@ fn head(kind: &str, key: &Key, out: &mut Vec<u8>) {
 }
 
 /// The whole document.
-pub fn snapshot(encoder: &mut Encoder, item: &Item) -> Frame {
+pub fn snapshot(encoder: &mut Encoder, dialect: Dialect, item: &Item) -> Frame {
     encoder.count.snapshots += 1;
-    encoder.message(Kind::Text, |out| {
+    encoder.object(dialect, "snapshot", |out| {
         head("snapshot", &item.key, out);
         write!(out, r#","version":"{:x}","data":"#, item.version()).expect("a Vec takes all");
         out.extend_from_slice(item.value.as_bytes());
@@ -42,26 +41,26 @@ pub fn snapshot(encoder: &mut Encoder, item: &Item) -> Frame {
 }
 
 /// The document is gone.
-pub fn delete(encoder: &mut Encoder, key: &Key, from: u64, version: u64) -> Frame {
-    encoder.message(Kind::Text, |out| {
+pub fn delete(encoder: &mut Encoder, dialect: Dialect, key: &Key, from: u64, version: u64) -> Frame {
+    encoder.object(dialect, "delete", |out| {
         head("delete", key, out);
         write!(out, r#","from":"{from:x}","version":"{version:x}"}}"#).expect("a Vec takes all");
     })
 }
 
 /// What a write did: a patch where there is one and `mode` wants it, the whole document otherwise.
-pub fn change(encoder: &mut Encoder, mode: PatchMode, change: Change<'_>) -> Frame {
+pub fn change(encoder: &mut Encoder, dialect: Dialect, mode: PatchMode, change: Change<'_>) -> Frame {
     let Change { key, from, version, new, patch } = change;
-    let Some(item) = new else { return delete(encoder, key, from.unwrap_or(version), version) };
+    let Some(item) = new else { return delete(encoder, dialect, key, from.unwrap_or(version), version) };
     let whole = item.value.as_str().len();
     let wanted = |patch: &&Patch| match mode {
         PatchMode::Always => true,
         PatchMode::Never => false,
         PatchMode::Auto => patch.text_len(0) <= whole,
     };
-    let Some((from, patch)) = from.zip(patch.filter(wanted)) else { return snapshot(encoder, item) };
+    let Some((from, patch)) = from.zip(patch.filter(wanted)) else { return snapshot(encoder, dialect, item) };
     let mut ops = 0;
-    let frame = encoder.message(Kind::Text, |out| {
+    let frame = encoder.object(dialect, "patch", |out| {
         head("patch", key, out);
         write!(out, r#","from":"{from:x}","version":"{version:x}","data":["#).expect("a Vec takes all");
         let start = out.len();
@@ -75,8 +74,14 @@ pub fn change(encoder: &mut Encoder, mode: PatchMode, change: Change<'_>) -> Fra
 }
 
 /// The state of a subscription is complete: so many keys' state was sent.
-pub fn synced(encoder: &mut Encoder, name: &str, request: Option<&str>, count: u32) -> Frame {
-    encoder.message(Kind::Text, |out| {
+pub fn synced(
+    encoder: &mut Encoder,
+    dialect: Dialect,
+    name: &str,
+    request: Option<&str>,
+    count: u32,
+) -> Frame {
+    encoder.object(dialect, "synced", |out| {
         Object::reply("synced", request, out).text("key", name).number("count", count.into()).end();
     })
 }

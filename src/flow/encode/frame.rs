@@ -1,6 +1,7 @@
 //! Finished bytes, and what makes two subscribers' bytes differ.
 
 use crate::flow::limits::PatchMode;
+use crate::wire::sse;
 use crate::wire::ws::{self, Deflater, Kind};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ pub enum Dialect {
     Ooo,
     /// Text WebSocket frames of the hub: JSON both ways.
     Hub,
+    /// Server-sent events: the hub's objects as data, in chunks of a response. The client says nothing.
+    Sse,
 }
 
 /// Everything that makes two subscribers' bytes differ.
@@ -72,8 +75,8 @@ pub struct Encoder {
 impl Encoder {
     /// The longest frame whose buffer is worth keeping.
     const KEEP: usize = 1 << 20;
-    /// The most bytes of a header.
-    const HEADER: usize = 10;
+    /// The most bytes of a header: ten for WebSocket, as for a chunk.
+    const HEADER: usize = sse::ROOM;
 
     /// An encoder that deflates frames of at least `deflate_min` bytes.
     pub fn new(deflate_min: usize) -> Encoder {
@@ -82,19 +85,47 @@ impl Encoder {
 
     /// One whole WebSocket message; `write` appends its payload.
     pub fn message(&mut self, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) -> Frame {
+        self.frame_of(write, |frame, header| {
+            ws::encode_into(ws::Op::Message(kind), frame.len() - Self::HEADER, header);
+            let start = Self::HEADER - header.len();
+            frame[start..Self::HEADER].copy_from_slice(header);
+            start
+        })
+    }
+
+    /// Bytes with something around them: `seal` says where they begin.
+    fn frame_of(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>),
+        seal: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>) -> usize,
+    ) -> Frame {
         self.count.frames += 1;
         self.frame.clear();
         self.frame.resize(Self::HEADER, 0);
         write(&mut self.frame);
         self.header.clear();
-        ws::encode_into(ws::Op::Message(kind), self.frame.len() - Self::HEADER, &mut self.header);
-        let start = Self::HEADER - self.header.len();
-        self.frame[start..Self::HEADER].copy_from_slice(&self.header);
+        let start = seal(&mut self.frame, &mut self.header);
         let frame = Frame::from(&self.frame[start..]);
         if self.frame.len() > Self::KEEP {
             self.frame = Vec::new();
         }
         frame
+    }
+
+    /// One object of the native dialects: a text message, or an event of that name.
+    pub fn object(&mut self, dialect: Dialect, event: &str, write: impl FnOnce(&mut Vec<u8>)) -> Frame {
+        match dialect {
+            Dialect::Ooo | Dialect::Hub => self.message(Kind::Text, write),
+            Dialect::Sse => self.chunk(|out| {
+                sse::write_name(event, out);
+                sse::write_json(out, write);
+            }),
+        }
+    }
+
+    /// One chunk of a stream of events; `write` appends its content.
+    pub fn chunk(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Frame {
+        self.frame_of(write, |frame, _| sse::seal(frame))
     }
 
     /// Several messages to one reader as one run of bytes, each deflated if `variant` has it so.

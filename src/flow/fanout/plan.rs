@@ -272,6 +272,11 @@ impl Fanout {
         }
     }
 
+    /// Says `Drained` once everything that waits for a connection is sent, whether its socket was full or not.
+    pub fn tell_drained(&mut self, slot: u32) {
+        self.slow.insert(slot);
+    }
+
     /// Gives up what waits for a connection and has not begun to go.
     pub fn cut(&mut self, slot: u32) {
         if let Some(queue) = &mut self.places[slot as usize].queue {
@@ -325,7 +330,7 @@ impl Fanout {
         newcomers.sort_unstable();
         self.sent.deliveries += (frames.len() * pool.members.len()) as u64;
         let before = pool.before;
-        pool.planned = before;
+        pool.planned = Some(before);
         let whole = self.plan.add_run(&frames, id, before);
         for member in &pool.members {
             let run = match newcomers.binary_search_by_key(&member.slot, |(slot, _)| *slot) {
@@ -522,7 +527,11 @@ impl Fanout {
     fn end_plan(&mut self) {
         self.plan.entries.clear();
         self.plan.extras.clear();
-        self.plan.runs.clear();
+        for run in self.plan.runs.drain(..) {
+            if let Some(pool) = self.pools.get_mut(run.pool) {
+                pool.planned = None;
+            }
+        }
         self.plan.next = 0;
         for slot in std::mem::take(&mut self.deferred) {
             if !self.blocked.contains(slot)

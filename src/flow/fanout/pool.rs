@@ -91,8 +91,8 @@ pub struct Pool {
     pub at: u64,
     /// How far they had come before the first of `frames`.
     pub before: u64,
-    /// How far they had come before those of the plan under way.
-    pub planned: u64,
+    /// How far they had come before those of the plan under way, if it has any.
+    pub planned: Option<u64>,
     /// Frames that are held back, if the pool takes only so many a second.
     pub paced: Option<Box<Paced>>,
     /// What is due to every member; joined to one run when the next plan is made.
@@ -117,8 +117,10 @@ pub struct Paced {
 impl Pool {
     /// How far a member has surely come; `due`: whether the plan under way has something for it still.
     pub fn position(&self, due: bool) -> u64 {
+        if let Some(planned) = self.planned.filter(|_| due) {
+            return planned;
+        }
         match &self.paced {
-            _ if due => self.planned,
             _ if !self.frames.is_empty() => self.before,
             Some(paced) if !paced.held.is_empty() => paced.before,
             _ => self.at,
@@ -152,7 +154,7 @@ impl Pools {
         });
         let (members, frames, newcomers) = Default::default();
         let subject = subject.clone();
-        let (waiting, at, before, planned) = (0, 0, 0, 0);
+        let (waiting, at, before, planned) = (0, 0, 0, None);
         let pool = Pool {
             subject,
             variant,

@@ -15,11 +15,11 @@ use std::sync::Arc;
 
 /// What a kept document costs beside its text: the two heads, its place in the map.
 const KEPT: usize = 256;
-/// How many keys one batch looks at.
-const LOOKS: usize = 8192;
-/// How many bytes of documents one batch gives; the last one may go beyond. So neither the turn that gathers it nor the
+/// What one batch may cost, in bytes of documents; the last one may go beyond. So neither the turn that gathers it nor the
 /// reader that waits with it has more than that in hand, however large documents are.
 const BATCH: usize = 1 << 20;
+/// What a look at a key counts.
+const KEY: usize = 64;
 /// What a byte counts that has to be read because there are conditions.
 const READ: usize = 4;
 
@@ -162,24 +162,24 @@ impl Cuts {
         }
     }
 
-    /// The next batch: at most `most` documents. A cut that has ended or is broken is closed with it.
-    pub fn next(&mut self, docs: Documents<'_>, id: CutId, most: usize) -> Option<Part> {
+    /// The next batch, of at most `most` documents, and what it has cost: the bytes of the documents that were looked at,
+    /// and a few for each key. A cut that has ended or is broken is closed with it.
+    pub fn next(&mut self, docs: Documents<'_>, id: CutId, most: usize) -> Option<(Part, usize)> {
         let cut = self.open.get_mut(&id)?;
-        let part = if cut.broken {
-            Part { items: Vec::new(), then: Then::Broken, total: None }
-        } else {
-            cut.next(docs, most)
+        let (part, cost) = match cut.broken {
+            true => (Part { items: Vec::new(), then: Then::Broken, total: None }, 0),
+            false => cut.next(docs, most),
         };
         self.bytes -= cut.release();
         if part.then != Then::More {
             self.close(id);
         }
-        Some(part)
+        Some((part, cost))
     }
 }
 
 impl Cut {
-    fn next(&mut self, docs: Documents<'_>, most: usize) -> Part {
+    fn next(&mut self, docs: Documents<'_>, most: usize) -> (Part, usize) {
         let select = &*self.select;
         let prefix = select.name.prefix();
         let start = self.after.as_ref().map_or(Bound::Included(prefix), |key| Bound::Excluded(key.as_str()));
@@ -201,9 +201,9 @@ impl Cut {
             None => select.name.covers(key.as_str()),
         };
         let (mut live, mut kept) = (live.peekable(), self.kept.iter().peekable());
-        let (mut found, mut bytes, mut then, mut last) = (Vec::new(), 0, Then::More, None);
+        let (mut found, mut cost, mut then, mut last) = (Vec::new(), 0, Then::More, None);
         let weight = if select.conditions.is_empty() { 1 } else { READ };
-        for _ in 0..LOOKS {
+        while found.len() < most && cost < BATCH {
             let next_is_kept = match (live.peek(), kept.peek()) {
                 (None, None) => {
                     then = Then::End;
@@ -223,19 +223,17 @@ impl Cut {
             };
             let (key, item) = next.expect("just peeked");
             last = Some(key);
+            cost += KEY;
             let Some(item) = item else { continue };
-            bytes += weight * item.text_len();
+            cost += weight * item.text_len();
             if select.passes(item) {
                 found.push(item.clone());
-            }
-            if found.len() == most || bytes >= BATCH {
-                break;
             }
         }
         if let Some(last) = last.cloned() {
             self.after = Some(last);
         }
-        Part { items: found, then, total: None }
+        (Part { items: found, then, total: None }, cost)
     }
 
     /// Lets go of what is kept for keys that have been looked at; returns how many bytes that were.
@@ -306,7 +304,7 @@ mod tests {
                         let at = rng.usize(0..open.len());
                         let (id, want, got) = &mut open[at];
                         let most = rng.usize(1..6);
-                        let part = store.next_part(*id, most).expect("it is open");
+                        let (part, _) = store.next_part(*id, most).expect("it is open");
                         assert!(part.items.len() <= most);
                         got.extend(part.items.iter().map(|i| (i.key.as_str().to_owned(), i.version())));
                         if part.then == Then::End {
@@ -330,10 +328,10 @@ mod tests {
         (0..100).for_each(|i| put(&mut store, &format!("a/{i}"), i + 1));
         let select = Arc::new(Select { name: Name::parse("a/*").unwrap(), conditions: Vec::new() });
         store.cuts.open(id(1), select, 100);
-        assert_eq!(store.next_part(id(1), 50).unwrap().then, Then::More);
+        assert_eq!(store.next_part(id(1), 50).unwrap().0.then, Then::More);
         (0..100).for_each(|i| put(&mut store, &format!("a/{i}"), i + 101));
         assert_eq!(store.cuts.bytes(), 0);
-        assert_eq!(store.next_part(id(1), 50).unwrap().then, Then::Broken);
+        assert_eq!(store.next_part(id(1), 50).unwrap().0.then, Then::Broken);
         assert!(store.next_part(id(1), 50).is_none() && store.cuts.is_empty());
     }
 

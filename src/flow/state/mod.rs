@@ -2,6 +2,7 @@
 
 pub mod align;
 pub mod apply;
+pub mod choice;
 pub mod cut;
 pub mod diff;
 pub mod history;

@@ -91,7 +91,11 @@ fn a_room_obeys_its_roles_and_its_events_tell_everything() {
                 }
                 _ => (room.mute(&actor, whom, until), moderates && over && rank(whom).is_some()),
             };
-            assert_eq!(result.is_ok(), allowed, "{seed} {now} {actor:?} {whom} {role:?}: {result:?} {before:?}");
+            assert_eq!(
+                result.is_ok(),
+                allowed,
+                "{seed} {now} {actor:?} {whom} {role:?}: {result:?} {before:?}"
+            );
             fold(&mut told, &result.unwrap_or_default());
             assert_eq!(told, state(&room), "seed {seed}");
             let owners = told.values().filter(|(role, _)| *role == Role::Owner).count();
@@ -142,7 +146,9 @@ fn every_refusal_names_its_reason() {
     assert_eq!(room.may_change(&user("ann"), Some("bob"), 9), Ok(()));
     assert_eq!(room.may_delete(&user("bob")), Err(Refusal::Forbidden));
     let events = room.ban(&user("ann"), 9, &bob, FOREVER).unwrap();
-    assert!(matches!(&events[..], [Event::Left(who, member, Left::Banned)] if *who == bob && member.muted == 9));
+    assert!(
+        matches!(&events[..], [Event::Left(who, member, Left::Banned)] if *who == bob && member.muted == 9)
+    );
     assert_eq!(room.join(&bob, 10), Err(Refusal::Banned(FOREVER)));
     assert_eq!(Refusal::Banned(FOREVER).until(), None);
     let events = room.leave(&ann).unwrap();

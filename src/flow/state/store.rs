@@ -149,8 +149,8 @@ impl Store {
         }
     }
 
-    /// The next batch of a cut: at most `most` documents.
-    pub fn next_part(&mut self, id: CutId, most: usize) -> Option<Part> {
+    /// The next batch of a cut, of at most `most` documents, and what it has cost.
+    pub fn next_part(&mut self, id: CutId, most: usize) -> Option<(Part, usize)> {
         let docs = Documents { keys: &self.keys, items: &self.items };
         self.cuts.next(docs, id, most)
     }

@@ -15,15 +15,26 @@ use crate::wire::hub::write::{self, Object, System};
 use crate::wire::hub::{About, Class};
 use std::sync::Arc;
 
-/// The close code for one connection too many of a user; its range tells clients not to come back by themselves.
-const CROWDED: u16 = 3504;
-/// The close code for a connection whose session was taken up by another one.
+/// The close code for one connection too many of a user. Those that it has may be dead and not found to be yet, so it
+/// may come back, but not at once.
+const CROWDED: u16 = 3009;
+/// The close code for a connection whose session was taken up by another one; its range tells clients to stay away.
 const TAKEN_OVER: u16 = 3510;
+
+/// After how many milliseconds a client that was closed with that code may come back by itself, if at all. The ranges
+/// are those of the protocol's page.
+pub(super) fn come_back(code: u16) -> Option<u64> {
+    match code {
+        CROWDED => Some(10_000),
+        1001 | 3000..=3499 => Some(1_000),
+        _ => None,
+    }
+}
 
 impl Clients {
     /// A connection has come to the hub's door.
     pub(super) fn arrive(&mut self, desk: &mut Desk, id: ConnId, arrival: Arrival) {
-        let Arrival { channels, user, session, native, forge } = arrival;
+        let Arrival { channels, rooms, user, session, native, forge } = arrival;
         let class = match (native, forge) {
             (_, true) => Class::Forge,
             (true, false) => Class::Native,
@@ -48,12 +59,23 @@ impl Clients {
             if self.channel_pool(id, &channel).is_some() {
                 continue;
             }
-            if self.channels_of(id).len() >= desk.limits.hub.channels_per_user as usize {
+            if self.channel_count(id) >= desk.limits.hub.channels_per_user as usize {
                 self.reject(desk, id, &about, &too_many_channels());
                 continue;
             }
             self.hold(desk, id, Holding::Channel(channel.clone()));
             self.subscribe(desk, id, Subject::Channel(channel), Has::Nothing);
+        }
+        self.enter_rooms(desk, id, rooms);
+    }
+
+    /// Enters rooms that no frame asks for.
+    fn enter_rooms(&mut self, desk: &mut Desk, id: ConnId, rooms: Vec<Arc<str>>) {
+        for room in rooms {
+            let about = About { room: Some(room.clone()), ..About::default() };
+            if let Err(rejection) = self.enter_room(desk, id, room, &about) {
+                self.reject(desk, id, &about, &rejection);
+            }
         }
     }
 
@@ -112,13 +134,8 @@ impl Clients {
                 self.subscribe(desk, id, Subject::Channel(channel), has);
             }
         }
-        for room in earlier.rooms {
-            // its user is a member still, or hears why not
-            let about = About { room: Some(room.clone()), ..About::default() };
-            if let Err(rejection) = self.enter_room(desk, id, room, &about) {
-                self.reject(desk, id, &about, &rejection);
-            }
-        }
+        // its user is a member still, or hears why not
+        self.enter_rooms(desk, id, earlier.rooms);
         for (name, patch, max_hz) in earlier.documents {
             let (versions, request) = Default::default();
             self.documents(desk, id, Request::Subscribe { name, patch, max_hz, versions, request });

@@ -18,6 +18,9 @@ use crate::wire::hub::{About, As, Class, Post, Recover};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
+/// How many publications of one connection may wait for their owners: these wait when readers are slow.
+const IN_FLIGHT: u32 = 128;
+
 impl Clients {
     /// The channel that a pool is about.
     fn channel_of(&self, pool: PoolId) -> Option<&Arc<str>> {
@@ -35,6 +38,16 @@ impl Clients {
         let conn = self.conns.at(id.slot).expect("just seen");
         let named = conn.subs.iter().filter_map(|sub| Some((self.channel_of(sub.pool)?.clone(), sub.pool)));
         named.filter(|(name, _)| **name != *EVERYONE).collect()
+    }
+
+    /// How many channels a connection has asked for, beside those of the rooms that it is in.
+    pub(super) fn channel_count(&mut self, id: ConnId) -> usize {
+        let channels = self.channels_of(id);
+        let rooms = self.hub(id).map(|hub| &hub.seats);
+        channels
+            .iter()
+            .filter(|(name, _)| rooms.as_ref().is_none_or(|rooms| rooms.get(name).is_none()))
+            .count()
     }
 
     /// The pool over which a connection gets a channel, if it is subscribed.
@@ -66,7 +79,7 @@ impl Clients {
                 return Ok(());
             }
             Some(pool) => self.unsubscribe(desk, id, pool),
-            None if self.channels_of(id).len() >= desk.limits.hub.channels_per_user as usize => {
+            None if self.channel_count(id) >= desk.limits.hub.channels_per_user as usize => {
                 return Err(too_many_channels());
             }
             None => self.hold(desk, id, Holding::Channel(channel.clone())),
@@ -146,7 +159,13 @@ impl Clients {
         if !subscribed {
             return Err(Rejection::new("send_denied", "subscribe to the channel before you send to it"));
         }
-        let user_id = hub.as_ref().and_then(|hub| hub.user.clone());
+        let hub = hub.get_or_insert_default();
+        if hub.in_flight >= IN_FLIGHT {
+            let why = "too much is on its way; wait a moment";
+            return Err(Rejection { retry_after_ms: Some(100), ..Rejection::new("rate_limited", why) });
+        }
+        hub.in_flight += 1;
+        let user_id = hub.user.clone();
         let Post { data, event, metadata, thread: thread_id } = post;
         let kind = "message".into();
         let publish = Publish { channel, kind, data, event, user_id, metadata, thread_id, client: true };

@@ -14,6 +14,7 @@ use crate::flow::limits::{Overflow, PatchMode};
 use crate::flow::route::owner::owner;
 use crate::shard::clients::Clients;
 use crate::shard::desk::Desk;
+use crate::wire::cursor::Far;
 use crate::wire::hub::write::Object;
 use crate::wire::key::Name;
 use hashbrown::HashMap;
@@ -24,6 +25,23 @@ struct Merged {
     names: Vec<Name>,
     /// How far each owner's part had come.
     stamps: HashMap<ShardId, u64>,
+}
+
+impl Merged {
+    /// One more name, of which the client has what its cursor says.
+    fn resume(&mut self, name: &Name, far: Far, shards: u16) {
+        let stamps = match far {
+            Far::Version(stamp) => vec![(owner(name.as_str(), shards), stamp)],
+            Far::Owners(stamps) => (0..).map(ShardId).zip(stamps).collect(),
+        };
+        for (shard, stamp) in stamps {
+            let place = self.stamps.entry(shard).or_insert(stamp);
+            *place = stamp.min(*place);
+        }
+        if !self.names.contains(name) {
+            self.names.push(name.clone());
+        }
+    }
 }
 
 impl Clients {
@@ -41,6 +59,13 @@ impl Clients {
                     let merged = self.take_documents(desk, id, |names| names.iter().any(|n| n.meets(&name)));
                     let new = Some(((name, request), versions));
                     self.follow_documents(desk, id, merged, new, patch, max_hz);
+                }
+                Some(Request::Resume { name, far }) => {
+                    let mut merged =
+                        self.take_documents(desk, id, |names| names.iter().any(|n| n.meets(&name)));
+                    merged.resume(&name, far, desk.shards);
+                    let new = Some(((name, None), Versions::default()));
+                    self.follow_documents(desk, id, merged, new, PatchMode::Auto, 0);
                 }
                 Some(Request::Unsubscribe(name, request)) => {
                     let (variant, max_hz) = self.manner(id, &name);
@@ -144,6 +169,20 @@ impl Clients {
         }
     }
 
+    /// Everything that the connection has asked of documents begins anew.
+    pub(super) fn restart_documents(&mut self, desk: &mut Desk, id: ConnId) {
+        let names = self.take_documents(desk, id, |_| true).names;
+        let Some(hub) = self.hub(id) else { return };
+        hub.syncing = None;
+        let anew = |request| match request {
+            Request::Resume { name, .. } => Request::subscribe(name),
+            other => other,
+        };
+        let waiting = std::mem::take(&mut hub.waiting).into_iter().map(anew);
+        hub.waiting = names.into_iter().map(Request::subscribe).chain(waiting).collect();
+        self.next_documents(desk, id);
+    }
+
     /// What the connection had when it asked for a state that has not come yet.
     pub(super) fn missing(&mut self, id: ConnId, pool: PoolId) -> Option<Has> {
         let missing = &self.hub(id)?.syncing.as_ref()?.missing;
@@ -163,8 +202,10 @@ impl Clients {
             return;
         }
         let done = hub.syncing.take().expect("just seen");
-        if let Some((name, request)) = done.announce {
-            let synced = documents::synced(&mut desk.encoder, name.as_str(), request.as_deref(), done.count);
+        let dialect = self.dialect(id);
+        if let Some(((name, request), dialect)) = done.announce.zip(dialect) {
+            let request = request.as_deref();
+            let synced = documents::synced(&mut desk.encoder, dialect, name.as_str(), request, done.count);
             self.insist(id, synced);
         }
         self.next_documents(desk, id);

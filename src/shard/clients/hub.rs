@@ -188,6 +188,11 @@ impl Clients {
         about: &About,
         answer: Answer,
     ) {
+        if matches!(answer, Answer::Wrote(_))
+            && let Some(hub) = self.hub(id)
+        {
+            hub.in_flight -= 1;
+        }
         match answer {
             Answer::Wrote(Ok(Done::Channel(channel, offset, stamp))) => {
                 if let Some(request) = &about.request {
@@ -232,7 +237,10 @@ impl Clients {
 
     /// A frame for one connection.
     pub(in crate::shard) fn say(&mut self, desk: &mut Desk, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
-        let frame = desk.encoder.message(Kind::Text, write);
-        self.send(id, frame);
+        // who gets events asks by requests, which have answers of their own
+        if self.dialect(id) == Some(Dialect::Hub) {
+            let frame = desk.encoder.message(Kind::Text, write);
+            self.send(id, frame);
+        }
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::base::id::ConnId;
 use crate::base::time::MS;
-use crate::flow::conn::ask::{Answer, Ask, Has, Tag, Ticket};
 use crate::flow::conn::Stage::Waiting;
+use crate::flow::conn::ask::{Answer, Ask, Has, Tag, Ticket};
 use crate::flow::conn::seats::{Gather, RoomAsk, Seat, Stage, UserAsk};
 use crate::flow::encode::rooms as encode;
 use crate::flow::fanout::pool::{PoolId, Subject};
@@ -19,8 +19,8 @@ use crate::shard::mail::{Denied, Mail};
 use crate::shard::quotas::Holding;
 use crate::shard::rooms::{Out, RoomMail};
 use crate::shard::users::UserMail;
-use crate::wire::hub::{self, About, RoomWant};
 use crate::wire::hub::write::{self, Object};
+use crate::wire::hub::{self, About, RoomWant};
 use std::sync::Arc;
 
 /// How many users' presence one connection may watch.
@@ -132,7 +132,10 @@ impl Clients {
         about: &About,
     ) -> Result<(), Rejection> {
         let Actor::User(user) = self.actor(id) else {
-            return Err(Rejection::new("room_access_denied", "only users can join a room; say who you are: ?user="));
+            return Err(Rejection::new(
+                "room_access_denied",
+                "only users can join a room; say who you are: ?user=",
+            ));
         };
         if self.seat(id, &room).is_some() {
             self.tell_members(desk, id, Box::new(about.clone()), room);
@@ -240,7 +243,11 @@ impl Clients {
         Object::new(&mut data).maybe("reason", reason.as_deref()).end();
         let stamp = desk.stamp();
         let frame = encode::text(&mut desk.encoder, |out| {
-            write::system(&write::System { event, room: Some(room), user: "system", data: &data }, stamp, out);
+            write::system(
+                &write::System { event, room: Some(room), user: "system", data: &data },
+                stamp,
+                out,
+            );
         });
         self.insist(id, frame);
     }
@@ -336,7 +343,10 @@ impl Clients {
         about: &About,
     ) -> Result<(), Rejection> {
         let Actor::User(user) = self.actor(id) else {
-            return Err(Rejection::new("feature_disabled", "only users have a presence; say who you are: ?user="));
+            return Err(Rejection::new(
+                "feature_disabled",
+                "only users have a presence; say who you are: ?user=",
+            ));
         };
         let status = Status::from_name(said.status).expect("one of the four words");
         let ask = Ask::User(user.clone(), Box::new(UserAsk::Says(status, said.custom)));
@@ -366,7 +376,10 @@ impl Clients {
             self.subscribe(desk, id, Subject::User(user.clone()), Has::Nothing);
             // behind it on the same lane: what has changed since is on its way
             let ticket = Ticket { conn: id, tag: Tag::Look(number) };
-            desk.post(owner_of_user(&user, desk.shards), Mail::Ask(ticket, Ask::User(user, Box::new(UserAsk::Look))));
+            desk.post(
+                owner_of_user(&user, desk.shards),
+                Mail::Ask(ticket, Ask::User(user, Box::new(UserAsk::Look))),
+            );
         }
         self.gathered(desk, id, number);
         Ok(())

@@ -3,6 +3,7 @@
 mod arrive;
 mod channels;
 mod documents;
+mod events;
 pub mod hub;
 mod members;
 mod requests;
@@ -11,12 +12,12 @@ mod subs;
 
 use crate::base::id::ConnId;
 use crate::base::slab::Table;
-use crate::base::time::{MS, SEC};
+use crate::base::time::SEC;
 use crate::base::timers::Timers;
 use crate::flow::conn::ask::Answer;
 use crate::flow::conn::listing::Row;
 use crate::flow::conn::{Conn, Phase};
-use crate::flow::encode::frame::Frame;
+use crate::flow::encode::frame::{Dialect, Frame};
 use crate::flow::fanout::plan::Fanout;
 use crate::flow::fanout::pool::{PoolId, Subject};
 use crate::flow::fanout::queue::Budget;
@@ -38,9 +39,6 @@ const PIPELINE: usize = 64 << 10;
 const SLOW: u16 = 3008;
 /// The channel whose publications go to every connection of the hub.
 pub const EVERYONE: &str = "*";
-
-/// After how long a client that was let go may come back.
-const COME_BACK: u64 = SEC;
 
 /// How long a peer that has got our last bytes may take to close its side.
 const GRACE: u64 = 2 * SEC;
@@ -187,7 +185,7 @@ impl Clients {
                 self.requests(desk, id);
             }
             Phase::Socket(..) => self.messages(desk, id, bytes),
-            Phase::Feed(_) | Phase::Closing => {}
+            Phase::Events(_) | Phase::Feed(_) | Phase::Closing => {}
         }
     }
 
@@ -213,12 +211,16 @@ impl Clients {
         }
     }
 
-    /// Closes a WebSocket with a code. Whoever understands it is told before, and what to do about it.
+    /// Closes a WebSocket with a code, a stream of events with the event that stands for it. Whoever understands it is
+    /// told before, and what to do about it.
     pub fn close(&mut self, desk: &mut Desk, id: ConnId, code: Option<u16>, why: &str, reason: Reason) {
+        if self.dialect(id) == Some(Dialect::Sse) {
+            let code = code.unwrap_or(1000);
+            self.send(id, events::last(why, code, arrive::come_back(code)).into());
+            return self.finish(desk, id, reason);
+        }
         if let Some(code) = code.filter(|_| reason != Reason::Gone && self.class(id) > Class::Plain) {
-            // the ranges are those of the protocol's page: what may come back by itself, and what may not
-            let again = matches!(code, 1001 | 3000..=3499).then_some(COME_BACK / MS);
-            self.say(desk, id, |out| write::disconnect(why, code, again, out));
+            self.say(desk, id, |out| write::disconnect(why, code, arrive::come_back(code), out));
         }
         self.send(id, ws::encode_close(code, why).into());
         self.finish(desk, id, reason);

@@ -2,9 +2,10 @@
 
 use crate::base::id::ConnId;
 use crate::flow::conn::ask::{Answer, Ask, Has, Tag, Ticket};
+use crate::flow::conn::events::not_found;
 use crate::flow::conn::http::Progress;
-use crate::flow::conn::rooms::RoomCall;
 use crate::flow::conn::rest::{self, Call, Hello, Pending, Want};
+use crate::flow::conn::rooms::RoomCall;
 use crate::flow::conn::{Conn, Phase};
 use crate::flow::encode::frame::Dialect;
 use crate::flow::feed::Write;
@@ -76,7 +77,8 @@ impl Clients {
         let shards = desk.shards;
         let pending = |want, left| Some(Pending::new(head.clone(), want, left));
         let wait = match &call {
-            Call::Respond(_) | Call::Follow(..) | Call::Hub(..) | Call::Stream(_) => None,
+            Call::Respond(_) | Call::Follow(..) | Call::Hub(..) | Call::Stream(_) | Call::Events(_) => None,
+            Call::Change(_) => pending(Want::Change, 1),
             Call::Ask(_, _, want) => pending(want.clone(), 1),
             Call::Push(..) => None,
             Call::Room(RoomCall::Ask(_, status)) => pending(Want::Room(*status), 1),
@@ -99,6 +101,11 @@ impl Clients {
                 self.arrive(desk, id, *arrival);
                 return self.messages(desk, id, &rest);
             }
+            Call::Events(wish) => return self.open_events(desk, id, &head, *wish),
+            Call::Change(change) => match change.conn.shard {
+                shard if shard.0 < shards => desk.post(shard, Mail::Ask(ticket(), Ask::Change(change))),
+                _ => return self.respond(desk, id, &rest::dress(not_found(), &head, &desk.limits)),
+            },
             Call::Stream(spec) => return self.open_stream(desk, id, head, *spec),
             Call::Push(pattern, value) => {
                 let key =
@@ -166,7 +173,7 @@ impl Clients {
         self.send(id, hello.bytes.into());
         let decoder = Decoder::new(desk.limits.max_message, hello.compression);
         let ping = match dialect {
-            Dialect::Ooo => desk.limits.ping_interval,
+            Dialect::Ooo | Dialect::Sse => desk.limits.ping_interval,
             Dialect::Hub => desk.limits.hub.ping_interval,
         };
         let now = desk.now.mono;

@@ -53,7 +53,7 @@ impl Clients {
     fn message(&mut self, desk: &mut Desk, id: ConnId, dialect: Dialect, data: &[u8]) {
         desk.stats.received += 1;
         match dialect {
-            Dialect::Ooo => {}
+            Dialect::Ooo | Dialect::Sse => {}
             Dialect::Hub => self.hub_message(desk, id, data),
         }
     }

@@ -3,7 +3,7 @@
 use crate::base::id::ConnId;
 use crate::flow::conn::ask::Has;
 use crate::flow::conn::{Conn, Phase, Stage, Sub};
-use crate::flow::encode::frame::{Frame, Variant};
+use crate::flow::encode::frame::{Dialect, Frame, Variant};
 use crate::flow::encode::ooo;
 use crate::flow::fanout::plan::Outcome;
 use crate::flow::fanout::pool::{Member, PoolId, Subject};
@@ -19,10 +19,22 @@ impl Clients {
     /// In which variant a connection gets a subject. The clock's ticks are too short for compression.
     pub(super) fn variant(&mut self, id: ConnId, subject: &Subject) -> Option<Variant> {
         match &self.get(id)?.phase {
+            Phase::Events(events) => {
+                Some(Variant { personal: events.personal, ..Variant::plain(Dialect::Sse) })
+            }
             Phase::Socket(decoder, dialect) => {
                 let deflate = decoder.compression() == Compression::Deflate && *subject != Subject::Clock;
                 Some(Variant { deflate, ..Variant::plain(*dialect) })
             }
+            Phase::Http(_) | Phase::Feed(_) | Phase::Closing => None,
+        }
+    }
+
+    /// What a connection with subscriptions speaks.
+    pub(super) fn dialect(&mut self, id: ConnId) -> Option<Dialect> {
+        match &self.get(id)?.phase {
+            Phase::Socket(_, dialect) => Some(*dialect),
+            Phase::Events(_) => Some(Dialect::Sse),
             Phase::Http(_) | Phase::Feed(_) | Phase::Closing => None,
         }
     }
@@ -70,7 +82,8 @@ impl Clients {
             }
             None => {
                 let state = Some(ooo::clock(&mut desk.encoder, desk.now.wall));
-                let joined = Joined { pool, conn: id, ticket, at: 0, count: 0, gap: false, state };
+                let joined =
+                    Joined { pool, conn: id, ticket, at: 0, count: 0, gap: false, state, batch: None };
                 desk.post(desk.id, Mail::Joined(joined));
             }
         }
@@ -78,7 +91,7 @@ impl Clients {
 
     /// The state of a subscription has come: from here on the connection follows.
     pub fn joined(&mut self, desk: &mut Desk, joined: Joined) {
-        let Joined { pool, conn: id, ticket, at, count, gap, state } = joined;
+        let Joined { pool, conn: id, ticket, at, count, gap, state, batch } = joined;
         let waits = |s: &Sub| s.pool == pool && s.stage == Stage::Waiting(ticket);
         let place = |conn: &Conn| conn.subs.iter().position(waits);
         if self.get(id).and_then(|conn| place(conn)).is_none() {
@@ -98,6 +111,12 @@ impl Clients {
         if named {
             self.end_implicit(desk, id);
         }
+        if gap && self.dialect(id) == Some(Dialect::Sse) {
+            self.resync(desk, id, !channel);
+            if !channel {
+                return;
+            }
+        }
         let place = self.get(id).and_then(|conn| place(conn)).expect("what is named stays");
         if channel {
             self.tell_beginning(desk, id, pool, at, gap);
@@ -105,7 +124,11 @@ impl Clients {
             let why = "slow consumer: deletions that it has missed are forgotten";
             return self.close(desk, id, Some(SLOW), why, Reason::Slow);
         }
-        if channel {
+        if let Some(batch) = batch {
+            if self.replay(desk, id, pool, state.unwrap_or_default(), &batch) {
+                return;
+            }
+        } else if channel {
             // what was missed is bounded by the history, and nothing makes up for what is left out
             state.into_iter().for_each(|state| self.insist(id, state));
         } else if let Some(state) = state
@@ -123,11 +146,15 @@ impl Clients {
         self.conns.get_mut(id.slot, id.generation).expect("still there").subs[place].stage =
             Stage::Member(member);
         self.documents_joined(desk, id, pool, count);
+        self.events_joined(desk, id, pool, at);
     }
 
     /// A frame for all members of a pool.
-    pub fn deliver(&mut self, desk: &Desk, id: PoolId, frame: Frame, mark: Mark) {
+    pub fn deliver(&mut self, desk: &mut Desk, id: PoolId, frame: Frame, mark: Mark) {
         let Some(pool) = self.fanout.pools.get_mut(id) else { return };
+        if pool.variant.personal {
+            return self.deliver_each(desk, id, &frame, mark.at);
+        }
         if let (Some(paced), Some(key)) = (&mut pool.paced, mark.key) {
             let now = desk.now.mono;
             if !paced.held.is_empty() || now < paced.due {
@@ -160,8 +187,9 @@ impl Clients {
     }
 
     /// What a subscriber that stands at `since` has of a pool's subject.
-    fn has(&self, pool: PoolId, since: u64) -> Has {
+    fn has(&self, desk: &Desk, pool: PoolId, since: u64) -> Has {
         match self.fanout.pools.get(pool).map(|pool| &pool.subject) {
+            Some(Subject::Channel(_)) => Has::Offset((*desk.limits.epoch).into(), since),
             Some(Subject::Part(..)) if since > 0 => Has::since(since),
             _ => Has::Nothing,
         }
@@ -224,7 +252,7 @@ impl Clients {
                 let behind = conn.subs.iter().filter(|sub| sub.stage == Stage::Behind);
                 let behind = behind.map(|sub| (sub.pool, sub.since));
                 for (pool, since) in behind.collect::<SmallVec<[(PoolId, u64); 4]>>() {
-                    let has = self.missing(id, pool).unwrap_or_else(|| self.has(pool, since));
+                    let has = self.missing(id, pool).unwrap_or_else(|| self.has(desk, pool, since));
                     self.ask_state(desk, id, pool, has);
                 }
             }
@@ -233,7 +261,7 @@ impl Clients {
 
     /// A document's subscriber gets the latest state when its socket has drained; a channel's is let go, because no
     /// later publication makes up for a lost one.
-    fn fell_behind(&mut self, desk: &mut Desk, slot: u32, pool: PoolId, since: u64) {
+    pub(super) fn fell_behind(&mut self, desk: &mut Desk, slot: u32, pool: PoolId, since: u64) {
         let id = self.id(slot);
         if self.fanout.pools.get(pool).is_some_and(|p| p.overflow == Overflow::Disconnect) {
             // what waits is given up, so that the reason is the next thing that it reads

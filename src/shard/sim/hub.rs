@@ -334,9 +334,9 @@ fn a_user_has_so_many_channels_and_connections_and_no_more() {
             let [.., got] = rest(&mut world, [&mut first, &mut second, &mut other, &mut third]);
             assert_eq!(
                 (of_type(&got, "disconnect")[0]["code"].as_u64(), third.closed.unwrap().0),
-                (Some(3504), 3504)
+                (Some(3009), 3009)
             );
-            assert_eq!(of_type(&got, "disconnect")[0]["reconnect"], false);
+            assert_eq!(of_type(&got, "disconnect")[0]["retry_after_ms"], 10_000);
             // the same channel on another connection is no other channel
             for channel in ["a", "b", "c", "d", "e", "f"] {
                 second.send(&mut world, &json!({"type": "subscribe", "channel": channel}));
@@ -588,5 +588,88 @@ fn hostile_frames_are_answered_and_do_no_harm() {
             of_type(&witness.take(&mut world), "message").iter().filter(|f| f["channel"] == "w").count(),
             1
         );
+    }
+}
+
+/// What waits is bounded in frames as well as in bytes, and whoever can understand it is told why it is let go.
+#[test]
+fn a_reader_with_too_many_frames_waiting_is_let_go_and_told_why() {
+    for shards in SHARDS {
+        let limits = Limits { queue_bytes: 1 << 20, ..hub(|hub| hub.queue_frames = 20) };
+        let mut world = World::new(10, shards, limits);
+        let mut app = Application::open(&mut world);
+        let mut slow = Listener::open(&mut world, "session_id=&channels=a", 400);
+        let mut late = Listener::open(&mut world, "channels=a", 1 << 20);
+        world.settle(|world| assert!(slow.read(world) && late.read(world)));
+        for n in 0..20 {
+            app.send(&mut world, &json!({"op": "publish", "channel": "a", "data": n}));
+            world.work(4 * shards as usize);
+        }
+        let ended = |world: &World| -> u64 {
+            world.shards.iter().map(|s| s.desk.stats.ended.iter().sum::<u64>()).sum()
+        };
+        assert_eq!(ended(&world), 0, "so many may wait");
+        for n in 20..60 {
+            app.send(&mut world, &json!({"op": "publish", "channel": "a", "data": n}));
+            world.work(4 * shards as usize);
+        }
+        let [got, all] = rest(&mut world, [&mut slow, &mut late]);
+        assert_eq!((all.len(), slow.closed.expect("a close frame").0), (60, 3008));
+        let told = got.last().expect("it is told");
+        assert_eq!((&told["type"], &told["reconnect"]), (&json!("disconnect"), &json!(true)));
+        assert!((5..30).contains(&got.len()), "{} frames came before", got.len());
+    }
+}
+
+/// Several feeds and clients publish into the same channels at once: every subscriber sees one order, each of them
+/// its own publications too, and nobody's are out of the order in which they were said.
+#[test]
+fn everybody_sees_the_publications_of_all_in_one_order() {
+    for shards in SHARDS {
+        for seed in 0..10 {
+            let mut world = World::new(seed, shards, hub(|hub| (hub.rate, hub.burst) = (1000, 1000)));
+            let mut rng = Rng::with_seed(seed);
+            let mut apps: Vec<Application> = (0..2).map(|_| Application::open(&mut world)).collect();
+            let open = |world: &mut World, i: usize| match i % 2 {
+                0 => Listener::native(world, &format!("user=u{i}&channels=a,b")),
+                _ => Listener::open(world, &format!("user=u{i}&channels=a,b"), 1 << 20),
+            };
+            let mut all: Vec<Listener> = (0..5).map(|i| open(&mut world, i)).collect();
+            world.settle(|world| all.iter_mut().for_each(|one| assert!(one.read(world))));
+            let mut said = [0; 7];
+            for _ in 0..200 {
+                let (who, channel) = (rng.usize(0..7), rng.choice(["a", "b"]).unwrap());
+                let data = json!({"who": who, "n": said[who]});
+                said[who] += 1;
+                match who.checked_sub(2) {
+                    None => apps[who]
+                        .send(&mut world, &json!({"op": "publish", "channel": channel, "data": data})),
+                    Some(at) => all[at]
+                        .send(&mut world, &json!({"type": "publish", "channel": channel, "data": data})),
+                }
+                world.work(rng.usize(0..4));
+            }
+            world.settle(|world| all.iter_mut().for_each(|one| assert!(one.read(world))));
+            for channel in ["a", "b"] {
+                let of = |one: &Listener| -> Vec<Value> {
+                    one.got.iter().filter(|frame| frame["channel"] == channel).cloned().collect()
+                };
+                let want = of(&all[0]);
+                for one in &all[1..] {
+                    assert_eq!(of(one), want, "{shards} shards seed {seed}");
+                }
+                for (frame, sequence) in want.iter().zip(1..) {
+                    assert_eq!(frame["sequence"], sequence);
+                    let user =
+                        frame["data"]["who"].as_u64().unwrap().checked_sub(2).map(|who| format!("u{who}"));
+                    assert_eq!(frame.get("user_id").and_then(Value::as_str).map(str::to_owned), user);
+                }
+                for who in 0..7 {
+                    let own = want.iter().filter(|frame| frame["data"]["who"] == who);
+                    assert!(own.map(|frame| frame["data"]["n"].as_u64()).is_sorted_by(|a, b| a < b));
+                }
+            }
+            assert_eq!(all[0].got.len(), 200);
+        }
     }
 }

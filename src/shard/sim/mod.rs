@@ -3,7 +3,10 @@
 mod channels;
 mod client;
 mod documents;
+mod doors;
 mod endings;
+mod events;
+mod eventsource;
 mod hub;
 mod pressure;
 mod properties;

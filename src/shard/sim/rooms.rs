@@ -177,171 +177,208 @@ impl Model {
     }
 }
 
-/// One random frame, and what the model says to it: the code of a refusal, or nothing.
-fn random(
-    rng: &mut Rng,
-    model: &mut Model,
-    people: &[Person],
+/// What the model says to a frame: the code of a refusal, or nothing.
+type Said = Result<(), &'static str>;
+
+/// Who does something, where and to whom.
+struct Turn<'a> {
+    rng: &'a mut Rng,
+    model: &'a mut Model,
+    room: String,
+    /// The connection.
     at: usize,
+    user: usize,
+    me: Arc<str>,
+    actor: Actor,
+    whom: Arc<str>,
     now: u64,
-) -> (Value, Result<(), &'static str>) {
-    // mostly about a room that it is in, of few
-    let seats = model.seats.keys().filter(|(own, _)| *own == at).map(|(_, room)| room.clone());
-    let own = rng.choice(seats.collect::<Vec<_>>()).filter(|_| rng.u8(0..3) > 0);
-    let room = own.unwrap_or_else(|| (*rng.choice(&["a", "b/1", "c", "d"]).unwrap()).to_owned());
-    let user = people[at].user;
-    let (me, whom) = (name(user), name(rng.usize(0..5)));
-    let actor = Actor::User(me.clone());
-    let seat = (at, room.clone());
-    let seated = model.seats.contains_key(&seat);
-    let code = Refusal::code;
-    let there = model.rooms.contains_key(&room);
-    let frame = |kind: &str| json!({"type": kind, "room_id": room});
-    let of = |kind: &str| json!({"type": kind, "room_id": room, "user_id": *whom});
-    match rng.u8(0..17) {
-        0..=3 => {
-            if seated {
-                return (frame("join"), Ok(()));
-            }
-            let result = model.reserve(&me, &room).and_then(|()| match model.rooms.get_mut(&room) {
-                None => Err("room_access_denied"),
-                Some(place) => place.room.join(&me, now).map(|_| place.said.len()).map_err(code),
-            });
-            let result = result.map(|since| {
-                model.seats.insert(seat, since);
-            });
-            (frame("join"), result)
-        }
-        4 => {
-            if let Some(place) = model.rooms.get_mut(&room) {
-                let _ = place.room.leave(&me);
-            }
-            (frame("leave"), Ok(()))
-        }
-        5..=7 => {
-            let data = json!({"n": rng.u32(..)});
-            let frame = json!({"type": "message", "room_id": room, "data": data, "user_id": "mallory"});
-            let result = match model.rooms.get_mut(&room) {
-                _ if !seated => Err("send_denied"),
-                None => Err("room_access_denied"),
-                Some(place) => place.room.may_send(&actor, now).map_err(code).map(|()| {
-                    place.said.push((String::new(), data.clone()));
-                    place.messages.push((String::new(), user, data, true));
-                    place.typing.remove(&*me);
-                }),
-            };
-            (frame, result)
-        }
-        8 | 9 => {
-            let on = rng.bool();
-            let result = match model.rooms.get_mut(&room) {
-                Some(place) if seated => place.room.may_send(&actor, now).map_err(code).map(|()| {
-                    let _ = if on { place.typing.insert(me.to_string()) } else { place.typing.remove(&*me) };
-                }),
-                _ => Err("send_denied"),
-            };
-            (json!({"type": "typing", "room_id": room, "data": on}), result)
-        }
-        10 | 11 => {
-            let (word, status) = *rng.choice(&Status::ALL).unwrap();
-            model.status.insert(user, status);
-            (json!({"type": "presence", "data": word}), Ok(()))
-        }
-        12 => {
-            let private = rng.u8(0..5) == 0;
-            let about = Profile { private: Some(private), ..Profile::default() };
-            let frame = json!({"type": "room.create", "room_id": room, "private": private});
-            let result = model.reserve(&me, &room);
-            let result = result.and_then(|()| if there { Err("already_exists") } else { Ok(()) });
-            let result = result.map(|()| {
-                let (said, messages, typing) = Default::default();
-                let place =
-                    Place { room: Room::new(&actor, now, about).expect("may"), said, messages, typing };
-                model.rooms.insert(room.clone(), place);
-            });
-            (frame, result)
-        }
-        13 => {
-            let role = *rng.choice(&["guest", "member", "admin", "owner", "king"]).unwrap();
-            let frame = json!({"type": "room.role", "room_id": room, "user_id": *whom, "role": role});
-            let result = model.reserve(&whom, &room).and_then(|()| match model.rooms.get_mut(&room) {
-                None => Err("not_found"),
-                Some(place) => match Role::from_name(role) {
-                    None => Err("invalid_role"),
-                    Some(role) => place.room.put_member(&actor, now, &whom, role).map(drop).map_err(code),
-                },
-            });
-            (frame, result)
-        }
-        14 => {
-            let Some(place) = model.rooms.get_mut(&room) else { return (of("room.kick"), Err("not_found")) };
-            let muted = rng.bool();
-            let (frame, result) = match rng.u8(0..4) {
-                0 => (of("room.kick"), place.room.kick(&actor, &whom)),
-                1 => (of("room.ban"), place.room.ban(&actor, now, &whom, FOREVER)),
-                2 => (of("room.unban"), place.room.ban(&actor, now, &whom, 0)),
-                _ => {
-                    let until = if muted { FOREVER } else { 0 };
-                    let frame = of(if muted { "room.mute" } else { "room.unmute" });
-                    let result = place.room.mute(&actor, &whom, until);
-                    if result.is_ok() {
-                        place.typing.remove(&*whom);
-                    }
-                    (frame, result)
+}
+
+impl Turn<'_> {
+    fn about_room(&self, kind: &str) -> Value {
+        json!({"type": kind, "room_id": self.room})
+    }
+
+    fn about_member(&self, kind: &str) -> Value {
+        json!({"type": kind, "room_id": self.room, "user_id": *self.whom})
+    }
+
+    /// One random frame, and what the model says to it.
+    fn random(&mut self) -> (Value, Said) {
+        match self.rng.u8(0..17) {
+            0..=3 => (self.about_room("join"), self.join()),
+            4 => {
+                if let Some(place) = self.model.rooms.get_mut(&self.room) {
+                    // whoever is no member has nothing to leave
+                    let _ = place.room.leave(&self.me);
                 }
-            };
-            (frame, result.map(drop).map_err(code))
+                (self.about_room("leave"), Ok(()))
+            }
+            5..=7 => self.message(),
+            8 | 9 => self.typing(),
+            10 | 11 => {
+                let (word, status) = *self.rng.choice(&Status::ALL).unwrap();
+                self.model.status.insert(self.user, status);
+                (json!({"type": "presence", "data": word}), Ok(()))
+            }
+            12 => self.create(),
+            13 => self.role(),
+            14 => self.put_out(),
+            15 => self.change(),
+            _ => self.revise(),
         }
-        15 => {
-            let Some(place) = model.rooms.get_mut(&room) else { return (frame("room.delete"), Err("not_found")) };
-            if rng.u8(0..5) > 0 {
-                let private = rng.u8(0..5) == 0;
+    }
+
+    fn join(&mut self) -> Said {
+        let seat = (self.at, self.room.clone());
+        if self.model.seats.contains_key(&seat) {
+            return Ok(());
+        }
+        self.model.reserve(&self.me, &self.room)?;
+        let place = self.model.rooms.get_mut(&self.room).ok_or("room_access_denied")?;
+        place.room.join(&self.me, self.now).map_err(Refusal::code)?;
+        self.model.seats.insert(seat, place.said.len());
+        Ok(())
+    }
+
+    fn message(&mut self) -> (Value, Said) {
+        let data = json!({"n": self.rng.u32(..)});
+        let frame = json!({"type": "message", "room_id": self.room, "data": data, "user_id": "mallory"});
+        let seated = self.model.seats.contains_key(&(self.at, self.room.clone()));
+        let Some(place) = self.model.rooms.get_mut(&self.room).filter(|_| seated) else {
+            return (frame, Err("send_denied"));
+        };
+        let may = place.room.may_send(&self.actor, self.now).map_err(Refusal::code);
+        let result = may.map(|()| {
+            place.said.push((String::new(), data.clone()));
+            place.messages.push((String::new(), self.user, data, true));
+            place.typing.remove(&*self.me);
+        });
+        (frame, result)
+    }
+
+    fn typing(&mut self) -> (Value, Said) {
+        let on = self.rng.bool();
+        let frame = json!({"type": "typing", "room_id": self.room, "data": on});
+        let seated = self.model.seats.contains_key(&(self.at, self.room.clone()));
+        let Some(place) = self.model.rooms.get_mut(&self.room).filter(|_| seated) else {
+            return (frame, Err("send_denied"));
+        };
+        let may = place.room.may_send(&self.actor, self.now).map_err(Refusal::code);
+        if may.is_ok() && on {
+            place.typing.insert(self.me.to_string());
+        } else if may.is_ok() {
+            place.typing.remove(&*self.me);
+        }
+        (frame, may)
+    }
+
+    fn create(&mut self) -> (Value, Said) {
+        let private = self.rng.u8(0..5) == 0;
+        let about = Profile { private: Some(private), ..Profile::default() };
+        let frame = json!({"type": "room.create", "room_id": self.room, "private": private});
+        if let Err(code) = self.model.reserve(&self.me, &self.room) {
+            return (frame, Err(code));
+        }
+        if self.model.rooms.contains_key(&self.room) {
+            return (frame, Err("already_exists"));
+        }
+        let room = Room::new(&self.actor, self.now, about).expect("a user may");
+        let (said, messages, typing) = Default::default();
+        self.model.rooms.insert(self.room.clone(), Place { room, said, messages, typing });
+        (frame, Ok(()))
+    }
+
+    fn role(&mut self) -> (Value, Said) {
+        let word = *self.rng.choice(&["guest", "member", "admin", "owner", "king"]).unwrap();
+        let frame = json!({"type": "room.role", "room_id": self.room, "user_id": *self.whom, "role": word});
+        let mut give = || {
+            self.model.reserve(&self.whom, &self.room)?;
+            let place = self.model.rooms.get_mut(&self.room).ok_or("not_found")?;
+            let role = Role::from_name(word).ok_or("invalid_role")?;
+            let given = place.room.put_member(&self.actor, self.now, &self.whom, role);
+            given.map(|_| ()).map_err(Refusal::code)
+        };
+        let said = give();
+        (frame, said)
+    }
+
+    fn put_out(&mut self) -> (Value, Said) {
+        let kinds = ["room.kick", "room.ban", "room.unban", "room.mute", "room.unmute"];
+        let kind = *self.rng.choice(&kinds).unwrap();
+        let frame = self.about_member(kind);
+        let Some(place) = self.model.rooms.get_mut(&self.room) else { return (frame, Err("not_found")) };
+        let (room, actor, whom, now) = (&mut place.room, &self.actor, &self.whom, self.now);
+        let result = match kind {
+            "room.kick" => room.kick(actor, whom),
+            "room.ban" => room.ban(actor, now, whom, FOREVER),
+            "room.unban" => room.ban(actor, now, whom, 0),
+            "room.mute" => room.mute(actor, whom, FOREVER),
+            _ => room.mute(actor, whom, 0),
+        };
+        if result.is_ok() && kind.ends_with("mute") {
+            place.typing.remove(&**whom);
+        }
+        (frame, result.map(|_| ()).map_err(Refusal::code))
+    }
+
+    fn change(&mut self) -> (Value, Said) {
+        let deletes = self.rng.u8(0..5) == 0;
+        let private = self.rng.u8(0..5) == 0;
+        let mut frame = self.about_room(if deletes { "room.delete" } else { "room.update" });
+        if !deletes {
+            frame["private"] = private.into();
+        }
+        let Some(place) = self.model.rooms.get_mut(&self.room) else { return (frame, Err("not_found")) };
+        let result = match deletes {
+            true => place.room.may_delete(&self.actor),
+            false => {
                 let about = Profile { private: Some(private), ..Profile::default() };
-                let frame = json!({"type": "room.update", "room_id": room, "private": private});
-                return (frame, place.room.update(&actor, now, about).map(drop).map_err(code));
+                place.room.update(&self.actor, self.now, about).map(|_| ())
             }
-            let result = place.room.may_delete(&actor).map_err(code);
-            (frame("room.delete"), result.map(|()| drop(model.rooms.remove(&room))))
+        };
+        if deletes && result.is_ok() {
+            self.model.rooms.remove(&self.room);
         }
-        _ => {
-            let Some(place) = model.rooms.get_mut(&room) else { return (frame("room.get"), Err("not_found")) };
-            if place.messages.is_empty() {
-                return (frame("room.get"), place.room.may_read(&actor, now).map_err(code));
-            }
-            let chosen = rng.usize(0..place.messages.len());
-            let (id, author, data, live) = &mut place.messages[chosen];
-            let may = match live {
-                false => place.room.may_read(&actor, now).and(Err(Refusal::NotFound)),
-                true => place.room.may_read(&actor, now).and_then(|()| {
-                    place.room.may_change(&actor, Some(&name(*author)), now)
-                }),
+        (frame, result.map_err(Refusal::code))
+    }
+
+    /// Edits or deletes a message, or reads about the room where there is none.
+    fn revise(&mut self) -> (Value, Said) {
+        let edits = self.rng.bool();
+        let get = self.about_room("room.get");
+        let Some(place) = self.model.rooms.get_mut(&self.room) else { return (get, Err("not_found")) };
+        let reads = place.room.may_read(&self.actor, self.now);
+        if place.messages.is_empty() {
+            return (get, reads.map_err(Refusal::code));
+        }
+        let chosen = self.rng.usize(0..place.messages.len());
+        let (id, author, data, live) = &mut place.messages[chosen];
+        let may = reads.and_then(|()| match live {
+            false => Err(Refusal::NotFound),
+            true => place.room.may_change(&self.actor, Some(&name(*author)), self.now),
+        });
+        let kind = if edits { "message.edit" } else { "message.delete" };
+        let frame = json!({"type": kind, "room_id": self.room, "message_id": id, "data": "new"});
+        let result = may.map_err(Refusal::code).map(|()| {
+            let told = match edits {
+                true => json!({"message_id": id, "new_content": "new"}),
+                false => json!({"message_id": id}),
             };
-            let (kind, event) = *rng
-                .choice(&[("message.edit", "message.edited"), ("message.delete", "message.deleted")])
-                .unwrap();
-            let frame = json!({"type": kind, "room_id": room, "message_id": id, "data": "new"});
-            let result = may.map_err(code).map(|()| {
-                let told = match event {
-                    "message.edited" => {
-                        *data = json!("new");
-                        json!({"message_id": id, "new_content": "new"})
-                    }
-                    _ => {
-                        *live = false;
-                        json!({"message_id": id})
-                    }
-                };
-                place.said.push((event.to_owned(), told));
-            });
-            (frame, result)
-        }
+            *data = json!("new");
+            *live = edits;
+            let event = if edits { "message.edited" } else { "message.deleted" };
+            place.said.push((event.to_owned(), told));
+        });
+        (frame, result)
     }
 }
 
 /// Compares what every connection in a room was told with the model.
 fn check(model: &Model, people: &[Person], gone: &BTreeSet<usize>, typing: bool, list: usize, why: &str) {
     for (at, person) in people.iter().enumerate().filter(|(at, _)| !gone.contains(at)) {
-        let seats: Vec<&String> = model.seats.keys().filter(|(own, _)| *own == at).map(|(_, room)| room).collect();
+        let seats: Vec<&String> =
+            model.seats.keys().filter(|(own, _)| *own == at).map(|(_, room)| room).collect();
         assert_eq!(person.rooms.keys().collect::<Vec<_>>(), seats, "{why}");
         for (room, known) in &person.rooms {
             let place = &model.rooms[room];
@@ -354,13 +391,16 @@ fn check(model: &Model, people: &[Person], gone: &BTreeSet<usize>, typing: bool,
                 let user: usize = user[1..].parse().expect("a number");
                 model.status.get(&user).copied().unwrap_or(Status::Online)
             };
-            let members: Vec<String> = place.room.members().iter().map(|(user, _)| user.to_string()).collect();
+            let members: Vec<String> =
+                place.room.members().iter().map(|(user, _)| user.to_string()).collect();
             let online = members.iter().filter(|user| connected(user) && status(user) != Status::Offline);
             let truth: BTreeMap<String, String> =
                 online.map(|user| (user.clone(), status(user).name().to_owned())).collect();
             match known.presence.as_ref().expect("one comes with entering") {
                 Ok(map) => assert_eq!(*map, truth, "{why} {at} in {room}"),
-                Err(count) => assert!(*count == truth.len() as u64 && truth.len() + 1 >= list, "{why} {at} {room}"),
+                Err(count) => {
+                    assert!(*count == truth.len() as u64 && truth.len() + 1 >= list, "{why} {at} {room}")
+                }
             }
             if list > 100 {
                 assert_eq!(known.members, members.into_iter().collect(), "{why} {at} in {room}");
@@ -442,7 +482,13 @@ fn step_of(
     request: u64,
     why: &str,
 ) {
-    let (mut frame, expected) = random(rng, model, people, at, world.now.wall);
+    // mostly about a room that it is in, of few
+    let seats = model.seats.keys().filter(|(own, _)| *own == at).map(|(_, room)| room.clone());
+    let own = rng.choice(seats.collect::<Vec<_>>()).filter(|_| rng.u8(0..3) > 0);
+    let room = own.unwrap_or_else(|| (*rng.choice(&["a", "b/1", "c", "d"]).unwrap()).to_owned());
+    let (user, whom) = (people[at].user, name(rng.usize(0..5)));
+    let (me, actor, now) = (name(user), Actor::User(name(user)), world.now.wall);
+    let (mut frame, expected) = Turn { rng, model, room, at, user, me, actor, whom, now }.random();
     let kind = text(&frame["type"]);
     let room = text(&frame["room_id"]);
     if kind == "join" && expected.is_ok() && !people[at].rooms.contains_key(&room) {
@@ -501,7 +547,9 @@ fn after_a_tumult_everybody_knows_the_same() {
                     4 => json!({"type": "leave", "room_id": room}),
                     5 | 6 => json!({"type": "message", "room_id": room, "data": n}),
                     7 => json!({"type": "typing", "room_id": room, "data": true}),
-                    8 => json!({"type": "presence", "data": rng.choice(["away", "busy", "offline"]).unwrap()}),
+                    8 => {
+                        json!({"type": "presence", "data": rng.choice(["away", "busy", "offline"]).unwrap()})
+                    }
                     9 => json!({"type": "room.kick", "room_id": room, "user_id": *user}),
                     10 => json!({"type": "room.role", "room_id": room, "user_id": *user, "role": "admin"}),
                     _ if n % 5 == 0 => json!({"type": "room.delete", "room_id": room}),
@@ -538,10 +586,12 @@ fn agree(world: &World, people: &[Person], why: &str) {
             let known = users.iter().find(|(own, _)| own == user);
             known.is_some_and(|(_, user)| user.shown().status != Status::Offline)
         };
-        let truth: BTreeSet<String> = members.iter().filter(|user| shown(user)).map(|u| u.to_string()).collect();
+        let truth: BTreeSet<String> =
+            members.iter().filter(|user| shown(user)).map(|u| u.to_string()).collect();
         for person in people {
-            let sits = place.lines().any(|(_, line)| line.1 == person.listener.line.conn
-                && line.0.index() == person.listener.line.shard);
+            let sits = place.lines().any(|(_, line)| {
+                line.1 == person.listener.line.conn && line.0.index() == person.listener.line.shard
+            });
             let Some(known) = person.rooms.get(&**room) else { continue };
             match &known.presence {
                 Some(Ok(map)) if sits => {

@@ -502,6 +502,24 @@ fn many_streams_share_what_a_turn_may_cost() {
 }
 
 #[test]
+fn what_is_gathered_for_many_streams_takes_as_many_turns() {
+    let mut world = filled(1, Limits::default(), &numbered(1500));
+    let mut readers: Vec<Reader> = (0..40).map(|_| Reader::open(&mut world, 1 << 20)).collect();
+    readers.iter_mut().for_each(|reader| reader.ask(&mut world, "GET", "n/*?where=i:lt:0"));
+    let mut turns = 0;
+    while world.turn(0) {
+        turns += 1;
+    }
+    // each has to read all documents, some hundred kilobytes of them in a turn
+    assert!(turns >= 60, "{turns} turns");
+    for reader in &mut readers {
+        assert!(reader.read(&mut world));
+        assert_eq!((reader.got.body.as_slice(), reader.got.header("X-Total-Count")), (&b"[]"[..], Some("0")));
+    }
+    nothing_is_left(&world);
+}
+
+#[test]
 fn a_broadcast_goes_before_the_next_chunks() {
     let mut world = filled(1, Limits::default(), &numbered(20_000));
     let subs: Vec<Subscriber> =

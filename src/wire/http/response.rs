@@ -127,6 +127,11 @@ impl<'a> Response<'a> {
         self
     }
 
+    /// Its status.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
     /// Whether the connection is to be closed after it.
     pub fn closes(&self) -> bool {
         self.close

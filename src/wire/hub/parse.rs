@@ -184,7 +184,11 @@ impl Post {
             data: members.json("data", DATA)?.unwrap_or_else(Json::null),
             event: members.name("event", MAX_NAME, "\"event\" must be a string of 1 to 256 bytes")?,
             metadata: members.object("metadata", "\"metadata\" must be an object")?,
-            thread: members.name("thread_id", MAX_NAME, "\"thread_id\" must be a string of 1 to 256 bytes")?,
+            thread: members.name(
+                "thread_id",
+                MAX_NAME,
+                "\"thread_id\" must be a string of 1 to 256 bytes",
+            )?,
         })
     }
 }

@@ -1,0 +1,20 @@
+//! Events that say something about the connection itself.
+
+use crate::wire::sse::{write_json, write_name};
+use std::fmt::Display;
+use std::io::Write;
+
+/// The first event: what the connection is called, and whether it goes on where the client was.
+pub fn write_connected(conn: &impl Display, resumed: bool, out: &mut Vec<u8>) {
+    write_name("connected", out);
+    write_json(out, |out| {
+        write!(out, r#"{{"conn_id":"{conn}","resumed":{resumed},"session_id":""}}"#)
+            .expect("a Vec takes all");
+    });
+}
+
+/// What was missed cannot be made up for; fresh state follows.
+pub fn write_resync(out: &mut Vec<u8>) {
+    write_name("resync_required", out);
+    write_json(out, |out| out.extend_from_slice(br#"{"reason":"cursor could not be honoured"}"#));
+}

@@ -1,0 +1,70 @@
+//! Which publications of a channel a reader has chosen, and the names by which it knows them.
+
+use crate::flow::state::select::Path;
+use crate::flow::state::tree::{Kind, Tree};
+use crate::wire::json::{Json, read_string};
+
+/// Publications whose data has one of these values in a field.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Choice {
+    field: Box<str>,
+    /// In order, each once.
+    values: Vec<Box<str>>,
+}
+
+impl Choice {
+    /// Reads `a,b`; `None` if nothing is named, which means all publications.
+    pub fn read(field: &str, list: &str) -> Option<Choice> {
+        let mut values: Vec<Box<str>> =
+            list.split(',').map(str::trim).filter(|value| !value.is_empty()).map(Box::from).collect();
+        values.sort_unstable();
+        values.dedup();
+        (!values.is_empty()).then(|| Choice { field: field.into(), values })
+    }
+
+    /// Whether a publication with this data is one of them.
+    pub fn allows(&self, data: &Json) -> bool {
+        let value = field(data, &self.field);
+        value.is_some_and(|value| self.values.binary_search_by(|own| (**own).cmp(&*value)).is_ok())
+    }
+}
+
+/// A field (`a.b.c`) of a publication's data as text, if it is a string or a number.
+pub fn field(data: &Json, path: &str) -> Option<Box<str>> {
+    let tree = Tree::new(data);
+    let node = Path::parse(path)?.find(tree.root())?;
+    match node.kind() {
+        Kind::String => Some((*read_string(node.text())).into()),
+        Kind::Number => Some(node.text().into()),
+        Kind::Object | Kind::Array | Kind::Literal => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Choice, field};
+    use crate::wire::json::Json;
+
+    #[test]
+    fn a_choice_takes_what_it_names_and_nothing_else() {
+        let json = |text: &str| Json::parse(text.as_bytes()).unwrap();
+        let choice = Choice::read("entityType", "page, attachment,,page,7").unwrap();
+        for (text, allowed) in [
+            (r#"{"entityType":"page"}"#, true),
+            (r#"{"entityType":"attachment","a":1}"#, true),
+            (r#"{"entityType":"\u0070age"}"#, true),
+            (r#"{"entityType":7}"#, true),
+            (r#"{"entityType":"pages"}"#, false),
+            (r#"{"entityType":null}"#, false),
+            (r#"{"entitytype":"page"}"#, false),
+            (r#"{"a":{"entityType":"page"}}"#, false),
+            (r#"["page"]"#, false),
+            (r#""page""#, false),
+        ] {
+            assert_eq!(choice.allows(&json(text)), allowed, "{text}");
+        }
+        assert_eq!((Choice::read("f", ""), Choice::read("f", " , ")), (None, None));
+        assert_eq!(choice, Choice::read("entityType", "7,attachment,page").unwrap(), "in whatever order");
+        assert_eq!(field(&json(r#"{"a":{"b":"x"}}"#), "a.b").as_deref(), Some("x"));
+    }
+}

@@ -26,6 +26,14 @@ fn person(user: &str, status: &str) -> String {
     format!("document.querySelector('#members li[data-user=\"{user}\"].{status}') !== null")
 }
 
+fn row(sequence: u32) -> String {
+    format!("document.querySelector('#messages li[data-sequence=\"{sequence}\"]')")
+}
+
+fn press(browser: &Browser, sequence: u32, label: &str) {
+    browser.run(&format!("{}.querySelector('button[aria-label=\"{label}\"]').click()", row(sequence)));
+}
+
 #[test]
 fn two_browsers_talk_see_each_other_and_find_the_history_again() {
     let server = Server::start(&[], "");
@@ -55,6 +63,19 @@ fn two_browsers_talk_see_each_other_and_find_the_history_again() {
     ada.wait(&format!("{MESSAGES}.includes('still there?')"));
     let rows = "return [...document.querySelectorAll('#messages li[data-sequence]')].map(row => Number(row.dataset.sequence))";
     assert_eq!(ada.run(rows), json!([1, 2, 3]));
+
+    // messages are marked, changed and deleted for both; the one who comes back finds them so
+    press(&ada, 2, "👍");
+    bob.wait(&format!("{}.innerText.includes('👍 1')", row(2)));
+    press(&bob, 2, "change");
+    say(&bob, "I am, quite");
+    ada.wait(&format!("{}.innerText.includes('quite')", row(2)));
+    press(&bob, 3, "delete");
+    ada.wait(&format!("{} === null", row(3)));
+    ada.run("location.reload()");
+    ada.wait(&format!("/I am, quite.*changed.*👍 1/.test({}?.innerText)", row(2)));
+    assert_eq!(ada.run(rows), json!([1, 2]));
+    assert_eq!(ada.run("return document.querySelectorAll('#messages b b').length"), 0);
 
     drop(bob);
     ada.wait(&person("bob", "offline"));

@@ -69,6 +69,7 @@ fn a_restart_of_the_server_is_one_resync_and_the_right_state() {
     let browser = Browser::open(&format!("http://{}/", proxy.listen));
     server.feed().apply(json!({"op": "set", "key": "doc/old", "data": 1}));
     browser.run(COLLECT);
+    browser.wait("opens === 1");
     server.feed().apply(json!({"op": "publish", "channel": "news", "data": {"n": 1}}));
     browser.wait("got.length === 1 && documents['doc/old'] === 1");
     proxy.point(None);

@@ -18,7 +18,11 @@ struct Client {
 
 impl Client {
     fn open(server: &Server, query: &str) -> Client {
-        Client { ws: RawWs::open(server.listen, &format!("/ws?{query}")), got: Vec::new() }
+        Client::at(server, &format!("/ws?{query}"))
+    }
+
+    fn at(server: &Server, path: &str) -> Client {
+        Client { ws: RawWs::open(server.listen, path), got: Vec::new() }
     }
 
     fn send(&mut self, message: &Value) {
@@ -200,4 +204,42 @@ fn hostile_frames_about_rooms_are_answered() {
     assert_eq!(ann.ask(json!({"type": "join", "room_id": odd}), 2)["member_count"], 1);
     let encoded = "%C3%BC%2F%252F%3F%20%23%F0%9F%98%80";
     assert_eq!(get(&server, &format!("/_/rooms/{encoded}/members"))["members"][0]["user_id"], "ann");
+}
+
+/// With routes of the profile `hub`, each of forge's generated clients has its own path, and one socket per concern.
+#[test]
+fn generated_clients_have_doors_of_their_own() {
+    let route = |path: &str| format!("[[route]]\npath = \"{path}\"\nprofile = \"hub\"\n");
+    let routes = ["/channels", "/presence", "/typing"].map(route).concat();
+    let server = Server::start(&[], &routes);
+    let mut rooms = Client::open(&server, "user=ann");
+    rooms.ask(json!({"type": "room.create", "room_id": "r"}), 1);
+    rooms.ask(json!({"type": "join", "room_id": "r"}), 2);
+
+    let mut typing = Client::at(&server, "/typing?user=ann");
+    typing.send(&json!({"type": "typing", "room_id": "r", "data": true}));
+    let typed = rooms.wait_kind("typing");
+    assert_eq!((&typed["user_id"], &typed["data"]), (&json!("ann"), &json!(true)));
+
+    let mut presence = Client::at(&server, "/presence?user=ann");
+    presence.send(&json!({"type": "subscribe_presence", "user_ids": ["ann"]}));
+    assert_eq!(presence.wait_kind("presence_sync")["presences"][0]["status"], "online");
+    presence.send(&json!({"type": "presence", "status": "away", "custom_status": "lunch"}));
+    for one in [&mut presence, &mut rooms] {
+        let away = one.wait("away", |f| f["type"] == "presence" && f["status"] == "away");
+        assert_eq!((&away["user_id"], &away["custom_status"]), (&json!("ann"), &json!("lunch")));
+    }
+
+    let mut channels = Client::at(&server, "/channels?user=ann");
+    channels.send(&json!({"action": "subscribe", "channel_id": "news"}));
+    assert_eq!(channels.wait_kind("subscribed")["channel_id"], "news");
+    channels.send(&json!({"action": "publish", "channel_id": "news", "data": {"n": 1}}));
+    let news = channels.wait_kind("message");
+    assert_eq!(
+        (&news["channel_id"], &news["data"], &news["user_id"]),
+        (&json!("news"), &json!({"n": 1}), &json!("ann"))
+    );
+    channels.send(&json!({"action": "unsubscribe", "channel_id": "news"}));
+    assert_eq!(channels.wait_kind("unsubscribed")["channel_id"], "news");
+    assert_eq!(request(server.listen, "GET", "/presence", b"").status, 426);
 }

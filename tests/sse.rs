@@ -120,7 +120,7 @@ fn hostile_requests_get_a_clear_status_or_event() {
     }
     let old = http::raw(server.listen, b"GET /sse HTTP/1.0\r\n\r\n").expect("an answer");
     assert_eq!(old.status, 505);
-    let long = format!("{}", "A".repeat(9000));
+    let long = "A".repeat(9000);
     for cursor in ["not-base64!!!", "//++", "eyJyb29tLTEiOjd9==", "W10", "bnVsbA", "e30x", &long] {
         let mut events = open(&server, "/sse?channels=c", Some(cursor));
         assert_eq!(events.next().name, "resync_required", "{cursor}");
@@ -184,4 +184,113 @@ fn readers_that_never_read_or_vanish_leave_nothing_behind() {
     let mut fresh = open(&server, "/sse?channels=c", None);
     server.feed().apply(json!({"op": "publish", "channel": "c", "data": 1}));
     assert_eq!(fresh.next().json()["data"], 1);
+}
+
+#[test]
+fn what_a_history_holds_is_replayed_and_the_rest_goes_on() {
+    let server = Server::start(&[], "[sse]\nreplay_limit = 7\n[[rule]]\nchannel = 'c*'\nhistory = 100\n");
+    let mut feed = server.feed();
+    let mut publish = |n: u64| {
+        feed.apply(json!({"op": "publish", "channel": "c", "data": n}));
+    };
+    let mut events = open(&server, "/sse?channels=c", None);
+    (0..3).for_each(&mut publish);
+    let mut last = String::new();
+    for n in 0..3 {
+        let event = events.next();
+        assert_eq!(event.json()["data"], n);
+        last = if n == 1 { event.id } else { last };
+    }
+    drop(events);
+    (3..60).for_each(&mut publish);
+    for query in ["", "&lastEventId=ignored", "&last_event_id=ignored"] {
+        let mut events = open(&server, &format!("/sse?channels=c{query}"), Some(&last));
+        (2..60).for_each(|n| assert_eq!(events.next().json()["data"], n));
+    }
+    for name in ["lastEventId", "last_event_id"] {
+        let mut events = open(&server, &format!("/sse?channels=c&{name}={last}"), None);
+        (2..60).for_each(|n| assert_eq!(events.next().json()["data"], n));
+    }
+    (60..200).for_each(&mut publish);
+    let mut events = open(&server, "/sse?channels=c", Some(&last));
+    assert_eq!(events.next().name, "resync_required", "more than is kept was missed");
+    publish(200);
+    assert_eq!(events.next().json()["data"], 200);
+}
+
+const ROUTES: &str = "
+[[route]]
+path = '/organizations/{org}/sync/stream'
+profile = 'cella'
+channel = 'org:{org}'
+filter = { query = 'entityTypes', field = 'entityType' }
+id_field = 'activityId'
+keepalive = '200ms'
+streams = 3
+[[route]]
+path = '/entities/{org}/stream'
+profile = 'cella-views'
+channel = 'org:{org}'
+id_field = 'activityId'
+[[route]]
+path = '/channels'
+profile = 'hub'
+";
+
+#[test]
+fn cellas_stream_catches_up_oldest_first_and_goes_on() {
+    let server = Server::start(&[], ROUTES);
+    let mut feed = server.feed();
+    let mut change = |n: u64| {
+        let kind = if n.is_multiple_of(2) { "page" } else { "attachment" };
+        let data = json!({"activityId": format!("id-{n}"), "entityType": kind, "n": n, "data": null});
+        feed.apply(json!({"op": "publish", "channel": "org:acme", "data": data}));
+    };
+    (0..250).for_each(&mut change);
+    let path = "/organizations/acme/sync/stream";
+    let mut events = Events::open(server.listen, &format!("{path}?offset=-1&live=sse"), None);
+    for n in 0..250 {
+        let event = events.next();
+        let id = format!("id-{n}");
+        assert_eq!((&*event.name, &event.json()["n"], &event.id), ("change", &json!(n), &id));
+    }
+    let offset = events.next();
+    assert_eq!((&*offset.name, offset.json()), ("offset", json!({"cursor": "id-249"})));
+    let ping = events.next();
+    assert_eq!((&*ping.name, &*ping.data), ("ping", "pong"));
+    change(250);
+    while events.next().name != "change" {}
+    assert_eq!(events.id, "id-250");
+    assert_eq!(events.next().name, "ping", "a sign of life");
+
+    let path = format!("{path}?live=sse&entityTypes=attachment&offset=");
+    let mut events = Events::open(server.listen, &format!("{path}id-246"), None);
+    let names: Vec<String> = (0..4).map(|_| events.next()).map(|event| event.name + &event.id).collect();
+    assert_eq!(names, ["changeid-247", "changeid-249", "offsetid-249", "pingid-249"]);
+    let third = Events::open(server.listen, &format!("{path}now"), None);
+    let full = server.http("GET", &format!("{path}now"), "");
+    assert_eq!((full.status, full.json()["code"].as_str()), (429, Some("too_many_streams")));
+    drop(third);
+    wait_for("the place to be free", || {
+        let request = format!("GET {path}now HTTP/1.1\r\nHost: h\r\n\r\n");
+        let mut stream = http::connect(server.listen);
+        stream.write_all(request.as_bytes()).expect("a request");
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).expect("a status");
+        (&status == b"HTTP/1.1 200").then_some(())
+    });
+
+    let plain = server.http("GET", "/organizations/acme/sync/stream?offset=id-248", "");
+    assert_eq!((plain.status, plain.header("content-type")), (200, Some("application/json")));
+    let numbers: Vec<Value> =
+        plain.json()["activities"].as_array().expect("a list").iter().map(|a| a["n"].clone()).collect();
+    assert_eq!((numbers, &plain.json()["cursor"]), (vec![json!(249), json!(250)], &json!("id-250")));
+    let mut views = Events::open(server.listen, "/entities/acme/stream", None);
+    let first = views.next();
+    assert_eq!((&*first.name, &*first.data), ("offset", "id-250"), "as it is, not as JSON");
+    change(251);
+    assert_eq!(views.next().json()["n"], 251);
+    assert_eq!(server.http("GET", "/channels", "").status, 426);
+    let answer = support::raw_ws::RawWs::open(server.listen, "channels");
+    drop(answer);
 }

@@ -4,6 +4,7 @@ use super::Work;
 use super::document::entries;
 use fanfare::flow::encode::frame::{Dialect, Encoder, Variant};
 use fanfare::flow::encode::{hub, ooo};
+use fanfare::flow::limits::Limits;
 use fanfare::flow::state::item::Item;
 use fanfare::wire::feed::Publish;
 use fanfare::wire::hub::write::Placed;
@@ -86,5 +87,6 @@ pub fn encode_publication(len: usize) -> Work {
     let publish = Publish::new("news", "message", Json::string(&"x".repeat(len)));
     let mut encoder = Encoder::default();
     let placed = Placed { room: false, sequence: 1, stamp: 0, told: false };
-    Box::new(move || hub::publication(&mut encoder, Variant::plain(Dialect::Hub), &publish, placed, "").len())
+    let (variant, limits) = (Variant::plain(Dialect::Hub), Limits::default());
+    Box::new(move || hub::publication(&mut encoder, variant, &publish, placed, &limits).len())
 }

@@ -74,7 +74,10 @@ fn load_rows(outcome: &Outcome) -> Vec<(&'static str, String)> {
         rows.push(("latency without it", times(&stream.calm_us)));
         rows.push(("p99 with it", format!("{:.2} times that without", stream.p99_ratio)));
         rows.push(("memory for it", format!("{} more at the highest", mib(stream.rss_growth))));
-        rows.push(("CPU per item", format!("{:.3} us", stream.cpu_us_per_item)));
+        // few items say nothing about their cost
+        if stream.passes > 0 {
+            rows.push(("CPU per item", format!("{:.3} us", stream.cpu_us_per_item)));
+        }
     }
     if let Some(slow) = &outcome.slow {
         let closed: u64 = slow.closed.values().sum();

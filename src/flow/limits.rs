@@ -342,6 +342,11 @@ impl Limits {
         self.channel_rules.iter().filter(|rule| rule.means(channel)).find_map(says)
     }
 
+    /// The number of the route that means a path, and the channel that it leads to.
+    pub fn route(&self, path: &str) -> Option<(usize, Option<String>)> {
+        self.routes.iter().enumerate().find_map(|(number, route)| Some((number, route.find(path)?)))
+    }
+
     /// How many items the list of `pattern` may have.
     pub fn list_limit(&self, pattern: &str) -> Option<usize> {
         self.limited().find(|(limited, _)| limited.as_str() == pattern).map(|(_, limit)| limit)

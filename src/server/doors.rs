@@ -98,6 +98,9 @@ pub fn sse(written: &SseSettings) -> Result<SseLimits, ServerError> {
 /// # Errors
 /// A route makes no sense; the message names it by its path.
 pub fn routes(written: &[RouteSettings]) -> Result<Vec<Route>, ServerError> {
+    if written.len() > usize::from(u8::MAX) {
+        return Err(ServerError::wrong("[[route]]", "give at most 255"));
+    }
     let mut routes: Vec<Route> = Vec::new();
     for one in written {
         let route = route(one)?;

@@ -94,7 +94,9 @@ impl Shard {
             Phase::Events(_) => self.clients.keep_alive(&self.desk, id),
             Phase::Socket(_, dialect) => {
                 let (interval, timeout) = match dialect {
-                    Dialect::Ooo | Dialect::Sse => (limits.ping_interval, limits.pong_timeout),
+                    Dialect::Ooo | Dialect::Sse | Dialect::Change(_) => {
+                        (limits.ping_interval, limits.pong_timeout)
+                    }
                     Dialect::Hub => (limits.hub.ping_interval, limits.hub.pong_timeout()),
                 };
                 if conn.heard + timeout <= now {

@@ -55,6 +55,11 @@ pub struct Start<'a> {
 }
 
 impl Channel {
+    /// The number of its last publication.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
     fn placed(&self, sequence: u64, entry: &Entry) -> Placed {
         Placed { room: self.room, sequence, stamp: entry.stamp, told: true }
     }

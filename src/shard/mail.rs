@@ -43,6 +43,8 @@ pub enum Mail {
     Resumed(ConnId, Option<Box<Session>>),
     /// The session of your connection goes on elsewhere.
     Yield(ConnId),
+    /// One reader of that route less.
+    Exit(u8, Option<Arc<str>>),
     /// The subscription is refused.
     Denied(Box<Denied>),
     /// Something for the owner of a user.
@@ -167,6 +169,8 @@ pub struct Joined {
 pub struct Batch {
     /// Where each publication ends in the run of bytes, and its offset.
     pub marks: Vec<(usize, u64)>,
+    /// For readers of a route: what they call the last publication that there is.
+    pub last: Option<Box<str>>,
     /// Whether there is more: it is to be asked for when this is sent, and nothing follows by itself.
     pub more: bool,
 }

@@ -2,6 +2,7 @@
 
 pub mod batches;
 pub mod care;
+pub mod catchup;
 pub mod channels;
 pub mod clients;
 pub mod credit;
@@ -296,7 +297,7 @@ impl Shard {
                     let room = room.clone();
                     self.join_room(from, *join, &room);
                 }
-                Subject::Channel(name) => {
+                Subject::Channel(name) | Subject::Chosen(name, _) => {
                     let name = name.clone();
                     self.join_channel(from, *join, &name);
                 }
@@ -316,6 +317,7 @@ impl Shard {
             Mail::Joined(joined) => clients.joined(desk, joined),
             Mail::Leave(pool, Subject::List(pattern)) => lists.leave(desk, from, pool, &pattern),
             Mail::Leave(pool, subject) => owner.leave(from, pool, &subject),
+            Mail::Exit(route, user) => owner.exit(route, user),
             Mail::Frame(pool, frame, mark) => clients.deliver(desk, pool, frame, mark),
             Mail::Credit(bytes) => desk.credit.back(from, bytes),
             Mail::Follow(list, pattern) => owner.follow(desk, from, list, &pattern),

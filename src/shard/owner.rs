@@ -11,6 +11,7 @@ use crate::flow::feed::{Done, Refused, SweepId, Write};
 use crate::flow::limits::PatchMode;
 use crate::flow::route::trie::Trie;
 use crate::flow::state::apply::apply;
+use crate::flow::state::choice::Choice;
 use crate::flow::state::cut::{CutId, Part};
 use crate::flow::state::diff::diff;
 use crate::flow::state::item::Item;
@@ -18,6 +19,7 @@ use crate::flow::state::list::Change as Move;
 use crate::flow::state::merge::merge;
 use crate::flow::state::select::Select;
 use crate::flow::state::store::Store;
+use crate::shard::catchup::Readers;
 use crate::shard::channels::{Channels, Start};
 use crate::shard::clients::EVERYONE;
 use crate::shard::desk::Desk;
@@ -58,6 +60,10 @@ pub struct Owner {
     parts: Parts,
     /// The channels.
     pub(super) channels: Channels,
+    /// Which choices of which channels are watched.
+    choices: HashMap<Arc<str>, Vec<Arc<Choice>>>,
+    /// The readers of routes.
+    readers: Readers,
     /// Batches that streams have asked for: of which cut, how many documents, and the total if it is the first one.
     asked: VecDeque<(CutId, u32, Option<u64>)>,
     /// The version of everything that never was.
@@ -89,6 +95,11 @@ impl Owner {
             Ask::List(pattern) => Answer::Items(self.store.matching(&pattern).cloned().collect()),
             Ask::History(channel, ask) => Answer::History(self.history(desk, &channel, &ask.1)),
             Ask::Keys => Answer::Keys(self.store.keys().cloned().collect()),
+            Ask::Missed(missed) => Answer::History(self.channels.missed(desk, &missed)),
+            Ask::Enter(route, user) => {
+                let room = self.readers.enter(desk, route, user.as_ref());
+                Answer::Entered(route, user, room)
+            }
             Ask::Pools | Ask::Channels | Ask::Change(_) | Ask::Room(_) | Ask::Rooms(_) | Ask::User(..) => {
                 unreachable!("the shard answers these")
             }
@@ -251,7 +262,7 @@ impl Owner {
     }
 
     pub(super) fn publish(&mut self, desk: &mut Desk, publish: Box<Publish>) -> Done {
-        let Owner { channels, watches, .. } = self;
+        let Owner { channels, watches, choices, .. } = self;
         let channel = channels.open(desk, &publish.channel);
         let placed = channel.place(desk, &publish);
         let mark = Mark { key: None, at: placed.sequence };
@@ -260,10 +271,14 @@ impl Owner {
         // who gets every channel gets those that are open
         let every = (implicit && !channel.is_private()).then_some(Subject::Every(desk.id));
         let limits = desk.limits.clone();
-        for subject in [Subject::Channel(publish.channel.clone())].into_iter().chain(every) {
+        let chosen = choices.get(&publish.channel).into_iter().flatten();
+        let chosen = chosen.filter(|choice| choice.allows(&publish.data));
+        let chosen = chosen.map(|choice| Subject::Chosen(publish.channel.clone(), choice.clone()));
+        let whole = [Subject::Channel(publish.channel.clone())].into_iter().chain(every);
+        for subject in whole.chain(chosen) {
             if let Some(watch) = watches.get_mut(&subject) {
                 watch.send_from(desk, &mut frames, &mark, |encoder, variant| {
-                    Some(hub::publication(encoder, variant, &publish, placed, &limits.epoch))
+                    Some(hub::publication(encoder, variant, &publish, placed, &limits))
                 });
             }
         }
@@ -290,7 +305,9 @@ impl Owner {
     /// Forgets what nobody needs any more.
     pub fn tidy(&mut self, desk: &Desk) {
         let watches = &self.watches;
-        self.channels.tidy(desk, |name| watches.contains_key(&Subject::Channel(name.clone())));
+        let choices = &self.choices;
+        let whole = |name: &Arc<str>| watches.contains_key(&Subject::Channel(name.clone()));
+        self.channels.tidy(desk, |name| whole(name) || choices.contains_key(name));
     }
 
     /// A pool wants documents or a channel: it is registered, and gets the state in the same breath.
@@ -330,15 +347,13 @@ impl Owner {
                 }
                 self.parts.state(desk, &self.store, part, names, &join, nothing)
             }
-            Subject::Channel(name) => {
-                self.watches.entry(join.subject.clone()).or_default().add(watcher);
-                let start = self.channels.open(desk, name).start(desk, &join.has);
-                let Start { offset: at, gap, missed } = start;
-                if missed.is_empty() {
-                    Joined { at, gap, ..nothing }
-                } else {
-                    missed_of(desk, &join, missed, Joined { at, gap, ..nothing })
+            Subject::Channel(name) => self.join_channel(desk, watcher, &join, name, nothing),
+            Subject::Chosen(name, choice) => {
+                let choices = self.choices.entry(name.clone()).or_default();
+                if !choices.contains(choice) {
+                    choices.push(choice.clone());
                 }
+                self.join_channel(desk, watcher, &join, name, nothing)
             }
             Subject::Every(_) => {
                 self.watches.entry(join.subject.clone()).or_default().add(watcher);
@@ -355,11 +370,48 @@ impl Owner {
         desk.post(from, Mail::Joined(joined));
     }
 
+    /// A pool wants the publications of a channel; its connection, what it has missed.
+    fn join_channel(
+        &mut self,
+        desk: &mut Desk,
+        watcher: Watcher,
+        join: &Join,
+        name: &Arc<str>,
+        nothing: Joined,
+    ) -> Joined {
+        self.watches.entry(join.subject.clone()).or_default().add(watcher);
+        let channel = self.channels.open(desk, name);
+        let Dialect::Change(route) = join.variant.dialect else {
+            let Start { offset: at, gap, missed } = channel.start(desk, &join.has);
+            let joined = Joined { at, gap, ..nothing };
+            return if missed.is_empty() { joined } else { missed_of(desk, join, missed, None, joined) };
+        };
+        let limits = desk.limits.clone();
+        let id_field = limits.routes[usize::from(route)].id_field.as_deref();
+        let (has, unknown) = channel.placed_at(desk, name, &join.has, id_field);
+        let last = channel.last_name(desk, name, route).or_else(|| join.has.name());
+        let Start { offset: at, gap, missed } = channel.start(desk, &has);
+        missed_of(desk, join, missed, last, Joined { at, gap: gap || unknown, ..nothing })
+    }
+
+    /// A reader of a route is gone.
+    pub fn exit(&mut self, route: u8, user: Option<Arc<str>>) {
+        self.readers.exit(route, user);
+    }
+
     /// A pool wants no more.
     pub fn leave(&mut self, from: ShardId, pool: PoolId, subject: &Subject) {
         let Subject::Part(names, _) = subject else {
             if self.watches.get_mut(subject).is_some_and(|watch| watch.remove(from, pool)) {
                 self.watches.remove(subject);
+                if let Subject::Chosen(name, choice) = subject
+                    && let Some(choices) = self.choices.get_mut(name)
+                {
+                    choices.retain(|other| other != choice);
+                    if choices.is_empty() {
+                        self.choices.remove(name);
+                    }
+                }
             }
             return;
         };
@@ -424,24 +476,38 @@ impl Owner {
 }
 
 /// What a subscriber of a channel has missed: all of it, or for those who get events, as much as they take at a time.
-fn missed_of(desk: &mut Desk, join: &Join, missed: Vec<(Placed, &Publish)>, joined: Joined) -> Joined {
+/// `last`: what the readers of a route call the last publication.
+fn missed_of(
+    desk: &mut Desk,
+    join: &Join,
+    missed: Vec<(Placed, &Publish)>,
+    last: Option<Box<str>>,
+    joined: Joined,
+) -> Joined {
     let limits = desk.limits.clone();
-    let batches = join.variant.dialect == Dialect::Sse;
+    let batches = matches!(join.variant.dialect, Dialect::Sse | Dialect::Change(_));
     let (mut run, mut marks) = (Vec::new(), Vec::new());
-    let all = missed.len();
+    let mut more = false;
+    let mut at = joined.at;
     for (placed, publish) in missed {
         if batches && (marks.len() >= limits.sse.replay_limit || run.len() >= limits.queue_bytes) {
+            more = true;
             break;
         }
-        let frame = hub::publication(&mut desk.encoder, join.variant, publish, placed, &limits.epoch);
+        if let Subject::Chosen(_, choice) = &join.subject
+            && !choice.allows(&publish.data)
+        {
+            continue;
+        }
+        let frame = hub::publication(&mut desk.encoder, join.variant, publish, placed, &limits);
         let frame = desk.encoder.run(join.variant, std::iter::once(frame));
         run.extend_from_slice(&frame);
-        marks.push((run.len(), placed.sequence));
+        at = placed.sequence;
+        marks.push((run.len(), at));
     }
-    let more = marks.len() < all;
-    let at = marks.last().filter(|_| more).map_or(joined.at, |(_, at)| *at);
+    let at = if more { at } else { joined.at };
     let count = marks.len() as u32;
-    let batch = batches.then(|| Box::new(Batch { marks, more }));
+    let batch = batches.then(|| Box::new(Batch { marks, last, more }));
     Joined { at, count, state: Some(run.into()), batch, ..joined }
 }
 

@@ -59,6 +59,7 @@ impl Shard {
         let now = self.desk.now.wall;
         match ask {
             Ask::History(name, ask) => self.rooms.may_read(name, &ask.0, now),
+            Ask::Missed(missed) => self.rooms.may_read(&missed.channel, &Actor::Nobody, now),
             Ask::Write(Write::Publish(publish)) if publish.client => {
                 let actor = publish.user_id.clone().map_or(Actor::App, Actor::User);
                 self.rooms.get(&publish.channel).map_or(Ok(()), |place| place.room.may_send(&actor, now))
@@ -121,9 +122,9 @@ impl Shard {
             RoomWant::Message(post) => self.say(name, actor, *post),
             RoomWant::Typing(on) => {
                 self.place(name)?.room.may_send(actor, now)?;
-                if let Some(user) = actor.user().filter(|user| self.sits(name, user)) {
-                    self.types(name, user, on);
-                }
+                // perhaps by another connection: forge's generated clients have one for typing alone
+                let user = actor.user().filter(|user| self.sits(name, user)).ok_or(Refusal::SendDenied)?;
+                self.types(name, user, on);
                 Ok(Vec::new())
             }
             RoomWant::History(query) => {

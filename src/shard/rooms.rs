@@ -3,7 +3,6 @@
 
 use crate::base::id::{ConnId, ShardId};
 use crate::base::time::MS;
-use crate::flow::encode::frame::Encoder;
 use crate::flow::encode::rooms as encode;
 use crate::flow::fanout::pool::Subject;
 use crate::flow::state::presence::{Line, News, Presence, Shown, Status};
@@ -160,20 +159,21 @@ impl Shard {
         let most = self.desk.limits.hub.presence_list;
         let watch = self.owner.watches.entry(join.subject.clone()).or_default();
         watch.add(Watcher { shard: from, pool, variant: join.variant });
-        let (encoder, stamps) = (&mut self.desk.encoder, &mut self.desk.stamps);
+        let (encoder, stamps, dialect) =
+            (&mut self.desk.encoder, &mut self.desk.stamps, join.variant.dialect);
         let sync = if join.enter {
             let sync = |out: &mut Vec<u8>| encode::sync(name, &place.presence, None, out);
-            watch.state(encoder, join.variant, |encoder| Some(encode::text(encoder, sync)))
+            watch.state(encoder, join.variant, |encoder| Some(encode::text(encoder, dialect, sync)))
         } else {
             // it fell behind, and may have missed who came and went
             let missed = Some((&place.room, most));
             let sync = |out: &mut Vec<u8>| encode::sync(name, &place.presence, missed, out);
-            Some(encode::text(encoder, sync))
+            Some(encode::text(encoder, dialect, sync))
         };
         let mut state = sync.expect("there always is a state").to_vec();
         for user in place.typing.told() {
             let stamp = stamps.next(self.desk.now.wall);
-            let typing = encode::text(encoder, |out| write::typing(name, user, true, stamp, out));
+            let typing = encode::text(encoder, dialect, |out| write::typing(name, user, true, stamp, out));
             state.extend_from_slice(&typing);
         }
         let state = Some(state.into());
@@ -268,8 +268,9 @@ impl Shard {
     pub(super) fn around(&mut self, name: &Arc<str>, write: impl Fn(u64, &mut Vec<u8>)) {
         let stamp = self.desk.stamp();
         if let Some(watch) = self.owner.watches.get_mut(&Subject::Room(name.clone())) {
-            let text = |encoder: &mut Encoder| encode::text(encoder, |out| write(stamp, out));
-            watch.send(&mut self.desk, &MARK, |encoder, _| Some(text(encoder)));
+            watch.send(&mut self.desk, &MARK, |encoder, variant| {
+                Some(encode::text(encoder, variant.dialect, |out| write(stamp, out)))
+            });
         }
     }
 

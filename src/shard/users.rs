@@ -143,8 +143,10 @@ impl Shard {
                 self.desk.post_to_owner(room, mail);
             }
             if let Some(watch) = self.owner.watches.get_mut(&Subject::User(name.clone())) {
-                watch.send(&mut self.desk, &Mark { key: None, at: 0 }, |encoder, _| {
-                    Some(encode::text(encoder, |out| encode::presence(name, &shown, None, out)))
+                watch.send(&mut self.desk, &Mark { key: None, at: 0 }, |encoder, variant| {
+                    Some(encode::text(encoder, variant.dialect, |out| {
+                        encode::presence(name, &shown, None, out)
+                    }))
                 });
             }
         }

@@ -223,8 +223,8 @@ mod tests {
     fn a_random_cursor_comes_back_the_same_and_random_text_never_panics() {
         let mut rng = fastrand::Rng::with_seed(2);
         for _ in 0..3000 {
-            let mut cursor = Cursor::default();
-            cursor.epoch = rng.bool().then(|| format!("{:x}", rng.u64(..)).into());
+            let epoch = rng.bool().then(|| format!("{:x}", rng.u64(..)).into());
+            let mut cursor = Cursor { epoch, ..Cursor::default() };
             for _ in 0..rng.usize(0..5) {
                 let name: String = (0..rng.usize(1..5))
                     .map(|_| *rng.choice(&['!', 'a', '"', '-', '\u{1f600}']).unwrap())

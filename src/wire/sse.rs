@@ -57,6 +57,12 @@ pub fn write_json(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(b"\n\n");
 }
 
+/// Appends such data as a field of an event that goes on.
+pub fn write_line(json: &[u8], out: &mut Vec<u8>) {
+    write_json(out, |out| out.extend_from_slice(json));
+    out.pop();
+}
+
 /// Appends any text as data, a field for each line, and ends the event. An empty text has a field too, or the client
 /// would not see the event.
 pub fn write_text(text: &str, out: &mut Vec<u8>) {

@@ -6,6 +6,7 @@ use crate::flow::conn::hub::Versions;
 use crate::flow::conn::listing::Row;
 use crate::flow::conn::seats::{RoomAsk, UserAsk};
 use crate::flow::feed::{Done, Refused, Write};
+use crate::flow::state::choice::Choice;
 use crate::flow::state::item::Item;
 use crate::flow::state::presence::Shown;
 use crate::flow::state::room::{Actor, Refusal};
@@ -34,6 +35,10 @@ pub enum Ask {
     User(Arc<str>, Box<UserAsk>),
     /// All your keys.
     Keys,
+    /// What somebody has missed of a channel, at once.
+    Missed(Box<Missed>),
+    /// One more reader of that route, perhaps one user's.
+    Enter(u8, Option<Arc<str>>),
     /// Change what a connection of yours gets as events.
     Change(Box<Change>),
     /// Your pools: what they are about and how many connections they have.
@@ -53,9 +58,11 @@ pub enum Answer {
     Items(Vec<Arc<Item>>),
     /// To `Keys`, in order.
     Keys(Vec<Key>),
+    /// To `Enter`: whether there is room.
+    Entered(u8, Option<Arc<str>>, bool),
     /// To `Change`: what of it could not be done, or that there is no such connection.
     Changed(Option<Vec<String>>),
-    /// To `History`: a JSON list.
+    /// To `History` and `Missed`: JSON.
     History(Vec<u8>),
     /// To a question about a room, or about a user who says something: the members of a JSON object.
     Room(Result<Vec<u8>, Refusal>),
@@ -67,6 +74,19 @@ pub enum Answer {
     Pools(Vec<(Arc<str>, usize)>),
     /// To `Channels`.
     Channels(Vec<Row>),
+}
+
+/// A question for what was published into a channel since.
+#[derive(Clone, Debug)]
+pub struct Missed {
+    /// The channel.
+    pub channel: Arc<str>,
+    /// The route over which it is asked.
+    pub route: u8,
+    /// What the client has.
+    pub has: Has,
+    /// Which publications it wants, if not all.
+    pub choice: Option<Arc<Choice>>,
 }
 
 /// Whose question it was; travels with the question and comes back with the answer.
@@ -105,6 +125,10 @@ pub enum Has {
     Offset(Box<str>, u64),
     /// The document at this version, if that is the present one; the state otherwise (`?v=` of the ooo dialect).
     Version(u64),
+    /// Nothing of what is kept of a channel: it wants all of that.
+    First,
+    /// The publications up to that which it knows by this name, or up to a cursor.
+    Named(Box<str>),
     /// All documents as they were at this stamp of their owner: it wants what changed since, deletions included. Of
     /// those that `fresh` means it has only the `versions`.
     Since {
@@ -118,6 +142,14 @@ pub enum Has {
 }
 
 impl Has {
+    /// The name of what it has last, if it has said that by name.
+    pub fn name(&self) -> Option<Box<str>> {
+        match self {
+            Has::Named(name) => Some(name.clone()),
+            _ => None,
+        }
+    }
+
     /// Everything as it was at `stamp`.
     pub fn since(stamp: u64) -> Has {
         Has::Since { stamp, fresh: None, versions: Arc::default() }

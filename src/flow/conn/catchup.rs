@@ -1,8 +1,9 @@
 //! Streams with a catch-up (cella's): what a request for one asks for, and its answer where that is a plain one.
 
-use crate::flow::conn::events::{check, parameters};
+use crate::flow::conn::ask::Has;
+use crate::flow::conn::events::{believed, check, parameters};
 use crate::flow::limits::Access;
-use crate::flow::limits::route::Route;
+use crate::flow::limits::route::{Profile, Route};
 use crate::flow::state::choice::Choice;
 use crate::wire::http::{Field, Head, Response};
 use crate::wire::json::write_string;
@@ -45,7 +46,7 @@ impl CatchUp {
             match &*name {
                 "offset" => wish.begin = Begin::read(&value),
                 "live" => wish.live = value == "sse",
-                "user" if !value.is_empty() => wish.user = Some(value.into()),
+                "user" => wish.user = believed(&value, access),
                 name => {
                     if let Some(filter) = route.filter.as_ref().filter(|filter| *filter.query == *name) {
                         wish.choice = Choice::read(&filter.field, &value).map(Arc::new);
@@ -53,6 +54,8 @@ impl CatchUp {
                 }
             }
         }
+        // the newer form has nothing else
+        wish.live |= route.profile == Profile::CellaViews;
         // what the browser itself remembers is newer than what stands in the address
         if let Some(last) = head.get(Field::LastEventId).filter(|last| !last.is_empty()) {
             wish.begin = Begin::After(last.into());
@@ -61,7 +64,27 @@ impl CatchUp {
     }
 }
 
+/// What is spoken on a route, to whom, about what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Door {
+    /// The route's number.
+    pub route: u8,
+    /// The channel that it leads to.
+    pub channel: Arc<str>,
+    /// What the client asks for.
+    pub wish: CatchUp,
+}
+
 impl Begin {
+    /// The same as an owner is asked.
+    pub fn has(&self) -> Has {
+        match self {
+            Begin::First => Has::First,
+            Begin::Now => Has::Nothing,
+            Begin::After(name) => Has::Named(name.clone()),
+        }
+    }
+
     fn read(text: &str) -> Begin {
         match text {
             "" | "-1" => Begin::First,
@@ -69,6 +92,12 @@ impl Begin {
             after => Begin::After(after.into()),
         }
     }
+}
+
+/// The answer to one reader too many.
+pub fn too_many() -> Response<'static> {
+    let detail = "as many clients as are allowed at once are here ([[route]] streams, streams_per_user)";
+    Response::problem(429, "too_many_streams", detail).header("Retry-After", "5")
 }
 
 /// The data of the event that says that the client has caught up, and up to where.
@@ -107,7 +136,7 @@ mod tests {
     fn read(query: &str, headers: &str) -> CatchUp {
         let text = format!("GET /organizations/1/sync/stream?{query} HTTP/1.1\r\nHost: h\r\n{headers}\r\n");
         let head = parse_head(text.as_bytes(), MAX_HEAD).unwrap().unwrap().0;
-        CatchUp::read(&head, &route(), Access::Read).unwrap()
+        CatchUp::read(&head, &route(), Access::Write).unwrap()
     }
 
     #[test]

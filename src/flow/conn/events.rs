@@ -2,12 +2,14 @@
 
 use crate::base::id::{ConnId, ShardId};
 use crate::flow::conn::spec::forbidden;
+use crate::flow::encode::frame::Dialect;
 use crate::flow::fanout::pool::Subject;
 use crate::flow::limits::{Access, Limits};
 use crate::flow::route::owner::owner;
 use crate::wire::cursor::{BadCursor, Cursor, Far};
 use crate::wire::feed::{is_channel, object};
 use crate::wire::http::{Field, Head, Method, Response, Version};
+use crate::wire::hub::is_user;
 use crate::wire::key::Name;
 use crate::wire::url;
 use serde::Deserialize;
@@ -48,7 +50,7 @@ impl Wish {
                 "channels" => put_channels(&mut wish.channels, &value)?,
                 "rooms" => put_channels(&mut wish.rooms, &value)?,
                 "keys" => put_names(&mut wish.names, &value)?,
-                "user" if !value.is_empty() => wish.user = Some(value.into()),
+                "user" => wish.user = believed(&value, access),
                 "lastEventId" | "last_event_id" => wish.take_cursor(&value),
                 _ => {}
             }
@@ -63,6 +65,11 @@ impl Wish {
             self.cursor = Some(Cursor::decode(text));
         }
     }
+}
+
+/// Who somebody says he is: believed only where anybody may write.
+pub(super) fn believed(user: &str, access: Access) -> Option<Arc<str>> {
+    (access == Access::Write && is_user(user)).then(|| user.into())
 }
 
 /// The parameters of a request, or the response to one that is not well-formed.
@@ -117,6 +124,10 @@ fn bad(code: &str, detail: &str) -> Response<'static> {
 pub struct Events {
     /// What it is called towards its client.
     pub name: ConnName,
+    /// The language.
+    pub dialect: Dialect,
+    /// The route whose reader it is counted as, and the user.
+    pub entered: Option<(u8, Option<Arc<str>>)>,
     /// Whether it adds its own place to each event. Otherwise it has one channel, whose events hold their place.
     pub personal: bool,
     /// How far it has come.
@@ -141,6 +152,7 @@ impl Events {
             }
             Subject::Key(_)
             | Subject::List(_)
+            | Subject::Chosen(..)
             | Subject::Every(_)
             | Subject::Room(_)
             | Subject::User(_)
@@ -263,8 +275,8 @@ impl Change {
         }
         let conn = body.conn_id.parse().map_err(|()| not_found())?;
         let query = url::query(head.query.as_deref().unwrap_or_default()).flatten();
-        let user = query.into_iter().find(|(name, value)| name == "user" && !value.is_empty());
-        let user = user.map(|(_, value)| value.into());
+        let user = query.into_iter().find(|(name, _)| name == "user");
+        let user = user.and_then(|(_, value)| believed(&value, access));
         let mut errors = Vec::new();
         let mut channels = |list: Vec<String>| -> Vec<Arc<str>> {
             let good = |name: &String| {
@@ -317,7 +329,7 @@ mod tests {
 
     fn read(query: &str, headers: &str) -> Result<Wish, u16> {
         let head = head(&format!("GET /sse?{query}"), headers);
-        Wish::read(&head, Access::Read).map_err(|response| response.status())
+        Wish::read(&head, Access::Write).map_err(|response| response.status())
     }
 
     #[test]
@@ -396,7 +408,7 @@ mod tests {
     fn a_change_is_read_as_forge_has_it() {
         let read = |body: &str| {
             let read =
-                Change::read(&head("POST /sse/subscribe?user=u", ""), body.as_bytes(), Access::Read, true);
+                Change::read(&head("POST /sse/subscribe?user=u", ""), body.as_bytes(), Access::Write, true);
             read.map_err(|response| {
                 let text = String::from_utf8(response.encode()).unwrap();
                 (response.status(), text.split("\r\n\r\n").nth(1).unwrap().to_owned())

@@ -1,12 +1,14 @@
 //! The ooo dialect over HTTP: from a request to what it asks for, and from the answers to the response.
 
 use crate::flow::conn::ask::{Answer, Ask};
+use crate::flow::conn::catchup::{self, CatchUp, Door};
 use crate::flow::conn::events::{self, Change, Wish};
 use crate::flow::conn::listing::{Page, Row, array};
 use crate::flow::conn::rooms::{self, RoomCall};
 use crate::flow::conn::spec::{self, Spec};
 use crate::flow::fanout::pool::Subject;
 use crate::flow::feed::{Done, Refused, Write};
+use crate::flow::limits::route::Profile;
 use crate::flow::limits::{Access, Limits};
 use crate::flow::state::item::Item;
 use crate::flow::state::room::{Actor, Refusal};
@@ -40,6 +42,8 @@ pub enum Call {
     Stream(Box<Spec>),
     /// A WebSocket on this subject; the version that the client has.
     Follow(Subject, Hello, Option<u64>),
+    /// A stream with a catch-up, over a route.
+    Knock(Box<Door>),
     /// Server-sent events.
     Events(Box<Wish>),
     /// A change of what a connection gets as events.
@@ -99,6 +103,10 @@ pub enum Want {
     Rooms(Actor),
     /// What has become of a change of subscriptions.
     Change,
+    /// What was missed of a channel.
+    Missed,
+    /// A place among the readers of a route.
+    Enter(Box<Door>),
 }
 
 /// A request that waits for answers.
@@ -155,6 +163,9 @@ pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
         let response = Response::problem(405, "method_not_allowed", "an import is a POST");
         return Call::Respond(response.header("Allow", "POST"));
     }
+    if let Some((number, channel)) = limits.route(&path) {
+        return routed(head, number, channel, access, limits);
+    }
     if path == "/sse" || path.starts_with("/sse/") {
         return sse(head, body, &path, access);
     }
@@ -177,7 +188,7 @@ pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
     if !name.bytes().all(allowed) || name.split('/').next() == Some("_") {
         return refuse(404, NO_PAGE);
     }
-    if name == "ws" {
+    if name == "ws" || hub_route(name, limits).is_some() {
         return refuse(426, "this is the hub's door: connect with a WebSocket");
     }
     match head.method {
@@ -211,6 +222,32 @@ fn sse(head: &Head, body: &[u8], path: &str, access: Access) -> Call {
         _ => return refuse(404, NO_PAGE),
     };
     call.unwrap_or_else(Call::Respond)
+}
+
+/// A path that a route maps onto a channel.
+fn routed(head: &Head, number: usize, channel: Option<String>, access: Access, limits: &Limits) -> Call {
+    let route = &limits.routes[number];
+    let channel = channel.filter(|name| is_channel(name)).map(Arc::from);
+    if route.profile == Profile::Hub {
+        if access < Access::Read {
+            return refuse(403, NO_READ);
+        }
+        if !head.wants_websocket() {
+            return refuse(426, "this is a door of the hub: connect with a WebSocket");
+        }
+        let mut call = follow(head, "ws", access, limits);
+        if let Call::Hub(_, arrival) = &mut call {
+            arrival.channels.extend(channel);
+        }
+        return call;
+    }
+    let Some(channel) = channel else {
+        return Call::Respond(Response::problem(400, "invalid_channel", "this path names no channel"));
+    };
+    match CatchUp::read(head, route, access) {
+        Ok(wish) => Call::Knock(Box::new(Door { route: number as u8, channel, wish })),
+        Err(response) => Call::Respond(response),
+    }
 }
 
 fn post(name: &str, body: &[u8]) -> Call {
@@ -269,7 +306,8 @@ fn follow(head: &Head, name: &str, access: Access, limits: &Limits) -> Call {
     if !limits.origins.origin_allowed(head) {
         return refuse(403, "this origin is not allowed; the operator can allow it with --origins");
     }
-    let hub = name == "ws" || name.starts_with("ws/");
+    let route = hub_route(name, limits);
+    let hub = name == "ws" || name.starts_with("ws/") || route.is_some();
     let native = hub && handshake.protocols().any(|p| p == NATIVE);
     let bearer =
         if native { Some(NATIVE) } else { handshake.protocols().find(|p| *p == "bearer" || *p == NATIVE) };
@@ -283,13 +321,23 @@ fn follow(head: &Head, name: &str, access: Access, limits: &Limits) -> Call {
     };
     let subject = match Name::parse(name) {
         _ if name.is_empty() => Subject::Clock,
-        _ if hub => return Call::Hub(hello, Box::new(arrival(head, native, access))),
+        _ if hub => {
+            let mut arrival = arrival(head, native, access);
+            arrival.channels.extend(route.flatten().filter(|name| is_channel(name)).map(Arc::from));
+            return Call::Hub(hello, Box::new(arrival));
+        }
         Err(_) => return refuse(400, KEY_INVALID),
         Ok(Name::Key(key)) => Subject::Key(key),
         Ok(Name::Pattern(pattern)) => Subject::List(pattern),
     };
     let has = parameter(head, "v").and_then(|v| u64::from_str_radix(&v, 16).ok());
     Call::Follow(subject, hello, has)
+}
+
+/// Whether a path is mapped onto the hub, and the channel that comes with it.
+fn hub_route(name: &str, limits: &Limits) -> Option<Option<String>> {
+    let path = format!("/{name}");
+    limits.routes.iter().filter(|route| route.profile == Profile::Hub).find_map(|route| route.find(&path))
 }
 
 /// `?user=`, `?channels=`, `?session_id=`, `?rooms=`.
@@ -351,6 +399,14 @@ impl Want {
 }
 
 impl Pending {
+    /// The request for a place on a route that it was.
+    pub fn into_door(self) -> Option<(Head, Door)> {
+        match self.want {
+            Want::Enter(door) => Some((self.head, *door)),
+            _ => None,
+        }
+    }
+
     /// A request that waits for `left` answers.
     pub fn new(head: Head, want: Want, left: u16) -> Pending {
         let (items, keys, pools, channels, rooms) = Default::default();
@@ -369,7 +425,9 @@ impl Pending {
             Answer::Room(told) => return Some(self.told(told)),
             Answer::Changed(Some(errors)) => return Some(events::changed(&errors)),
             Answer::Changed(None) => return Some(events::not_found()),
-            Answer::History(_) | Answer::User(..) => {}
+            Answer::History(json) => return Some(json_body(json)),
+            Answer::Entered(..) => return Some(catchup::too_many()),
+            Answer::User(..) => {}
             Answer::Item(None) => return Some(Response::text(404, "ooo: empty key")),
             Answer::Item(Some(item)) => {
                 let mut body = Vec::with_capacity(item.text_len());
@@ -384,7 +442,7 @@ impl Pending {
 
     /// What a room's owner has said.
     fn told(&self, told: Result<Vec<u8>, Refusal>) -> Response<'static> {
-        let Want::Room(status) = self.want else { return Response::new(200) };
+        let status = if let Want::Room(status) = self.want { status } else { 200 };
         match told {
             Err(refused) => rooms::refusal(refused),
             Ok(_) if status == 204 => Response::new(204),
@@ -402,6 +460,7 @@ impl Pending {
             Want::Gone => return Response::new(204),
             Want::Item => return Response::text(404, "ooo: empty key"),
             Want::Change => return events::not_found(),
+            Want::Missed | Want::Enter(_) => return Response::new(204),
             Want::Index(index) => {
                 out.extend_from_slice(br#"{"index":"#);
                 write_string(index, &mut out);

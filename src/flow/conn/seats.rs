@@ -74,6 +74,8 @@ pub struct Seat {
     pub stage: Stage,
     /// The frame that waits for an answer.
     pub about: Option<Box<About>>,
+    /// Whether it listened to the room's channel before.
+    pub listened: bool,
 }
 
 /// The rooms that a connection is in.

@@ -1,5 +1,6 @@
 //! Events that say something about the connection itself.
 
+use crate::wire::hub::write::Object;
 use crate::wire::sse::{write_json, write_name};
 use std::fmt::Display;
 use std::io::Write;
@@ -17,4 +18,12 @@ pub fn write_connected(conn: &impl Display, resumed: bool, out: &mut Vec<u8>) {
 pub fn write_resync(out: &mut Vec<u8>) {
     write_name("resync_required", out);
     write_json(out, |out| out.extend_from_slice(br#"{"reason":"cursor could not be honoured"}"#));
+}
+
+/// A channel is not open to the client.
+pub fn write_denied(channel: &str, code: &str, message: &str, out: &mut Vec<u8>) {
+    write_name("denied", out);
+    write_json(out, |out| {
+        Object::new(out).text("channel", channel).text("code", code).text("message", message).end();
+    });
 }

@@ -19,6 +19,8 @@ pub enum Dialect {
     Hub,
     /// Server-sent events: the hub's objects as data, in chunks of a response. The client says nothing.
     Sse,
+    /// Server-sent events as the route of that number has them: what was published, and nothing around it.
+    Change(u8),
 }
 
 /// Everything that makes two subscribers' bytes differ.
@@ -116,7 +118,7 @@ impl Encoder {
     pub fn object(&mut self, dialect: Dialect, event: &str, write: impl FnOnce(&mut Vec<u8>)) -> Frame {
         match dialect {
             Dialect::Ooo | Dialect::Hub => self.message(Kind::Text, write),
-            Dialect::Sse => self.chunk(|out| {
+            Dialect::Sse | Dialect::Change(_) => self.chunk(|out| {
                 sse::write_name(event, out);
                 sse::write_json(out, write);
             }),

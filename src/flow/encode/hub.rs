@@ -1,29 +1,55 @@
 //! Frames of the hub: one JSON object with a `type` in each text message, or as the data of an event.
 
 use crate::flow::encode::frame::{Dialect, Encoder, Frame, Variant};
+use crate::flow::limits::Limits;
+use crate::flow::state::choice;
 use crate::wire::cursor::Cursor;
 use crate::wire::feed::Publish;
 use crate::wire::hub::write::{self, Placed};
 use crate::wire::sse;
+use std::sync::Arc;
 
-/// A publication in its place. `epoch`: of the server's histories.
+/// A publication in its place.
 pub fn publication(
     encoder: &mut Encoder,
     variant: Variant,
     publish: &Publish,
     placed: Placed,
-    epoch: &str,
+    limits: &Limits,
 ) -> Frame {
     let write = |out: &mut Vec<u8>| write::publication(publish, placed, out);
-    if variant.dialect != Dialect::Sse || variant.personal || *publish.channel == *"*" {
-        return encoder.object(variant.dialect, "message", write);
+    match variant.dialect {
+        Dialect::Change(route) => {
+            let id = name(publish, placed.sequence, route, limits);
+            encoder.chunk(|out| {
+                sse::write_name("change", out);
+                sse::write_line(publish.data.as_bytes(), out);
+                sse::write_id(&id, out);
+                out.push(b'\n');
+            })
+        }
+        // all who share these bytes follow this channel and nothing else, so it is their whole place
+        Dialect::Sse if !variant.personal && *publish.channel != *"*" => {
+            let id = place(&publish.channel, placed.sequence, &limits.epoch);
+            encoder.chunk(|out| {
+                sse::write_id(&id, out);
+                sse::write_name("message", out);
+                sse::write_json(out, write);
+            })
+        }
+        dialect => encoder.object(dialect, "message", write),
     }
-    // all who share these bytes follow this channel and nothing else, so it is their whole place
-    let channels = [(publish.channel.clone(), placed.sequence)].into();
-    let cursor = Cursor { epoch: Some(epoch.into()), channels, ..Cursor::default() };
-    encoder.chunk(|out| {
-        sse::write_id(&cursor.encode(), out);
-        sse::write_name("message", out);
-        sse::write_json(out, write);
-    })
+}
+
+/// The cursor of a reader that follows one channel and nothing else.
+pub fn place(channel: &Arc<str>, offset: u64, epoch: &str) -> String {
+    let channels = [(channel.clone(), offset)].into();
+    Cursor { epoch: Some(epoch.into()), channels, ..Cursor::default() }.encode()
+}
+
+/// What the readers of a route call a publication: the field that is its id, or the cursor behind it.
+pub fn name(publish: &Publish, offset: u64, route: u8, limits: &Limits) -> String {
+    let field = limits.routes[usize::from(route)].id_field.as_deref();
+    let name = field.and_then(|path| choice::field(&publish.data, path));
+    name.map_or_else(|| place(&publish.channel, offset, &limits.epoch), String::from)
 }

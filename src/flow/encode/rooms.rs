@@ -1,16 +1,15 @@
 //! What is told around a room, beside its messages: members, presence, typing.
 
-use crate::flow::encode::frame::{Encoder, Frame};
+use crate::flow::encode::frame::{Dialect, Encoder, Frame};
 use crate::flow::state::history::Entry;
 use crate::flow::state::presence::{Presence, Shown};
 use crate::flow::state::room::{Member, Role, Room};
 use crate::wire::hub::write::{self, Object};
 use crate::wire::json::write_string;
-use crate::wire::ws::Kind;
 
-/// One message with the text that `write` appends.
-pub fn text(encoder: &mut Encoder, write: impl FnOnce(&mut Vec<u8>)) -> Frame {
-    encoder.message(Kind::Text, write)
+/// One message, or one event, with the text that `write` appends.
+pub fn text(encoder: &mut Encoder, dialect: Dialect, write: impl FnOnce(&mut Vec<u8>)) -> Frame {
+    encoder.object(dialect, "message", write)
 }
 
 fn shown<'a>(user: &'a str, shown: &'a Shown) -> write::Presence<'a> {

@@ -6,6 +6,7 @@ use crate::base::time::SEC;
 use crate::flow::encode::frame::{Frame, Variant};
 use crate::flow::limits::Overflow;
 use crate::flow::route::owner::{owner, owner_of_user};
+use crate::flow::state::choice::Choice;
 use crate::wire::key::{Key, Name, Pattern};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
@@ -26,6 +27,8 @@ pub enum Subject {
     Part(Arc<[Name]>, ShardId),
     /// The publications of a channel.
     Channel(Arc<str>),
+    /// Some of the publications of a channel.
+    Chosen(Arc<str>, Arc<Choice>),
     /// The publications of all channels of one owner.
     Every(ShardId),
     /// What happens around a room beside its messages: members, presence, typing.
@@ -43,7 +46,7 @@ impl Subject {
             Subject::Key(key) => key.as_str(),
             Subject::List(pattern) => pattern.as_str(),
             Subject::Part(names, _) => names[0].as_str(),
-            Subject::Channel(name) => name,
+            Subject::Channel(name) | Subject::Chosen(name, _) => name,
             Subject::Room(name) | Subject::User(name) => name,
             Subject::Every(_) => "*",
             Subject::Clock => "",
@@ -53,9 +56,11 @@ impl Subject {
     /// The shard that has its state; `None` if every shard has it.
     pub fn owner(&self, shards: u16) -> Option<ShardId> {
         match self {
-            Subject::Key(_) | Subject::List(_) | Subject::Channel(_) | Subject::Room(_) => {
-                Some(owner(self.name(), shards))
-            }
+            Subject::Key(_)
+            | Subject::List(_)
+            | Subject::Channel(_)
+            | Subject::Chosen(..)
+            | Subject::Room(_) => Some(owner(self.name(), shards)),
             Subject::User(name) => Some(owner_of_user(name, shards)),
             Subject::Part(_, owner) | Subject::Every(owner) => Some(*owner),
             Subject::Clock => None,

@@ -150,6 +150,12 @@ impl History {
             .take(query.limit)
     }
 
+    /// The newest publication that is there, and its offset.
+    pub fn newest(&self) -> Option<(u64, &Entry)> {
+        let at = self.entries.iter().rposition(|entry| !entry.deleted)?;
+        Some((self.first + at as u64, &self.entries[at]))
+    }
+
     /// The publication with that id, and its offset.
     pub fn find(&self, id: u64) -> Option<(u64, &Entry)> {
         let at = self.entries.binary_search_by_key(&id, |entry| entry.stamp).ok()?;

@@ -70,7 +70,7 @@ impl Clients {
     }
 
     /// Enters rooms that no frame asks for.
-    fn enter_rooms(&mut self, desk: &mut Desk, id: ConnId, rooms: Vec<Arc<str>>) {
+    pub(super) fn enter_rooms(&mut self, desk: &mut Desk, id: ConnId, rooms: Vec<Arc<str>>) {
         for room in rooms {
             let about = About { room: Some(room.clone()), ..About::default() };
             if let Err(rejection) = self.enter_room(desk, id, room, &about) {

@@ -7,9 +7,11 @@ use crate::flow::conn::events::{self, Change, ConnName, Events, Wish};
 use crate::flow::conn::hub::{Hub, Request};
 use crate::flow::conn::{Conn, Phase, Stage, rest};
 use crate::flow::encode::events as encode;
-use crate::flow::encode::frame::Frame;
+use crate::flow::encode::frame::{Dialect, Frame};
 use crate::flow::fanout::pool::{PoolId, Subject};
 use crate::flow::fanout::queue::Offered;
+use crate::flow::limits::route::Profile;
+use crate::shard::clients::hub::Rejection;
 use crate::shard::clients::{Clients, EVERYONE};
 use crate::shard::desk::Desk;
 use crate::shard::mail::Batch;
@@ -17,7 +19,9 @@ use crate::shard::quotas::Holding;
 use crate::wire::cursor::{Cursor, Far};
 use crate::wire::http::{Head, Response};
 use crate::wire::hub::{About, write};
-use crate::wire::sse::{LAST_CHUNK, chunk, write_comment, write_id, write_json, write_name, write_retry};
+use crate::wire::sse::{
+    LAST_CHUNK, chunk, write_comment, write_id, write_json, write_name, write_retry, write_text,
+};
 
 impl Clients {
     /// A stream of events begins, from where the client had come if it was here before.
@@ -48,10 +52,20 @@ impl Clients {
         cursor.keys.retain(|name, _| wish.names.iter().any(|wanted| wanted.as_str() == &**name));
         let from = cursor.clone();
         let keepalive = limits.sse.keepalive;
-        let events = Events { name, personal, cursor, resyncing: false, keepalive };
+        let events = Events {
+            name,
+            dialect: Dialect::Sse,
+            entered: None,
+            personal,
+            cursor,
+            resyncing: false,
+            keepalive,
+        };
         let Some(conn) = self.get(id) else { return };
         conn.due = desk.now.mono + keepalive;
         conn.phase = Phase::Events(Box::new(events));
+        // whoever says who it is enters its rooms; others only listen to those that are open
+        let rooms = if wish.user.is_some() { wish.rooms.clone() } else { Vec::new() };
         if wish.user.is_some() {
             conn.hub = Some(Box::new(Hub { user: wish.user, ..Hub::default() }));
         }
@@ -69,6 +83,7 @@ impl Clients {
             }
             self.subscribe(desk, id, Subject::Channel(channel), has);
         }
+        self.enter_rooms(desk, id, rooms);
         for name in wish.names {
             let request = match from.keys.get(name.as_str()) {
                 Some(far) => Request::Resume { name, far: far.clone() },
@@ -78,7 +93,7 @@ impl Clients {
         }
     }
 
-    fn events(&mut self, id: ConnId) -> Option<&mut Events> {
+    pub(super) fn events(&mut self, id: ConnId) -> Option<&mut Events> {
         match self.get(id) {
             Some(Conn { phase: Phase::Events(events), .. }) => Some(events),
             _ => None,
@@ -107,21 +122,36 @@ impl Clients {
         if !is_everyone(&subject) {
             events.stands(&subject, at, desk.shards);
         }
-        let personal = events.personal;
+        // where bytes are shared only its one channel tells a connection where it stands, and this is before all of them
+        if events.dialect == Dialect::Sse && (events.personal || !is_everyone(&subject)) {
+            self.tell_place(id);
+        }
+    }
+
+    /// Tells a connection its place, without an event, once nothing is on its way any more.
+    fn tell_place(&mut self, id: ConnId) {
         let Some(conn) = self.get(id) else { return };
         let waits = conn.subs.iter().any(|sub| !matches!(sub.stage, Stage::Member(_)));
         let syncing = conn.hub.as_ref().is_some_and(|hub| hub.syncing.is_some());
-        // where bytes are shared only its one channel tells a connection where it stands, and this is before all of them
-        if if personal { waits || syncing } else { is_everyone(&subject) } {
+        let Some(events) = self.events(id) else { return };
+        if events.personal && (waits || syncing) {
             return;
         }
-        let Some(events) = self.events(id) else { return };
         events.resyncing = false;
         let place = chunk(|out| {
             write_id(&events.cursor.encode(), out);
             out.push(b'\n');
         });
         self.insist(id, place.into());
+    }
+
+    /// A channel is not open to the connection: it is told so, and goes on without it.
+    pub(super) fn events_denied(&mut self, id: ConnId, channel: &str, why: &Rejection) {
+        self.insist(id, chunk(|out| encode::write_denied(channel, why.code, &why.message, out)).into());
+        if let Some(events) = self.events(id) {
+            events.cursor.channels.remove(channel);
+        }
+        self.tell_place(id);
     }
 
     /// A stretch of history on its way to its reader. If there is more, it is asked for when this one is sent, and the
@@ -146,7 +176,12 @@ impl Clients {
             }
             bytes.extend_from_slice(&run[std::mem::replace(&mut from, *end)..*end]);
         }
-        self.insist(id, bytes.into());
+        if !batch.more {
+            self.caught_up(desk, id, batch.last.as_deref(), &mut bytes);
+        }
+        if !bytes.is_empty() {
+            self.insist(id, bytes.into());
+        }
         if batch.more
             && let Some(sub) = self.get(id).and_then(|conn| conn.subs.iter_mut().find(|sub| sub.pool == pool))
         {
@@ -202,6 +237,7 @@ impl Clients {
         }
         self.hub(id).filter(|hub| hub.user.is_some() && hub.user == change.user)?;
         let mut errors = change.errors;
+        let rooms = change.rooms.clone();
         for channel in change.channels.into_iter().chain(change.rooms) {
             let about = About::default();
             if !change.add {
@@ -210,6 +246,11 @@ impl Clients {
             } else if let Err(why) = self.subscribe_channel(desk, id, channel.clone(), None, &about) {
                 errors.push(format!("{channel}: {}", why.message));
             }
+        }
+        if change.add {
+            self.enter_rooms(desk, id, rooms);
+        } else {
+            rooms.iter().for_each(|room| self.stand_up(desk, id, room));
         }
         for name in change.names {
             if !change.add {
@@ -226,10 +267,22 @@ impl Clients {
     pub fn keep_alive(&mut self, desk: &Desk, id: ConnId) {
         let Some(events) = self.events(id) else { return };
         let due = desk.now.mono + events.keepalive;
+        let dialect = events.dialect;
         if let Some(conn) = self.get(id) {
             conn.due = due;
         }
-        self.send(id, chunk(|out| write_comment("ping", out)).into());
+        self.send(id, chunk(|out| sign_of_life(desk, dialect, out)).into());
+    }
+}
+
+/// A comment, or what takes its place on a route.
+pub(super) fn sign_of_life(desk: &Desk, dialect: Dialect, out: &mut Vec<u8>) {
+    match dialect {
+        Dialect::Change(route) if desk.limits.routes[usize::from(route)].profile == Profile::Cella => {
+            write_name("ping", out);
+            write_text("pong", out);
+        }
+        _ => write_comment("ping", out),
     }
 }
 

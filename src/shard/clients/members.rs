@@ -70,7 +70,7 @@ impl Clients {
         let seated = self.seat(id, &room).is_some();
         match want {
             RoomWant::Join => return self.enter_room(desk, id, room, about),
-            RoomWant::Message(_) | RoomWant::Typing(_) if !seated => {
+            RoomWant::Message(_) if !seated => {
                 return Err(Rejection::new("send_denied", "join the room before you send to it"));
             }
             RoomWant::Leave => self.stand_up(desk, id, &room),
@@ -103,7 +103,7 @@ impl Clients {
     /// The reply to a frame that wants one: `members` are those of a JSON object.
     fn room_reply(&mut self, desk: &mut Desk, id: ConnId, about: &About, members: &[u8]) {
         let Some(request) = &about.request else { return };
-        let frame = encode::text(&mut desk.encoder, |out| {
+        self.say(desk, id, |out| {
             Object::reply("reply", Some(request), out).end();
             if !members.is_empty() {
                 out.pop();
@@ -112,7 +112,6 @@ impl Clients {
                 out.push(b'}');
             }
         });
-        self.insist(id, frame);
     }
 
     /// Says that a frame about a room was not done.
@@ -141,9 +140,10 @@ impl Clients {
             self.tell_members(desk, id, Box::new(about.clone()), room);
             return Ok(());
         }
+        let listened = self.channel_pool(id, &room).is_some();
         let Some(hub) = self.hub(id) else { return Ok(()) };
         let about = Some(Box::new(about.clone()));
-        hub.seats.push(Seat { room: room.clone(), stage: Stage::Reserving, about });
+        hub.seats.push(Seat { room: room.clone(), stage: Stage::Reserving, about, listened });
         hub.wait();
         desk.post_to_user(&user, UserMail::Reserve(room, id));
         Ok(())
@@ -204,13 +204,16 @@ impl Clients {
         match subject {
             Some(Subject::Room(room)) => {
                 let Some(seat) = self.hub(id).and_then(|hub| hub.seats.remove(&room)) else { return };
-                self.unsubscribe_from(desk, id, &Subject::Channel(room));
+                // whoever listened to a channel that is no room, or an open one, still does
+                if !seat.listened {
+                    self.unsubscribe_from(desk, id, &Subject::Channel(room));
+                }
                 if let Some(about) = seat.about {
                     self.refuse(desk, id, &about, refusal);
                 }
             }
             // of a room that it wants to enter it hears by the other subscription
-            Some(Subject::Channel(name)) if self.seat(id, &name).is_none() => {
+            Some(Subject::Channel(name) | Subject::Chosen(name, _)) if self.seat(id, &name).is_none() => {
                 self.channel_denied(desk, id, pool, &name);
             }
             _ => {}
@@ -218,7 +221,7 @@ impl Clients {
     }
 
     /// A connection is in a room no more, and hears nothing of it.
-    fn stand_up(&mut self, desk: &mut Desk, id: ConnId, room: &Arc<str>) {
+    pub(super) fn stand_up(&mut self, desk: &mut Desk, id: ConnId, room: &Arc<str>) {
         let Some(hub) = self.hub(id) else { return };
         if hub.seats.remove(room).is_none() {
             return;
@@ -241,8 +244,9 @@ impl Clients {
         };
         let mut data = Vec::new();
         Object::new(&mut data).maybe("reason", reason.as_deref()).end();
+        let Some(dialect) = self.dialect(id) else { return };
         let stamp = desk.stamp();
-        let frame = encode::text(&mut desk.encoder, |out| {
+        let frame = encode::text(&mut desk.encoder, dialect, |out| {
             write::system(
                 &write::System { event, room: Some(room), user: "system", data: &data },
                 stamp,
@@ -254,9 +258,12 @@ impl Clients {
 
     /// A channel has become a room that is not open to all: those who only listened to it hear no more.
     pub fn closed(&mut self, desk: &mut Desk, name: &Arc<str>) {
-        let subject = Subject::Channel(name.clone());
-        let pools: Vec<_> =
-            self.fanout.pools.iter().filter(|(_, pool)| pool.subject == subject).map(|(id, _)| id).collect();
+        let means = |subject: &Subject| match subject {
+            Subject::Channel(channel) | Subject::Chosen(channel, _) => channel == name,
+            _ => false,
+        };
+        let pools = self.fanout.pools.iter().filter(|(_, pool)| means(&pool.subject));
+        let pools: Vec<_> = pools.map(|(id, _)| id).collect();
         for pool in pools {
             let members = self.fanout.pools.get(pool).map(|pool| pool.members.clone()).unwrap_or_default();
             for member in members {
@@ -313,6 +320,9 @@ impl Clients {
             abouts.push(About { channel: Some(name.clone()), ..About::default() });
         }
         let why = Rejection::new("channel_access_denied", "this channel is a room that is not open to you");
+        if self.events(id).is_some() {
+            return self.events_denied(id, name, &why);
+        }
         abouts.iter().for_each(|about| self.reject(desk, id, about, &why));
     }
 
@@ -414,10 +424,9 @@ impl Clients {
             return;
         };
         let Gather { about, looks, .. } = hub.gathers.swap_remove(at);
-        let frame = encode::text(&mut desk.encoder, |out| {
+        self.say(desk, id, |out| {
             let looks = looks.iter().map(|(user, shown)| (&**user, shown));
             encode::presences(about.request.as_deref(), looks, out);
         });
-        self.insist(id, frame);
     }
 }

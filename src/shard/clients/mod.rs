@@ -7,6 +7,7 @@ mod events;
 pub mod hub;
 mod members;
 mod requests;
+mod routes;
 mod sockets;
 mod subs;
 
@@ -17,7 +18,7 @@ use crate::base::timers::Timers;
 use crate::flow::conn::ask::Answer;
 use crate::flow::conn::listing::Row;
 use crate::flow::conn::{Conn, Phase};
-use crate::flow::encode::frame::{Dialect, Frame};
+use crate::flow::encode::frame::Frame;
 use crate::flow::fanout::plan::Fanout;
 use crate::flow::fanout::pool::{PoolId, Subject};
 use crate::flow::fanout::queue::Budget;
@@ -214,7 +215,7 @@ impl Clients {
     /// Closes a WebSocket with a code, a stream of events with the event that stands for it. Whoever understands it is
     /// told before, and what to do about it.
     pub fn close(&mut self, desk: &mut Desk, id: ConnId, code: Option<u16>, why: &str, reason: Reason) {
-        if self.dialect(id) == Some(Dialect::Sse) {
+        if self.events(id).is_some() {
             let code = code.unwrap_or(1000);
             self.send(id, events::last(why, code, arrive::come_back(code)).into());
             return self.finish(desk, id, reason);
@@ -230,6 +231,7 @@ impl Clients {
     pub fn finish(&mut self, desk: &mut Desk, id: ConnId, reason: Reason) {
         self.take_stream(desk, id);
         self.depart(desk, id);
+        self.exit_route(desk, id);
         let Some(conn) = self.conns.get_mut(id.slot, id.generation) else { return };
         if matches!(conn.phase, Phase::Closing) {
             return;
@@ -284,6 +286,7 @@ impl Clients {
     pub fn drop_conn(&mut self, desk: &mut Desk, id: ConnId, reason: Reason) {
         self.take_stream(desk, id);
         self.depart(desk, id);
+        self.exit_route(desk, id);
         let Some(conn) = self.get(id) else { return };
         if !matches!(conn.phase, Phase::Closing) {
             desk.stats.ended[reason as usize] += 1;

@@ -77,7 +77,12 @@ impl Clients {
         let shards = desk.shards;
         let pending = |want, left| Some(Pending::new(head.clone(), want, left));
         let wait = match &call {
-            Call::Respond(_) | Call::Follow(..) | Call::Hub(..) | Call::Stream(_) | Call::Events(_) => None,
+            Call::Respond(_)
+            | Call::Follow(..)
+            | Call::Hub(..)
+            | Call::Stream(_)
+            | Call::Events(_)
+            | Call::Knock(_) => None,
             Call::Change(_) => pending(Want::Change, 1),
             Call::Ask(_, _, want) => pending(want.clone(), 1),
             Call::Push(..) => None,
@@ -101,6 +106,7 @@ impl Clients {
                 self.arrive(desk, id, *arrival);
                 return self.messages(desk, id, &rest);
             }
+            Call::Knock(door) => return self.knock(desk, id, head, *door),
             Call::Events(wish) => return self.open_events(desk, id, &head, *wish),
             Call::Change(change) => match change.conn.shard {
                 shard if shard.0 < shards => desk.post(shard, Mail::Ask(ticket(), Ask::Change(change))),
@@ -136,7 +142,7 @@ impl Clients {
         }
     }
 
-    fn set_pending(&mut self, id: ConnId, pending: Pending) {
+    pub(super) fn set_pending(&mut self, id: ConnId, pending: Pending) {
         if let Some(Conn { phase: Phase::Http(http), .. }) = self.get(id) {
             http.pending = Some(pending);
         }
@@ -144,6 +150,13 @@ impl Clients {
 
     /// An owner's answer to a request.
     pub fn answer(&mut self, desk: &mut Desk, id: ConnId, answer: Answer) {
+        if let Answer::Entered(route, user, true) = answer {
+            let pending = self.http(id).and_then(|http| http.pending.take());
+            return match pending.and_then(Pending::into_door) {
+                Some((head, door)) => self.enter_route(desk, id, &head, door),
+                None => self.give_back(desk, route, user),
+            };
+        }
         let Some(http) = self.http(id) else { return };
         let Some(pending) = &mut http.pending else { return };
         let Some(response) = pending.answer(answer, &desk.limits) else { return };
@@ -173,7 +186,7 @@ impl Clients {
         self.send(id, hello.bytes.into());
         let decoder = Decoder::new(desk.limits.max_message, hello.compression);
         let ping = match dialect {
-            Dialect::Ooo | Dialect::Sse => desk.limits.ping_interval,
+            Dialect::Ooo | Dialect::Sse | Dialect::Change(_) => desk.limits.ping_interval,
             Dialect::Hub => desk.limits.hub.ping_interval,
         };
         let now = desk.now.mono;

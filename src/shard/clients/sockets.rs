@@ -53,7 +53,7 @@ impl Clients {
     fn message(&mut self, desk: &mut Desk, id: ConnId, dialect: Dialect, data: &[u8]) {
         desk.stats.received += 1;
         match dialect {
-            Dialect::Ooo | Dialect::Sse => {}
+            Dialect::Ooo | Dialect::Sse | Dialect::Change(_) => {}
             Dialect::Hub => self.hub_message(desk, id, data),
         }
     }

@@ -20,7 +20,7 @@ impl Clients {
     pub(super) fn variant(&mut self, id: ConnId, subject: &Subject) -> Option<Variant> {
         match &self.get(id)?.phase {
             Phase::Events(events) => {
-                Some(Variant { personal: events.personal, ..Variant::plain(Dialect::Sse) })
+                Some(Variant { personal: events.personal, ..Variant::plain(events.dialect) })
             }
             Phase::Socket(decoder, dialect) => {
                 let deflate = decoder.compression() == Compression::Deflate && *subject != Subject::Clock;
@@ -34,7 +34,7 @@ impl Clients {
     pub(super) fn dialect(&mut self, id: ConnId) -> Option<Dialect> {
         match &self.get(id)?.phase {
             Phase::Socket(_, dialect) => Some(*dialect),
-            Phase::Events(_) => Some(Dialect::Sse),
+            Phase::Events(events) => Some(events.dialect),
             Phase::Http(_) | Phase::Feed(_) | Phase::Closing => None,
         }
     }
@@ -43,7 +43,7 @@ impl Clients {
     pub fn subscribe(&mut self, desk: &mut Desk, id: ConnId, subject: Subject, has: Has) -> Option<PoolId> {
         let variant = self.variant(id, &subject)?;
         let overflow = match &subject {
-            Subject::Channel(name) => desk.limits.overflow(name),
+            Subject::Channel(name) | Subject::Chosen(name, _) => desk.limits.overflow(name),
             Subject::Every(_) => Overflow::Disconnect,
             Subject::Key(_) | Subject::List(_) | Subject::Part(..) | Subject::Clock => Overflow::Conflate,
             Subject::Room(_) | Subject::User(_) => Overflow::Yield,
@@ -101,7 +101,7 @@ impl Clients {
         let subject = &self.fanout.pools.get(pool).expect("a subscription's pool is there").subject;
         let (channel, named) = match subject {
             Subject::Channel(name) => (true, **name != *EVERYONE),
-            Subject::Every(_) => (true, false),
+            Subject::Every(_) | Subject::Chosen(..) => (true, false),
             _ => (false, false),
         };
         if let Subject::Room(room) = subject {
@@ -111,7 +111,7 @@ impl Clients {
         if named {
             self.end_implicit(desk, id);
         }
-        if gap && self.dialect(id) == Some(Dialect::Sse) {
+        if gap && self.events(id).is_some() {
             self.resync(desk, id, !channel);
             if !channel {
                 return;
@@ -189,7 +189,9 @@ impl Clients {
     /// What a subscriber that stands at `since` has of a pool's subject.
     fn has(&self, desk: &Desk, pool: PoolId, since: u64) -> Has {
         match self.fanout.pools.get(pool).map(|pool| &pool.subject) {
-            Some(Subject::Channel(_)) => Has::Offset((*desk.limits.epoch).into(), since),
+            Some(Subject::Channel(_) | Subject::Chosen(..)) => {
+                Has::Offset((*desk.limits.epoch).into(), since)
+            }
             Some(Subject::Part(..)) if since > 0 => Has::since(since),
             _ => Has::Nothing,
         }

@@ -2,6 +2,7 @@
 
 use super::World;
 use super::client::{Application, Listener};
+use super::eventsource::EventSource;
 use crate::base::time::{MS, SEC};
 use crate::flow::limits::{HubLimits, Limits};
 use crate::shard::io::Door;
@@ -404,5 +405,54 @@ fn watched_users_are_told_of() {
         ann.send(&mut world, &json!({"type": "presence", "data": "away"}));
         settle(&mut world, &mut [&mut eve, &mut ann]);
         assert_eq!(eve.got.len(), before);
+    }
+}
+
+/// A member gets its rooms as events: who is there, what is said, and what it has missed when it comes back.
+#[test]
+fn rooms_are_heard_as_events() {
+    for shards in SHARDS {
+        let mut world = World::new(4, shards, limits(|_| {}));
+        assert_eq!(
+            http(&mut world, "POST", "/_/rooms?user=ann", &json!({"id": "r", "private": true})).0,
+            201
+        );
+        assert_eq!(http(&mut world, "PUT", "/_/rooms/r/members/bob?user=ann", &Value::Null).0, 200);
+        let mut bob = EventSource::open(&mut world, "/sse?rooms=r&user=bob", 1 << 20);
+        let mut eve = EventSource::open(&mut world, "/sse?rooms=r&user=eve", 1 << 20);
+        let say = |world: &mut World, n: u64| {
+            let said = http(world, "POST", "/_/rooms/r/messages?user=ann", &json!({"data": n}));
+            assert_eq!(said.0, 201);
+        };
+        world.settle(|world| assert!(bob.read(world) && eve.read(world)));
+        world.now.mono += 150 * MS;
+        say(&mut world, 1);
+        world.settle(|world| assert!(bob.read(world) && eve.read(world)));
+        let messages = |one: &EventSource, kind: &str| -> Vec<Value> {
+            one.data("message").into_iter().filter(|frame| frame["type"] == kind).collect()
+        };
+        let said = |one: &EventSource| -> Vec<Value> {
+            messages(one, "message").iter().map(|frame| frame["data"].clone()).collect()
+        };
+        assert_eq!(said(&bob), [1], "{shards} shards: {:?}", bob.got);
+        assert_eq!(messages(&bob, "presence_sync").len(), 1);
+        assert_eq!(messages(&bob, "presence")[0]["user_id"], "bob");
+        world.hang_up(bob.line);
+        say(&mut world, 2);
+        bob.again(&mut world, 1 << 20);
+        world.settle(|world| assert!(bob.read(world) && eve.read(world)));
+        say(&mut world, 3);
+        world.settle(|world| assert!(bob.read(world) && eve.read(world)));
+        assert_eq!(said(&bob), [1, 2, 3], "{shards} shards: {:?}", bob.got);
+        assert!(eve.data("message").is_empty(), "{:?}", eve.got);
+        assert_eq!(http(&mut world, "DELETE", "/_/rooms/r/members/bob?user=ann", &Value::Null).0, 204);
+        world.settle(|world| assert!(bob.read(world)));
+        say(&mut world, 4);
+        world.settle(|world| assert!(bob.read(world)));
+        assert_eq!(
+            (said(&bob).len(), messages(&bob, "system").len()),
+            (3, 1),
+            "it is told, and hears no more"
+        );
     }
 }

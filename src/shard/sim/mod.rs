@@ -11,6 +11,7 @@ mod hub;
 mod pressure;
 mod properties;
 mod rooms;
+mod routes;
 mod streams;
 
 use crate::base::id::{ConnId, ShardId};

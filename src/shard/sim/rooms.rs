@@ -192,6 +192,8 @@ struct Turn<'a> {
     actor: Actor,
     whom: Arc<str>,
     now: u64,
+    /// Whether a connection of the user is in the room.
+    sits: bool,
 }
 
 impl Turn<'_> {
@@ -260,11 +262,12 @@ impl Turn<'_> {
     fn typing(&mut self) -> (Value, Said) {
         let on = self.rng.bool();
         let frame = json!({"type": "typing", "room_id": self.room, "data": on});
-        let seated = self.model.seats.contains_key(&(self.at, self.room.clone()));
-        let Some(place) = self.model.rooms.get_mut(&self.room).filter(|_| seated) else {
-            return (frame, Err("send_denied"));
+        let sits = self.sits;
+        let Some(place) = self.model.rooms.get_mut(&self.room) else {
+            return (frame, Err("room_access_denied"));
         };
         let may = place.room.may_send(&self.actor, self.now).map_err(Refusal::code);
+        let may = may.and(if sits { Ok(()) } else { Err("send_denied") });
         if may.is_ok() && on {
             place.typing.insert(self.me.to_string());
         } else if may.is_ok() {
@@ -488,7 +491,8 @@ fn step_of(
     let room = own.unwrap_or_else(|| (*rng.choice(&["a", "b/1", "c", "d"]).unwrap()).to_owned());
     let (user, whom) = (people[at].user, name(rng.usize(0..5)));
     let (me, actor, now) = (name(user), Actor::User(name(user)), world.now.wall);
-    let (mut frame, expected) = Turn { rng, model, room, at, user, me, actor, whom, now }.random();
+    let sits = model.seats.keys().any(|(person, own)| *own == room && people[*person].user == user);
+    let (mut frame, expected) = Turn { rng, model, room, at, user, me, actor, whom, now, sits }.random();
     let kind = text(&frame["type"]);
     let room = text(&frame["room_id"]);
     if kind == "join" && expected.is_ok() && !people[at].rooms.contains_key(&room) {

@@ -1,0 +1,127 @@
+//! Routes, on the side of the owners: what a reader has missed by the names that it knows, and how many readers there are.
+
+use crate::flow::conn::ask::{Has, Missed};
+use crate::flow::conn::catchup::write_offset;
+use crate::flow::encode::hub;
+use crate::flow::state::choice::{self, Choice};
+use crate::shard::channels::{Channel, Channels};
+use crate::shard::desk::Desk;
+use crate::wire::cursor::Cursor;
+use hashbrown::HashMap;
+use memchr::memmem;
+use std::sync::Arc;
+
+/// How many readers the routes of this owner have, all together and by user.
+#[derive(Debug, Default)]
+pub struct Readers(HashMap<(u8, Option<Arc<str>>), usize>);
+
+impl Readers {
+    /// One more reader of a route, if there is room.
+    pub fn enter(&mut self, desk: &Desk, number: u8, user: Option<&Arc<str>>) -> bool {
+        let route = &desk.limits.routes[usize::from(number)];
+        let count = |of: Option<&Arc<str>>| self.0.get(&(number, of.cloned())).copied().unwrap_or(0);
+        if count(None) >= route.streams || user.is_some() && count(user) >= route.streams_per_user {
+            return false;
+        }
+        for of in [None].into_iter().chain(user.map(Some)) {
+            *self.0.entry((number, of.cloned())).or_default() += 1;
+        }
+        true
+    }
+
+    /// One less.
+    pub fn exit(&mut self, number: u8, user: Option<Arc<str>>) {
+        for of in [None].into_iter().chain(user.map(Some)) {
+            let name = (number, of);
+            let count = self.0.get_mut(&name).expect("it has entered");
+            *count -= 1;
+            if *count == 0 {
+                self.0.remove(&name);
+            }
+        }
+    }
+}
+
+impl Channel {
+    /// A reader's place as an offset, where it says it otherwise. What is unknown means that it has nothing; then the
+    /// answer's second part is true.
+    pub fn placed_at(
+        &mut self,
+        desk: &Desk,
+        channel: &str,
+        has: &Has,
+        id_field: Option<&str>,
+    ) -> (Has, bool) {
+        let epoch = || Box::from(&*desk.limits.epoch);
+        let (first, last) = match self.history(desk) {
+            Some(history) => (history.last() - history.len() as u64, history.last()),
+            None => (self.offset(), self.offset()),
+        };
+        match has {
+            Has::First => (Has::Offset(epoch(), first), false),
+            Has::Named(name) => {
+                let cursor = Cursor::decode(name).ok();
+                let ours = cursor.filter(|c| c.epoch.as_deref().is_none_or(|e| *e == *desk.limits.epoch));
+                let offset = match ours.and_then(|cursor| cursor.channels.get(channel).copied()) {
+                    Some(offset) => Some(offset).filter(|offset| (first..=last).contains(offset)),
+                    None => id_field.and_then(|field| self.named(desk, field, name)),
+                };
+                (Has::Offset(epoch(), offset.unwrap_or(first)), offset.is_none())
+            }
+            Has::Offset(epoch, offset) if *offset < first => (Has::Offset(epoch.clone(), first), true),
+            other => (other.clone(), false),
+        }
+    }
+
+    /// The offset of the last publication with this text in a field.
+    fn named(&mut self, desk: &Desk, field: &str, name: &str) -> Option<u64> {
+        let history = self.history(desk)?;
+        // a name of plain characters stands in the data as it is; the others are read
+        let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+        let finder = plain.then(|| memmem::Finder::new(name.as_bytes()));
+        let all = history.since(history.last() - history.len() as u64)?;
+        let is = |data| choice::field(data, field).is_some_and(|found| *found == *name);
+        let found = all.filter(|(_, entry)| {
+            let data = &entry.publish.data;
+            finder.as_ref().is_none_or(|finder| finder.find(data.as_bytes()).is_some()) && is(data)
+        });
+        found.last().map(|(offset, _)| offset)
+    }
+
+    /// What the readers of a route call the last publication; `None` if there never was one.
+    pub fn last_name(&mut self, desk: &Desk, channel: &Arc<str>, route: u8) -> Option<Box<str>> {
+        let offset = self.offset();
+        let history = self.history(desk);
+        let newest = history.and_then(|history| history.newest());
+        let name = newest.map(|(offset, entry)| hub::name(&entry.publish, offset, route, &desk.limits));
+        let place = || (offset > 0).then(|| hub::place(channel, offset, &desk.limits.epoch));
+        name.or_else(place).map(String::into_boxed_str)
+    }
+}
+
+impl Channels {
+    /// The plain answer of a route: what the client has missed, oldest first, and its cursor behind that.
+    pub fn missed(&mut self, desk: &Desk, missed: &Missed) -> Vec<u8> {
+        let Missed { channel: name, route, has, choice } = missed;
+        let id_field = desk.limits.routes[usize::from(*route)].id_field.as_deref();
+        let channel = self.open(desk, name);
+        let (has, _) = channel.placed_at(desk, name, has, id_field);
+        let mut out = br#"{"activities":["#.to_vec();
+        let wanted =
+            |choice: &Option<Arc<Choice>>, data| choice.as_ref().is_none_or(|choice| choice.allows(data));
+        for (_, publish) in channel.start(desk, &has).missed {
+            if wanted(choice, &publish.data) {
+                if !out.ends_with(b"[") {
+                    out.push(b',');
+                }
+                out.extend_from_slice(publish.data.as_bytes());
+            }
+        }
+        out.extend_from_slice(b"],");
+        let last = channel.last_name(desk, name, *route).or_else(|| missed.has.name());
+        let mut cursor = Vec::new();
+        write_offset(last.as_deref(), &mut cursor);
+        out.extend_from_slice(&cursor[1..]);
+        out
+    }
+}

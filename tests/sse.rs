@@ -13,6 +13,8 @@ use serde_json::json;
 use support::Server;
 use support::events::Events;
 use support::http;
+use support::raw_ws;
+use support::raw_ws::RawWs;
 use support::wait_for;
 
 const CONFIG: &str = "[sse]\nretry = '1500ms'\nkeepalive = '200ms'\n";
@@ -242,7 +244,7 @@ fn cellas_stream_catches_up_oldest_first_and_goes_on() {
     let server = Server::start(&[], ROUTES);
     let mut feed = server.feed();
     let mut change = |n: u64| {
-        let kind = if n.is_multiple_of(2) { "page" } else { "attachment" };
+        let kind = if n % 2 == 0 { "page" } else { "attachment" };
         let data = json!({"activityId": format!("id-{n}"), "entityType": kind, "n": n, "data": null});
         feed.apply(json!({"op": "publish", "channel": "org:acme", "data": data}));
     };
@@ -291,6 +293,9 @@ fn cellas_stream_catches_up_oldest_first_and_goes_on() {
     change(251);
     assert_eq!(views.next().json()["n"], 251);
     assert_eq!(server.http("GET", "/channels", "").status, 426);
-    let answer = support::raw_ws::RawWs::open(server.listen, "channels");
-    drop(answer);
+    let mut channels = RawWs::open(server.listen, "/channels");
+    let subscribe = raw_ws::frame(0x81, br#"{"action":"subscribe","channel_id":"c"}"#);
+    channels.0.write_all(&subscribe).expect("it is open");
+    let (_, answer) = channels.read();
+    assert_eq!(serde_json::from_slice::<Value>(&answer).expect("JSON")["type"], "subscribed");
 }

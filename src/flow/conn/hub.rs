@@ -5,7 +5,7 @@ use crate::flow::conn::bucket::Bucket;
 use crate::flow::conn::seats::{Gather, Seats};
 use crate::flow::fanout::pool::PoolId;
 use crate::flow::limits::PatchMode;
-use crate::wire::cursor::Far;
+use crate::wire::cursor::{Cursor, Far};
 use crate::wire::hub::{About, Class};
 use crate::wire::key::{Key, Name};
 use hashbrown::HashMap;
@@ -50,6 +50,8 @@ pub struct Hub {
     pub syncing: Option<Syncing>,
     /// What it has asked meanwhile; done one after the other.
     pub waiting: VecDeque<Request>,
+    /// How far it had come on an earlier connection, with what it has not subscribed to again yet.
+    pub cursor: Option<Box<Cursor>>,
 }
 
 impl Hub {
@@ -57,6 +59,16 @@ impl Hub {
     pub fn wait(&mut self) {
         self.waits += 1;
         self.held.get_or_insert_default();
+    }
+
+    /// How far the client had come with a name, by its cursor; only its first subscription counts.
+    pub fn far(&mut self, name: &Name) -> Option<Far> {
+        self.cursor.as_mut()?.keys.remove(name.as_str())
+    }
+
+    /// The same for a channel.
+    pub fn offset(&mut self, channel: &str) -> Option<u64> {
+        self.cursor.as_mut()?.channels.remove(channel)
     }
 
     /// Takes out what is to be told of the beginning of a subscription.
@@ -112,15 +124,10 @@ pub enum Request {
         max_hz: u32,
         /// What the client has already.
         versions: Versions,
+        /// How far it had come, by its cursor.
+        far: Option<Far>,
         /// The `request_id`.
         request: Option<Box<str>>,
-    },
-    /// Subscribe and go on from where the client has come.
-    Resume {
-        /// To what.
-        name: Name,
-        /// How far.
-        far: Far,
     },
     /// End a subscription; the `request_id`.
     Unsubscribe(Name, Option<Box<str>>),
@@ -129,7 +136,7 @@ pub enum Request {
 impl Request {
     /// Subscribe to a name of which the client has nothing.
     pub fn subscribe(name: Name) -> Request {
-        let (patch, max_hz, versions, request) = Default::default();
-        Request::Subscribe { name, patch, max_hz, versions, request }
+        let (patch, max_hz, versions, far, request) = Default::default();
+        Request::Subscribe { name, patch, max_hz, versions, far, request }
     }
 }

@@ -12,6 +12,7 @@ use crate::flow::limits::route::Profile;
 use crate::flow::limits::{Access, Limits};
 use crate::flow::state::item::Item;
 use crate::flow::state::room::{Actor, Refusal};
+use crate::wire::cursor::{BadCursor, Cursor};
 use crate::wire::feed::is_channel;
 use crate::wire::http::{BadRequest, Field, Head, Method, Response, upgrade};
 use crate::wire::hub::{is_room, is_user};
@@ -67,6 +68,8 @@ pub struct Arrival {
     pub native: bool,
     /// Whether it has shown that it speaks forge's.
     pub forge: bool,
+    /// How far it had come with everything, if it was here before.
+    pub cursor: Option<Result<Cursor, BadCursor>>,
 }
 
 /// The answer to a WebSocket's handshake.
@@ -188,7 +191,7 @@ pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
     if !name.bytes().all(allowed) || name.split('/').next() == Some("_") {
         return refuse(404, NO_PAGE);
     }
-    if name == "ws" || hub_route(name, limits).is_some() {
+    if name == "ws" {
         return refuse(426, "this is the hub's door: connect with a WebSocket");
     }
     match head.method {
@@ -306,8 +309,7 @@ fn follow(head: &Head, name: &str, access: Access, limits: &Limits) -> Call {
     if !limits.origins.origin_allowed(head) {
         return refuse(403, "this origin is not allowed; the operator can allow it with --origins");
     }
-    let route = hub_route(name, limits);
-    let hub = name == "ws" || name.starts_with("ws/") || route.is_some();
+    let hub = name == "ws" || name.starts_with("ws/");
     let native = hub && handshake.protocols().any(|p| p == NATIVE);
     let bearer =
         if native { Some(NATIVE) } else { handshake.protocols().find(|p| *p == "bearer" || *p == NATIVE) };
@@ -321,23 +323,13 @@ fn follow(head: &Head, name: &str, access: Access, limits: &Limits) -> Call {
     };
     let subject = match Name::parse(name) {
         _ if name.is_empty() => Subject::Clock,
-        _ if hub => {
-            let mut arrival = arrival(head, native, access);
-            arrival.channels.extend(route.flatten().filter(|name| is_channel(name)).map(Arc::from));
-            return Call::Hub(hello, Box::new(arrival));
-        }
+        _ if hub => return Call::Hub(hello, Box::new(arrival(head, native, access))),
         Err(_) => return refuse(400, KEY_INVALID),
         Ok(Name::Key(key)) => Subject::Key(key),
         Ok(Name::Pattern(pattern)) => Subject::List(pattern),
     };
     let has = parameter(head, "v").and_then(|v| u64::from_str_radix(&v, 16).ok());
     Call::Follow(subject, hello, has)
-}
-
-/// Whether a path is mapped onto the hub, and the channel that comes with it.
-fn hub_route(name: &str, limits: &Limits) -> Option<Option<String>> {
-    let path = format!("/{name}");
-    limits.routes.iter().filter(|route| route.profile == Profile::Hub).find_map(|route| route.find(&path))
 }
 
 /// `?user=`, `?channels=`, `?session_id=`, `?rooms=`.
@@ -351,7 +343,15 @@ fn arrival(head: &Head, native: bool, access: Access) -> Arrival {
         forge: session.is_some() || parameter(head, "rooms").is_some(),
         session: session.map(|id| u64::from_str_radix(&id, 16).ok()),
         native,
+        cursor: cursor(head),
     }
+}
+
+/// How far the client had come, by one of the names that the parameter has.
+fn cursor(head: &Head) -> Option<Result<Cursor, BadCursor>> {
+    let names = ["cursor", "lastEventId", "last_event_id"];
+    let text = names.iter().find_map(|name| parameter(head, name))?;
+    (!text.is_empty()).then(|| Cursor::decode(&text))
 }
 
 /// `?channels=a,b`; names that cannot be are passed over, as the hub does with what it does not understand.

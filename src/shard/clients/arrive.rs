@@ -6,11 +6,13 @@ use crate::flow::conn::hub::{Hub, Request};
 use crate::flow::conn::rest::Arrival;
 use crate::flow::fanout::pool::Subject;
 use crate::shard::clients::channels::too_many_channels;
+use crate::shard::clients::events::is_ours;
 use crate::shard::clients::{Clients, EVERYONE, Reason};
 use crate::shard::desk::Desk;
 use crate::shard::mail::Mail;
 use crate::shard::quotas::Holding;
 use crate::shard::sessions::{self, Session, Telling};
+use crate::wire::cursor::BadCursor;
 use crate::wire::hub::write::{self, Object, System};
 use crate::wire::hub::{About, Class};
 use std::sync::Arc;
@@ -34,18 +36,23 @@ pub(super) fn come_back(code: u16) -> Option<u64> {
 impl Clients {
     /// A connection has come to the hub's door.
     pub(super) fn arrive(&mut self, desk: &mut Desk, id: ConnId, arrival: Arrival) {
-        let Arrival { channels, rooms, user, session, native, forge } = arrival;
+        let Arrival { channels, rooms, user, session, native, forge, cursor } = arrival;
         let class = match (native, forge) {
             (_, true) => Class::Forge,
             (true, false) => Class::Native,
             (false, false) => Class::Plain,
         };
         let Some(conn) = self.get(id) else { return };
-        if user.is_some() || class > Class::Plain {
-            conn.hub = Some(Box::new(Hub { class, strict: native, user, ..Hub::default() }));
+        let lost = cursor.as_ref().is_some_and(|cursor| !cursor.as_ref().is_ok_and(|c| is_ours(c, desk)));
+        let cursor = cursor.filter(|_| !lost).and_then(Result::ok).map(Box::new);
+        if user.is_some() || cursor.is_some() || class > Class::Plain {
+            conn.hub = Some(Box::new(Hub { class, strict: native, user, cursor, ..Hub::default() }));
         }
         self.hold(desk, id, Holding::Connection);
         self.subscribe(desk, id, Subject::Channel(EVERYONE.into()), Has::Nothing);
+        if lost {
+            self.say_resync(desk, id);
+        }
         if let Some(session) = session {
             self.want_session(desk, id, session);
         }
@@ -64,9 +71,24 @@ impl Clients {
                 continue;
             }
             self.hold(desk, id, Holding::Channel(channel.clone()));
-            self.subscribe(desk, id, Subject::Channel(channel), Has::Nothing);
+            let has = self.seen(desk, id, &channel);
+            self.subscribe(desk, id, Subject::Channel(channel), has);
         }
         self.enter_rooms(desk, id, rooms);
+    }
+
+    /// What a connection had seen of a channel when it was here before, by its cursor.
+    pub(super) fn seen(&mut self, desk: &Desk, id: ConnId, channel: &str) -> Has {
+        let offset = self.hub(id).and_then(|hub| hub.offset(channel));
+        offset.map_or(Has::Nothing, |offset| Has::Offset((*desk.limits.epoch).into(), offset))
+    }
+
+    /// Tells whoever understands it that what was missed cannot be made up for.
+    pub(super) fn say_resync(&mut self, desk: &mut Desk, id: ConnId) {
+        if self.class(id) > Class::Plain {
+            let why = BadCursor.to_string();
+            self.say(desk, id, |out| Object::frame("resync_required", out).text("reason", &why).end());
+        }
     }
 
     /// Enters rooms that no frame asks for.
@@ -137,8 +159,8 @@ impl Clients {
         // its user is a member still, or hears why not
         self.enter_rooms(desk, id, earlier.rooms);
         for (name, patch, max_hz) in earlier.documents {
-            let (versions, request) = Default::default();
-            self.documents(desk, id, Request::Subscribe { name, patch, max_hz, versions, request });
+            let (versions, far, request) = Default::default();
+            self.documents(desk, id, Request::Subscribe { name, patch, max_hz, versions, far, request });
         }
     }
 

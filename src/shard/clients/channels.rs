@@ -68,7 +68,8 @@ impl Clients {
         recover: Option<Recover>,
         about: &About,
     ) -> Result<(), Rejection> {
-        let has = recover.map_or(Has::Nothing, |place| Has::Offset(place.epoch, place.offset));
+        let seen = self.seen(desk, id, &channel);
+        let has = recover.map_or(seen, |place| Has::Offset(place.epoch, place.offset));
         match self.channel_pool(id, &channel) {
             Some(pool) if *channel == *EVERYONE || matches!(has, Has::Nothing) => {
                 self.expect_beginning(id, pool, about, false);

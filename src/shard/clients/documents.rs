@@ -55,17 +55,14 @@ impl Clients {
     fn next_documents(&mut self, desk: &mut Desk, id: ConnId) {
         while let Some(hub) = self.hub(id).filter(|hub| hub.syncing.is_none()) {
             match hub.waiting.pop_front() {
-                Some(Request::Subscribe { name, patch, max_hz, versions, request }) => {
-                    let merged = self.take_documents(desk, id, |names| names.iter().any(|n| n.meets(&name)));
-                    let new = Some(((name, request), versions));
-                    self.follow_documents(desk, id, merged, new, patch, max_hz);
-                }
-                Some(Request::Resume { name, far }) => {
+                Some(Request::Subscribe { name, patch, max_hz, versions, far, request }) => {
                     let mut merged =
                         self.take_documents(desk, id, |names| names.iter().any(|n| n.meets(&name)));
-                    merged.resume(&name, far, desk.shards);
-                    let new = Some(((name, None), Versions::default()));
-                    self.follow_documents(desk, id, merged, new, PatchMode::Auto, 0);
+                    if let Some(far) = far {
+                        merged.resume(&name, far, desk.shards);
+                    }
+                    let new = Some(((name, request), versions));
+                    self.follow_documents(desk, id, merged, new, patch, max_hz);
                 }
                 Some(Request::Unsubscribe(name, request)) => {
                     let (variant, max_hz) = self.manner(id, &name);
@@ -171,15 +168,25 @@ impl Clients {
 
     /// Everything that the connection has asked of documents begins anew.
     pub(super) fn restart_documents(&mut self, desk: &mut Desk, id: ConnId) {
-        let names = self.take_documents(desk, id, |_| true).names;
+        let names = self.hub(id).map(|hub| hub.documents.iter().flat_map(|d| d.names.to_vec()).collect());
+        let names: Vec<Name> = names.unwrap_or_default();
+        let anew = |name: Name| {
+            let (patch, max_hz) = self.manner(id, &name);
+            let (versions, far, request) = Default::default();
+            Request::Subscribe { name, patch, max_hz, versions, far, request }
+        };
+        let anew: Vec<Request> = names.into_iter().map(anew).collect();
+        self.take_documents(desk, id, |_| true);
         let Some(hub) = self.hub(id) else { return };
         hub.syncing = None;
-        let anew = |request| match request {
-            Request::Resume { name, .. } => Request::subscribe(name),
-            other => other,
-        };
-        let waiting = std::mem::take(&mut hub.waiting).into_iter().map(anew);
-        hub.waiting = names.into_iter().map(Request::subscribe).chain(waiting).collect();
+        for request in anew.into_iter().rev() {
+            hub.waiting.push_front(request);
+        }
+        for request in &mut hub.waiting {
+            if let Request::Subscribe { far, .. } = request {
+                *far = None;
+            }
+        }
         self.next_documents(desk, id);
     }
 

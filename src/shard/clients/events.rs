@@ -11,7 +11,7 @@ use crate::flow::encode::frame::{Dialect, Frame};
 use crate::flow::fanout::pool::{PoolId, Subject};
 use crate::flow::fanout::queue::Offered;
 use crate::flow::limits::route::Profile;
-use crate::shard::clients::hub::Rejection;
+use crate::shard::clients::hub::{MAX_FOLLOWED, Rejection};
 use crate::shard::clients::{Clients, EVERYONE};
 use crate::shard::desk::Desk;
 use crate::shard::mail::Batch;
@@ -85,10 +85,9 @@ impl Clients {
         }
         self.enter_rooms(desk, id, rooms);
         for name in wish.names {
-            let request = match from.keys.get(name.as_str()) {
-                Some(far) => Request::Resume { name, far: far.clone() },
-                None => Request::subscribe(name),
-            };
+            let far = from.keys.get(name.as_str()).cloned();
+            let (patch, max_hz, versions, request) = Default::default();
+            let request = Request::Subscribe { name, patch, max_hz, versions, far, request };
             self.documents(desk, id, request);
         }
     }
@@ -119,11 +118,11 @@ impl Clients {
     pub(super) fn events_joined(&mut self, desk: &Desk, id: ConnId, pool: PoolId, at: u64) {
         let Some(subject) = self.fanout.pools.get(pool).map(|pool| pool.subject.clone()) else { return };
         let Some(events) = self.events(id) else { return };
-        if !is_everyone(&subject) {
+        if has_place(&subject) {
             events.stands(&subject, at, desk.shards);
         }
         // where bytes are shared only its one channel tells a connection where it stands, and this is before all of them
-        if events.dialect == Dialect::Sse && (events.personal || !is_everyone(&subject)) {
+        if events.dialect == Dialect::Sse && (events.personal || has_place(&subject)) {
             self.tell_place(id);
         }
     }
@@ -200,7 +199,7 @@ impl Clients {
         let slots: Vec<u32> = pool.members.iter().map(|member| member.slot).collect();
         for slot in slots {
             let Some(Conn { phase: Phase::Events(events), .. }) = self.conns.at_mut(slot) else { continue };
-            if is_everyone(&subject) {
+            if !has_place(&subject) {
                 self.offer(desk, slot, id, before, frame.clone());
                 continue;
             }
@@ -256,6 +255,10 @@ impl Clients {
             if !change.add {
                 self.events(id)?.cursor.keys.remove(name.as_str());
             }
+            if change.add && self.followed(id) >= MAX_FOLLOWED {
+                errors.push(format!("{}: a connection may be subscribed to 1000 keys", name.as_str()));
+                continue;
+            }
             let request =
                 if change.add { Request::subscribe(name) } else { Request::Unsubscribe(name, None) };
             self.documents(desk, id, request);
@@ -296,12 +299,17 @@ pub(super) fn last(why: &str, code: u16, again: Option<u64>) -> Vec<u8> {
     bytes
 }
 
-fn is_everyone(subject: &Subject) -> bool {
-    subject.name() == EVERYONE
+/// Whether a cursor says how far a connection has come with a subject.
+fn has_place(subject: &Subject) -> bool {
+    match subject {
+        Subject::Channel(name) => **name != *EVERYONE,
+        Subject::Part(..) => true,
+        _ => false,
+    }
 }
 
 /// Whether a cursor is of this server's histories, as far as it says.
-fn is_ours(cursor: &Cursor, desk: &Desk) -> bool {
+pub(super) fn is_ours(cursor: &Cursor, desk: &Desk) -> bool {
     let shards = usize::from(desk.shards);
     cursor.epoch.as_deref().is_none_or(|epoch| *epoch == *desk.limits.epoch)
         && cursor.keys.values().all(|far| match far {

@@ -17,7 +17,7 @@ use crate::wire::ws::Kind;
 use std::borrow::Cow;
 
 /// How many names of documents one connection may be subscribed to.
-const MAX_FOLLOWED: usize = 1000;
+pub(super) const MAX_FOLLOWED: usize = 1000;
 
 /// Why a frame is not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,10 +162,7 @@ impl Clients {
         about: &About,
     ) -> Result<(), Rejection> {
         let Follow { name, mode, max_hz, versions } = follow;
-        let names = self.hub(id).map_or(0, |hub| {
-            hub.documents.iter().map(|documents| documents.names.len()).sum::<usize>() + hub.waiting.len()
-        });
-        if names >= MAX_FOLLOWED {
+        if self.followed(id) >= MAX_FOLLOWED {
             let why = "a connection may be subscribed to 1000 keys and patterns";
             return Err(Rejection::new("channel_limit_reached", why));
         }
@@ -176,8 +173,16 @@ impl Clients {
             Mode::Patch => PatchMode::Always,
         };
         let request = about.request.clone();
-        self.documents(desk, id, Request::Subscribe { name, patch, max_hz, versions, request });
+        let far = self.hub(id).and_then(|hub| hub.far(&name));
+        self.documents(desk, id, Request::Subscribe { name, patch, max_hz, versions, far, request });
         Ok(())
+    }
+
+    /// How many keys and patterns a connection is subscribed to.
+    pub(super) fn followed(&mut self, id: ConnId) -> usize {
+        self.hub(id).map_or(0, |hub| {
+            hub.documents.iter().map(|documents| documents.names.len()).sum::<usize>() + hub.waiting.len()
+        })
     }
 
     /// An owner has answered a frame.
@@ -217,6 +222,10 @@ impl Clients {
     /// Says why a frame is not done, to those who can understand it.
     pub(in crate::shard) fn reject(&mut self, desk: &mut Desk, id: ConnId, about: &About, why: &Rejection) {
         desk.stats.reject_frame(why.code);
+        if self.events(id).is_some() {
+            let name = about.room.as_ref().or(about.channel.as_ref());
+            return self.events_denied(id, name.map_or("", |name| name), why);
+        }
         if self.class(id) == Class::Plain {
             return;
         }

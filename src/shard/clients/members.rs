@@ -320,9 +320,6 @@ impl Clients {
             abouts.push(About { channel: Some(name.clone()), ..About::default() });
         }
         let why = Rejection::new("channel_access_denied", "this channel is a room that is not open to you");
-        if self.events(id).is_some() {
-            return self.events_denied(id, name, &why);
-        }
         abouts.iter().for_each(|about| self.reject(desk, id, about, &why));
     }
 

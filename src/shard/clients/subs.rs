@@ -120,6 +120,9 @@ impl Clients {
         let place = self.get(id).and_then(|conn| place(conn)).expect("what is named stays");
         if channel {
             self.tell_beginning(desk, id, pool, at, gap);
+        } else if gap && self.hub(id).is_some_and(|hub| hub.cursor.is_some()) {
+            self.say_resync(desk, id);
+            return self.restart_documents(desk, id);
         } else if gap {
             let why = "slow consumer: deletions that it has missed are forgotten";
             return self.close(desk, id, Some(SLOW), why, Reason::Slow);

@@ -1,7 +1,7 @@
 //! What must hold for server-sent events.
 
 use super::World;
-use super::client::Application;
+use super::client::{Application, Listener};
 use super::eventsource::EventSource;
 use crate::base::time::SEC;
 use crate::flow::limits::{ChannelRule, Limits, SseLimits};
@@ -487,5 +487,58 @@ fn an_absence_longer_than_history_is_told_of_once() {
         assert_eq!(numbers(&source, "b"), [0, 10]);
         let cursor = Cursor::decode(&source.id()).unwrap();
         assert_eq!((cursor.channels["a"], cursor.channels["b"]), (12, 2));
+    }
+}
+
+/// The cursor of a stream of events is good for a WebSocket too: channels and documents go on where it says.
+#[test]
+fn a_websocket_goes_on_where_a_stream_of_events_was() {
+    for shards in SHARDS {
+        let mut world = World::new(10, shards, keeping(100, 3, 64 << 10));
+        let mut app = Application::open(&mut world);
+        for n in 0..10 {
+            app.send(&mut world, &json!({"op": "set", "key": format!("k/{n}"), "data": n}));
+        }
+        let mut source = EventSource::open(&mut world, "/sse?channels=a,b&keys=k/*", 1 << 20);
+        world.settle(|world| assert!(source.read(world)));
+        publish(&mut app, &mut world, "a", 0);
+        world.settle(|world| assert!(source.read(world)));
+        world.hang_up(source.line);
+        for n in 1..20 {
+            publish(&mut app, &mut world, if n % 2 == 0 { "a" } else { "b" }, n);
+        }
+        app.send(&mut world, &json!({"op": "set", "key": "k/3", "data": "new"}));
+        app.send(&mut world, &json!({"op": "del", "key": "k/4"}));
+        world.settle(|_| {});
+        for name in ["cursor", "lastEventId", "last_event_id"] {
+            let query = format!("channels=a&{name}={}", source.id());
+            let mut socket = Listener::open(&mut world, &query, 1 << 20);
+            world.settle(|world| assert!(socket.read(world)));
+            socket.send(&mut world, &json!({"type": "subscribe", "channel": "b"}));
+            socket.send(&mut world, &json!({"type": "subscribe", "key": "k/*"}));
+            world.settle(|world| assert!(socket.read(world)));
+            let of = |channel: &str| {
+                let got = socket.got.iter().filter(|got| got["channel"] == channel);
+                got.filter_map(|got| got["data"]["n"].as_u64()).collect::<Vec<_>>()
+            };
+            assert_eq!(of("a"), (1..20).filter(|n| n % 2 == 0).collect::<Vec<_>>());
+            assert_eq!(of("b"), (1..20).filter(|n| n % 2 == 1).collect::<Vec<_>>());
+            let mut documents: Vec<String> = socket
+                .got
+                .iter()
+                .filter(|got| got["key"].is_string())
+                .map(|got| format!("{} {}", got["type"], got["key"]))
+                .collect();
+            documents.sort();
+            assert_eq!(documents, [r#""delete" "k/4""#, r#""snapshot" "k/3""#, r#""synced" "k/*""#]);
+        }
+        let lost = data_encoding::BASE64URL_NOPAD.encode(br#"{"$e":"0","$k":{"k/*":"ffffffffffffffff"}}"#);
+        for cursor in ["nonsense", &*lost] {
+            let mut socket = Listener::open(&mut world, &format!("session_id=&cursor={cursor}"), 1 << 20);
+            socket.send(&mut world, &json!({"type": "subscribe", "key": "k/*"}));
+            world.settle(|world| assert!(socket.read(world)));
+            let of = |kind: &str| socket.got.iter().filter(|got| got["type"] == kind).count();
+            assert_eq!((of("resync_required"), of("snapshot"), of("synced")), (1, 9, 1), "{cursor}");
+        }
     }
 }

@@ -2,8 +2,10 @@
 
 use crate::base::time::SEC;
 use crate::flow::conn::ask::Has;
+use crate::flow::conn::listing::Row;
 use crate::flow::limits::Keep;
 use crate::flow::state::history::{Entry, History};
+use crate::shard::clients::EVERYONE;
 use crate::shard::desk::Desk;
 use crate::wire::feed::Publish;
 use crate::wire::hub::Query;
@@ -173,6 +175,12 @@ impl Channels {
         if !room {
             channel.history = None;
         }
+    }
+
+    /// The channels that anybody may know of. Everybody's is none that one would choose.
+    pub fn rows(&self) -> impl Iterator<Item = Row> {
+        let open = self.map.iter().filter(|(name, channel)| !channel.private && ***name != *EVERYONE);
+        open.map(|(name, channel)| Row { name: name.clone(), offset: Some(channel.offset), subscribers: 0 })
     }
 
     /// How many channels there are.

@@ -103,7 +103,7 @@ impl Owner {
                 let room = self.readers.enter(desk, route, user.as_ref());
                 Answer::Entered(route, user, room)
             }
-            Ask::Pools | Ask::Change(_) | Ask::Room(_) | Ask::Rooms(_) | Ask::User(..) => {
+            Ask::Pools | Ask::Channels | Ask::Change(_) | Ask::Room(_) | Ask::Rooms(_) | Ask::User(..) => {
                 unreachable!("the shard answers these")
             }
         }

@@ -1,176 +1,276 @@
-//! The hub's AsyncAPI file against real frames: every frame is described, and everything described is seen.
+//! `docs/src/asyncapi.json` against real frames: a session that provokes every frame of the hub, both ways.
 
 mod support;
 
-use std::collections::BTreeSet;
-use std::time::Duration;
+use serde_json::{Value, json};
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Instant;
+use support::raw_ws::{RawWs, frame, upgrade};
+use support::tools::{need, npm_ci};
+use support::{Feed, PATIENCE, Server, http};
 
-use rustix::process::Signal;
-use serde_json::Value;
-use serde_json::json;
-use support::Server;
-use support::hub::Hub;
-use support::schema::misfit;
+const CONFIG: &str = r#"
+[hub]
+session_ttl = "10s"
+ping_interval = "2s"
+connections_per_user = 2
 
-/// The file, and which of its messages have been seen.
-struct Described {
-    doc: Value,
-    seen: BTreeSet<String>,
+[[rule]]
+channel = "news"
+history = 100
+"#;
+
+/// Every frame, as `check.js` reads it.
+type Log = Arc<Mutex<Vec<String>>>;
+
+/// A client of the hub that notes what it sends and gets; a thread of its own reads, and answers pings.
+struct Client {
+    log: Log,
+    writer: Arc<Mutex<TcpStream>>,
+    frames: Receiver<Value>,
+    asked: u32,
 }
 
-impl Described {
-    fn new() -> Described {
-        let text = include_str!("../docs/src/asyncapi-hub.json");
-        Described { doc: serde_json::from_str(text).expect("it is JSON"), seen: BTreeSet::new() }
-    }
+fn note(log: &Log, from: &str, frame: &Value) {
+    log.lock().expect("nobody panics with it").push(json!({"from": from, "frame": frame}).to_string());
+}
 
-    /// The names of the messages of one direction.
-    fn messages(&self, operation: &str) -> Vec<String> {
-        let messages = self.doc["operations"][operation]["messages"].as_array().expect("a list");
-        let name = |message: &Value| {
-            let at = message["$ref"].as_str().expect("a reference").trim_start_matches('#').to_owned();
-            let target = self.doc.pointer(&at).unwrap_or_else(|| panic!("nothing at {at}"));
-            let at = target["$ref"].as_str().expect("a reference").trim_start_matches('#');
-            assert!(self.doc.pointer(at).is_some(), "nothing at {at}");
-            at.rsplit('/').next().expect("a name").to_owned()
-        };
-        messages.iter().map(name).collect()
-    }
-
-    /// Asserts that a frame is one that the file describes for that direction.
-    fn check(&mut self, operation: &str, frame: &Value) {
-        let mut why = Vec::new();
-        for name in self.messages(operation) {
-            let schema = self.doc["components"]["messages"][&name]["payload"].clone();
-            // a publication may be of any type, but not of those that the server has for itself
-            if name == "publication" && frame.get("sequence").is_none() {
-                continue;
-            }
-            match misfit(&self.doc, &schema, frame) {
-                None => {
-                    self.seen.insert(name);
-                    return;
+impl Client {
+    fn open(server: &Server, log: &Log, path: &str, extra: &str) -> Client {
+        let mut stream = http::connect(server.listen);
+        stream.write_all(upgrade(path, extra).as_bytes()).expect("the request is taken");
+        let response = http::read(&mut stream).expect("a response");
+        assert_eq!(response.status, 101, "{}", response.head);
+        let writer = Arc::new(Mutex::new(stream.try_clone().expect("a second handle")));
+        let (sender, frames) = channel();
+        let (pongs, seen, mut socket) = (writer.clone(), log.clone(), RawWs(stream));
+        thread::spawn(move || {
+            loop {
+                match socket.read() {
+                    (1, text) => {
+                        let frame = serde_json::from_slice(&text).expect("a frame is JSON");
+                        note(&seen, "server", &frame);
+                        let _ = sender.send(frame);
+                    }
+                    (9, payload) => {
+                        let _ =
+                            pongs.lock().expect("nobody panics with it").write_all(&frame(0x8A, &payload));
+                    }
+                    _ => return,
                 }
-                Some(reason) => why.push(format!("{name}: {reason}")),
             }
-        }
-        panic!("{frame} is not described:\n{}", why.join("\n"));
+        });
+        Client { log: log.clone(), writer, frames, asked: 0 }
     }
 
-    fn said(&mut self, hub: &mut Hub, frame: Value) {
-        self.check("fromClients", &frame);
-        hub.send(&frame);
+    fn send(&mut self, said: Value) {
+        note(&self.log, "client", &said);
+        let bytes = frame(0x81, said.to_string().as_bytes());
+        self.writer.lock().expect("nobody panics with it").write_all(&bytes).expect("the frame is taken");
     }
 
-    /// Checks what a connection gets until it is silent, or closed.
-    fn hear(&mut self, hub: &mut Hub) -> Vec<Value> {
-        let mut got = Vec::new();
-        while let Some(frame) = hub.next(Duration::from_millis(500)) {
-            self.check("toClients", &frame);
-            got.push(frame);
-        }
-        got
+    /// Sends a frame and waits for its answer.
+    fn ask(&mut self, mut said: Value) -> Value {
+        self.asked += 1;
+        let request = json!(self.asked);
+        said["request_id"] = request.clone();
+        self.send(said);
+        self.until("an answer", |frame| frame["request_id"] == request)
+    }
+
+    /// The next frame of which this holds.
+    fn until(&mut self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        let next = || self.frames.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        let mut frames = std::iter::from_fn(|| next().ok());
+        frames.find(|frame| holds(frame)).unwrap_or_else(|| panic!("waited for {what}"))
+    }
+
+    /// The next frame of that type.
+    fn kind(&mut self, kind: &str) -> Value {
+        self.until(kind, |frame| frame["type"] == kind)
+    }
+
+    /// The next frame that tells of that event.
+    fn event(&mut self, event: &str) -> Value {
+        self.until(event, |frame| frame["event"] == event)
     }
 }
 
-/// Two in a room.
-fn rooms(doc: &mut Described, server: &Server, ann: &mut Hub) {
-    let room = |kind: &str, more: Value| {
-        let mut frame = json!({"type": kind, "room_id": "r", "request_id": kind});
-        frame.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-        frame
+fn documents(feed: &mut Feed, ann: &mut Client) {
+    let filler = "some words, so that a patch is the smaller way to say what has changed";
+    feed.apply(json!({"op": "set", "key": "things/1", "data": {"n": 1, "list": [1, 2], "filler": filler}}));
+    ann.send(json!({"type": "subscribe", "key": "things/*", "mode": "auto", "max_hz": 0}));
+    let version = ann.kind("snapshot")["version"].clone();
+    assert_eq!(ann.kind("synced")["count"], 1);
+    feed.apply(json!({"op": "merge", "key": "things/1", "data": {"n": 2, "more": null, "list": [2]}}));
+    assert_eq!(ann.kind("patch")["from"], version);
+    let again = json!({"type": "subscribe", "key": "things/1", "versions": {"things/1": version}});
+    assert_eq!(ann.ask(again)["type"], "synced");
+    feed.apply(json!({"op": "del", "key": "things/1"}));
+    ann.kind("delete");
+    ann.ask(json!({"type": "unsubscribe", "key": "things/*"}));
+}
+
+fn channels(feed: &mut Feed, ann: &mut Client) {
+    let start = ann.ask(json!({"type": "subscribe", "channel": "news", "id": "mine"}));
+    assert_eq!((&start["type"], &start["recovered"]), (&json!("subscribed"), &json!(false)));
+    feed.apply(json!({"op": "publish", "channel": "news", "type": "alert", "data": 1, "event": "e",
+        "user_id": "app", "metadata": {"a": 1}, "thread_id": "t"}));
+    feed.apply(json!({"op": "publish", "channel": "*", "data": "for all"}));
+    ann.kind("alert");
+    let published = ann.ask(json!({"type": "publish", "channel": "news", "data": [2], "event": "own"}));
+    assert_eq!(published["type"], "published");
+    ann.ask(json!({"type": "message", "channel_id": "news", "data": {"text": "3"}, "metadata": {}}));
+    assert_eq!(ann.ask(json!({"type": "unsubscribe", "channel": "news"}))["type"], "unsubscribed");
+    let recover = json!({"epoch": start["epoch"], "offset": start["offset"]});
+    let again = ann.ask(json!({"type": "subscribe", "channel": "news", "recover": recover}));
+    assert_eq!(again["recovered"], true, "{again}");
+    let past = ann.ask(json!({"type": "history", "channel": "news", "limit": 2, "thread": "t"}));
+    assert_eq!(past["messages"].as_array().map(Vec::len), Some(1), "{past}");
+    for action in ["subscribe", "publish", "unsubscribe"] {
+        ann.ask(json!({"action": action, "channel_id": "weather"}));
+    }
+    for kind in ["heartbeat", "ping", "pong"] {
+        ann.ask(json!({"type": kind}));
+    }
+}
+
+fn rooms(ann: &mut Client, bob: &mut Client) {
+    let attic = |mut said: Value| {
+        said["room_id"] = "attic".into();
+        said
     };
-    doc.said(ann, room("room.create", json!({"name": "R", "metadata": {"a": 1}})));
-    doc.said(ann, room("join", json!({})));
-    doc.hear(ann);
-    let mut bob = Hub::native(server.listen, "ws?user=bob");
-    for frame in [
-        json!({"type": "subscribe_presence", "user_ids": ["ann", "nobody"], "request_id": 1}),
-        room("join", json!({})),
-        room("message", json!({"data": {"text": "hello"}, "thread_id": "t", "metadata": {}})),
-        json!({"type": "presence", "status": "busy", "custom_status": "writing"}),
-    ] {
-        doc.said(&mut bob, frame);
+    let room = ann.ask(attic(json!({"type": "room.create", "name": "The attic", "metadata": {"floor": 3}})));
+    assert_eq!(room["name"], "The attic");
+    assert_eq!(ann.ask(attic(json!({"type": "join"})))["member_count"], 1);
+    assert_eq!(bob.ask(attic(json!({"type": "join"})))["member_count"], 2);
+    ann.kind("member_join");
+    ann.kind("presence");
+    bob.send(attic(json!({"type": "typing", "data": true})));
+    assert_eq!(ann.kind("typing")["data"], true);
+    assert_eq!(ann.kind("typing")["data"], false, "it ends by itself");
+    let said = bob.ask(attic(json!({"type": "message", "data": {"text": "helo"}, "thread_id": "t"})));
+    let id = &said["message_id"];
+    ann.ask(attic(json!({"type": "message.react", "message_id": id, "emoji": "+1"})));
+    bob.ask(attic(json!({"type": "message.edit", "message_id": id, "data": {"text": "hello"}})));
+    assert_eq!(ann.event("message.edited")["data"]["new_content"]["text"], "hello");
+    let past = ann.ask(attic(json!({"type": "history", "search": "HELLO"})));
+    assert_eq!(past["messages"][0]["edited"], true, "{past}");
+    assert_eq!(past["messages"][0]["reactions"][0]["user_ids"], json!(["ann"]), "{past}");
+    ann.ask(attic(json!({"type": "message.unreact", "message_id": id, "emoji": "+1"})));
+    bob.ask(attic(json!({"type": "message.delete", "message_id": id})));
+    ann.event("message.deleted");
+    assert_eq!(ann.ask(json!({"type": "subscribe_presence", "user_ids": ["bob"]}))["type"], "presence_sync");
+    bob.send(json!({"type": "presence", "status": "busy", "custom_status": "reading"}));
+    assert_eq!(ann.until("bob is busy", |frame| frame["status"] == "busy")["custom_status"], "reading");
+    ann.ask(json!({"type": "unsubscribe_presence", "user_ids": []}));
+}
+
+fn moderation(server: &Server, ann: &mut Client, bob: &mut Client) {
+    let of_bob = |kind: &str| json!({"type": kind, "room_id": "attic", "user_id": "bob"});
+    let with = |kind: &str, name: &str, value: Value| {
+        let mut said = of_bob(kind);
+        said[name] = value;
+        said
+    };
+    ann.ask(
+        json!({"type": "room.update", "room_id": "attic", "description": "under the roof", "max_members": 9}),
+    );
+    bob.event("room.updated");
+    ann.ask(with("room.role", "role", "guest".into()));
+    bob.event("member.role");
+    ann.ask(with("room.role", "role", "member".into()));
+    ann.ask(with("room.mute", "for_ms", 60_000.into()));
+    bob.event("member.muted");
+    let muted = bob.ask(json!({"type": "message", "room_id": "attic", "data": "may I?", "id": 7}));
+    assert_eq!(
+        (&muted["data"]["code"], &muted["data"]["rejected_id"]),
+        (&json!("muted"), &json!(7)),
+        "{muted}"
+    );
+    assert!(muted["data"]["retry_after_ms"].is_number(), "{muted}");
+    ann.ask(of_bob("room.unmute"));
+    ann.ask(with("room.kick", "reason", "too loud".into()));
+    assert_eq!(bob.event("kicked")["data"]["reason"], "too loud");
+    ann.kind("member_leave");
+    bob.ask(json!({"type": "join", "room_id": "attic"}));
+    ann.ask(of_bob("room.ban"));
+    bob.event("banned");
+    ann.ask(of_bob("room.unban"));
+    bob.ask(json!({"type": "join", "room_id": "attic"}));
+    let mut elsewhere = Client::open(server, &ann.log, "/ws?user=ann", "");
+    for kind in ["join", "leave"] {
+        elsewhere.ask(json!({"type": kind, "room_id": "attic"}));
     }
-    let got = doc.hear(&mut bob);
-    let message = got.iter().find(|frame| frame["data"]["text"] == "hello").expect("it comes back to bob");
-    let id = message["id"].clone();
-    doc.said(&mut bob, room("typing", json!({"data": true})));
-    doc.said(ann, json!({"type": "presence", "data": "away"}));
-    doc.hear(&mut bob);
-    doc.said(ann, room("message.react", json!({"message_id": id, "emoji": "+"})));
-    doc.said(&mut bob, room("message.edit", json!({"message_id": id, "data": "better"})));
-    doc.said(&mut bob, room("history", json!({"search": "BETT"})));
-    doc.said(ann, room("room.get", json!({})));
-    doc.said(ann, room("room.role", json!({"user_id": "bob", "role": "guest"})));
-    doc.said(ann, room("room.kick", json!({"user_id": "bob", "reason": "noise"})));
-    doc.said(&mut bob, room("leave", json!({})));
-    doc.hear(&mut bob);
-    let told: BTreeSet<String> =
-        doc.hear(ann).iter().map(|frame| frame["type"].as_str().expect("a type").to_owned()).collect();
-    for kind in ["member_join", "member_leave", "typing", "presence", "system"] {
-        assert!(told.contains(kind), "{kind} is not in {told:?}");
+    ann.event("left");
+    // the room has gone to the one who stayed
+    for kind in ["room.members", "room.get"] {
+        bob.ask(json!({"type": kind, "room_id": "attic"}));
     }
+    bob.send(json!({"type": "room.delete", "room_id": "attic"}));
+    bob.event("room.deleted");
+}
+
+/// What `check.js` says against these frames.
+fn check(lines: &[String]) -> String {
+    let mut node = Command::new("node");
+    node.arg("check.js")
+        .current_dir(folder())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut node = node.spawn().expect("node starts");
+    node.stdin.take().expect("piped").write_all(lines.join("\n").as_bytes()).expect("node reads");
+    let output = node.wait_with_output().expect("node ends");
+    let faults = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.success(), faults.is_empty(), "{faults}");
+    faults
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/asyncapi")
 }
 
 #[test]
-fn every_frame_is_described_and_everything_described_is_seen() {
-    let mut server =
-        Server::start(&[], "[hub]\nsession_ttl = \"9s\"\n[[rule]]\nchannel = \"h\"\nhistory = 9\n");
-    let mut feed = server.feed();
-    let mut doc = Described::new();
-    let mut ann = Hub::native(server.listen, "ws?user=ann&session_id=");
-    for frame in [
-        json!({"type": "subscribe", "channel": "h", "request_id": 1}),
-        json!({"action": "subscribe", "channel_id": "c"}),
-        json!({"type": "publish", "channel": "h", "data": [1], "event": "e", "metadata": {}, "thread_id": "t", "request_id": "p"}),
-        json!({"type": "message", "channel_id": "c", "data": null}),
-        json!({"type": "subscribe", "key": "a/**", "mode": "patch", "max_hz": 0, "versions": {"a/x": "1f"}, "request_id": 2}),
-        json!({"type": "heartbeat", "request_id": 1.5}),
-        json!({"type": "message", "channel_id": "not mine", "data": 1, "id": "m"}),
-    ] {
-        doc.said(&mut ann, frame);
-    }
-    doc.hear(&mut ann);
-    rooms(&mut doc, &server, &mut ann);
-    feed.apply(json!({"op": "publish", "channel": "h", "data": 2, "type": "alert", "user_id": "app"}));
-    feed.apply(json!({"op": "publish", "channel": "*", "data": 3}));
-    feed.apply(json!({"op": "set", "key": "a/b", "data": {"n": 1}}));
-    feed.apply(json!({"op": "set", "key": "a/b", "data": {"n": 2}}));
-    feed.apply(json!({"op": "del", "key": "a/b"}));
-    doc.said(&mut ann, json!({"type": "history", "channel": "h", "limit": 5, "before": 9, "request_id": 3}));
-    doc.said(&mut ann, json!({"type": "unsubscribe", "key": "a/**"}));
-    doc.said(&mut ann, json!({"type": "unsubscribe", "channel": "h", "request_id": 4}));
-    doc.said(&mut ann, json!({"type": "subscribe", "channel": "h", "recover": {"epoch": "e", "offset": 0}}));
-    for _ in 0..30 {
-        doc.said(&mut ann, json!({"type": "publish", "channel": "flood", "data": 0}));
-    }
-    let got = doc.hear(&mut ann);
-    assert!(got.iter().any(|frame| frame["data"]["code"] == "rate_limited"), "{got:?}");
-    server.stop(Signal::TERM);
-    doc.hear(&mut ann);
-    let all: BTreeSet<String> =
-        ["fromClients", "toClients"].into_iter().flat_map(|operation| doc.messages(operation)).collect();
-    assert_eq!(doc.seen, all, "described, but not seen");
-}
+fn every_frame_is_described_and_every_described_frame_comes() {
+    need(&["node", "npm"], &["nodejs", "npm"]);
+    npm_ci(&folder());
+    let mut server = Server::start(&[], CONFIG);
+    let (mut feed, log) = (server.feed(), Log::default());
+    let mut ann = Client::open(&server, &log, "/ws?user=ann&session_id=", "");
+    let mut bob = Client::open(&server, &log, "/ws?user=bob", "Sec-WebSocket-Protocol: fanfare.v1\r\n");
+    ann.event("session");
+    documents(&mut feed, &mut ann);
+    channels(&mut feed, &mut ann);
+    rooms(&mut ann, &mut bob);
+    moderation(&server, &mut ann, &mut bob);
 
-/// The check itself must be able to fail.
-#[test]
-fn what_is_not_described_is_found() {
-    let doc = Described::new();
-    let schema = |name: &str| doc.doc["components"]["messages"][name]["payload"].clone();
-    let good = json!({"type": "synced", "key": "a", "count": 1});
-    assert_eq!(misfit(&doc.doc, &schema("synced"), &good), None);
-    for bad in [
-        json!({"type": "synced", "key": "a"}),
-        json!({"type": "synced", "key": 1, "count": 1}),
-        json!({"type": "synced", "key": "a", "count": -1}),
-        json!({"type": "synced", "key": "a", "count": 1, "more": 1}),
-        json!({"type": "other", "key": "a", "count": 1}),
-        json!([]),
-    ] {
-        assert!(misfit(&doc.doc, &schema("synced"), &bad).is_some(), "{bad}");
+    let mut crowd: Vec<Client> =
+        (0..2).map(|_| Client::open(&server, &log, "/ws?user=bob&rooms=", "")).collect();
+    let refused = crowd.last_mut().expect("two").kind("disconnect");
+    assert_eq!(refused["code"], 3009, "{refused}");
+    ann.event("ping");
+    server.stop(rustix::process::Signal::TERM);
+    ann.event("server_shutdown");
+    assert_eq!(ann.kind("disconnect")["code"], 1001);
+
+    let mut lines = log.lock().expect("nobody panics with it").clone();
+    assert_eq!(check(&lines), "", "frames and docs/src/asyncapi.json are not at one");
+
+    // the check itself can fail
+    let line = |frame| json!({"from": "server", "frame": frame}).to_string();
+    let synced = lines.iter().position(|line| line.contains("synced")).expect("there is one");
+    lines[synced] = line(json!({"type": "synced", "key": "a", "count": -1, "more": true}));
+    lines.retain(|line| !line.contains("\"typing\""));
+    let faults = check(&lines);
+    for fault in ["/count must be >= 0", "additionalProperty\":\"more", "client.typing was never seen"] {
+        assert!(faults.contains(fault), "{fault} is not in {faults}");
     }
-    let time = json!({"channel": "c", "type": "t", "data": 1, "sequence": 1, "timestamp": "soon"});
-    assert!(misfit(&doc.doc, &schema("publication"), &time).is_some());
 }

@@ -10,6 +10,8 @@ use std::time::Duration;
 use serde_json::json;
 use support::Server;
 use support::http;
+use support::hub::Hub;
+use support::wait_for;
 
 fn head(method: &str, path: &str, extra: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\nHost: test\r\n{extra}\r\n")
@@ -141,6 +143,29 @@ fn the_keys_and_the_state_can_be_asked_for() {
         state.text(),
         "{\"pools\":[{\"key\":\"a/*\",\"connections\":1},{\"key\":\"b\",\"connections\":2}],\"totalConnections\":3}\n"
     );
+}
+
+#[test]
+fn the_channels_can_be_asked_for_with_their_places_and_subscribers() {
+    let server = Server::start(&[], "");
+    assert_eq!(server.http("GET", "/?api=channels", "").json()["channels"], json!([]));
+    let _ann = Hub::native(server.listen, "ws?channels=a,news/b");
+    let _bob = Hub::open(server.listen, "ws?channels=news/b");
+    let mut feed = server.feed();
+    for channel in ["a", "a", "C", "*"] {
+        feed.apply(json!({"op": "publish", "channel": channel, "data": 1}));
+    }
+    let row =
+        |name: &str, offset, subscribers| json!({"name": name, "offset": offset, "subscribers": subscribers});
+    let rows = json!([row("a", 2, 1), row("C", 1, 0), row("news/b", 0, 2)]);
+    wait_for("all subscriptions", || {
+        (server.http("GET", "/?api=channels", "").json()["channels"] == rows).then_some(())
+    });
+    let page = server.http("GET", "/?api=channels&limit=1&page=2&filter=A", "").text().to_owned();
+    assert_eq!(page, "{\"channels\":[],\"total\":1,\"page\":2,\"limit\":1,\"filter\":\"A\"}\n");
+    // what is said in a private room is not for everybody, nor that it is there
+    server.http("POST", "/_/rooms", r#"{"id":"C","private":true}"#);
+    assert_eq!(server.http("GET", "/?api=channels&filter=c", "").json()["total"], 0);
 }
 
 #[test]

@@ -46,6 +46,47 @@ fn it_lists_the_keys_and_follows_a_list_and_a_key_by_patches() {
 }
 
 #[test]
+fn it_lists_channels_and_rooms_and_follows_what_is_published() {
+    let server = Server::start(&[], "[[rule]]\nchannel = 'news'\nhistory = 10\n");
+    let mut feed = server.feed();
+    for data in ["<b>first</b>", "second"] {
+        feed.apply(json!({"op": "publish", "channel": "news", "type": "alert", "data": {"text": data}}));
+    }
+    server.http("POST", "/_/rooms", r#"{"id":"attic","name":"The attic"}"#);
+    let browser = Browser::open(&format!("http://{}/", server.listen));
+    let log = "[...document.querySelectorAll('#log .op')].map(op => JSON.parse(op.textContent).text).join()";
+
+    // nothing else is there to be followed, so it follows the channel, and begins with what was said before
+    browser.wait("document.getElementById('state').textContent === 'following channel news'");
+    browser.wait(&format!("{log} === 'second,<b>first</b>'"));
+    browser.wait("document.querySelector('#channels button[data-channel=news] small').textContent === '1'");
+    feed.apply(
+        json!({"op": "publish", "channel": "news", "data": {"text": "third", "n": 12345678901234567890_u64}}),
+    );
+    browser.wait(&format!("{DOCUMENT}.includes('\"n\": 12345678901234567890')"));
+    browser.wait(&format!("{log} === 'third,second,<b>first</b>'"));
+    // what is missed while the connection is away comes first when it is back
+    browser.run("socket.close()");
+    for text in ["fourth", "fifth"] {
+        feed.apply(json!({"op": "publish", "channel": "news", "data": {"text": text}}));
+    }
+    browser.wait(&format!("{log} === 'fifth,fourth,third,second,<b>first</b>'"));
+
+    browser
+        .wait("document.querySelector('#rooms button[data-room=attic]')?.textContent.includes('The attic')");
+    browser.run("document.querySelector('#rooms button[data-room=attic]').click()");
+    browser.wait("document.getElementById('state').textContent === 'following room attic'");
+    server.http("PUT", "/_/rooms/attic/members/ann", "");
+    server.http("POST", "/_/rooms/attic/messages?user=ann", r#"{"data":{"text":"hello"}}"#);
+    browser.wait(&format!("{log} === 'hello' && {NEWEST}.innerText.includes('ann')"));
+    // rooms are channels, and are listed once
+    assert_eq!(
+        browser.run("return document.querySelector('#channels button[data-channel=attic]')"),
+        json!(null)
+    );
+}
+
+#[test]
 fn a_broken_connection_is_resumed_with_its_version() {
     let server = Server::start(&[], "");
     let mut feed = server.feed();

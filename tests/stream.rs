@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::io::BufRead;
+use std::io::BufReader;
 use std::io::Read;
 use std::io::Write;
 use std::net::TcpStream;
@@ -134,6 +136,28 @@ fn the_command_prints_what_is_asked_for() {
     let bad = Command::new(FANFARE).args(["get", "k/**bad", "--url", &url]).output().expect("it starts");
     assert_eq!(bad.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&bad.stderr).contains("invalid_pattern"));
+}
+
+#[test]
+fn the_command_follows_documents_by_events() {
+    let server = Server::start(&[], "");
+    let (mut feed, url) = (server.feed(), format!("http://{}", server.listen));
+    feed.apply(json!({"op": "set", "key": "a/1", "data": {"n": 1, "text": "x".repeat(100)}}));
+    let mut command = Command::new(FANFARE);
+    command.args(["sub", "a/*", "--sse", "--count", "3", "--url", &url]).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut next = || -> Value {
+        let line = lines.next().expect("a line").expect("text");
+        serde_json::from_str(&line).expect("JSON")
+    };
+    assert_eq!(next()["data"]["n"], 1);
+    feed.apply(json!({"op": "merge", "key": "a/1", "data": {"n": 2}}));
+    let changed = next();
+    assert_eq!((&changed["data"]["n"], &changed["data"]["text"]), (&json!(2), &json!("x".repeat(100))));
+    feed.apply(json!({"op": "del", "key": "a/1"}));
+    assert_eq!(next()["type"], "delete");
+    assert!(child.wait().expect("it ends").success());
 }
 
 #[test]

@@ -197,6 +197,26 @@ fn every_path_that_the_documents_name_is_there() {
 }
 
 #[test]
+fn every_test_that_the_documents_name_is_there() {
+    let mut faults = Vec::new();
+    let mut seen = 0;
+    for page in files(".md") {
+        let prose = prose(&page.text);
+        for (path, name) in prose.split('`').skip(1).step_by(2).filter_map(|code| code.split_once(".rs::")) {
+            seen += 1;
+            let file = fs::read_to_string(root().join(format!("{path}.rs"))).unwrap_or_default();
+            let test = |line: &str| line.trim_start() == format!("fn {name}() {{");
+            let lines: Vec<&str> = file.lines().collect();
+            if !lines.windows(2).any(|pair| pair[0].trim_start().starts_with("#[") && test(pair[1])) {
+                faults.push(format!("{}: `{path}.rs::{name}` is no test", page.shown()));
+            }
+        }
+    }
+    assert!(seen > 40, "only {seen} were found");
+    report(faults);
+}
+
+#[test]
 fn the_summary_lists_every_page() {
     let book = root().join("docs/src");
     let summary = fs::read_to_string(book.join("SUMMARY.md")).expect("the book has a summary");

@@ -279,6 +279,8 @@ pub struct Limits {
     pub origins: Origins,
     /// The page that a browser gets at `/`.
     pub page: &'static str,
+    /// The example at `/_/chat`.
+    pub chat: &'static str,
 }
 
 impl Default for Limits {
@@ -306,6 +308,7 @@ impl Default for Limits {
             anonymous: vec![Access::Write],
             origins: Origins::Any,
             page: "",
+            chat: "",
         }
     }
 }

@@ -53,6 +53,7 @@ pub fn limits(settings: &Settings) -> Result<Limits, ServerError> {
         anonymous: settings.listen.iter().map(|at| access(at.0, settings.anonymous)).collect(),
         origins: origins(&settings.origins)?,
         page: include_str!("page/index.html"),
+        chat: include_str!("page/chat.html"),
     };
     if limits.pong_timeout <= limits.ping_interval {
         let reason = "must be longer than ping_interval, or every client is closed before it is asked";

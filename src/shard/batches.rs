@@ -142,6 +142,9 @@ impl Shard {
             Ask::User(user, ask) => return self.user_asked(from, ticket, &user, *ask),
             Ask::Rooms(actor) => Answer::Rooms(self.rooms_seen(&actor)),
             Ask::Pools => self.clients.pools(),
+            Ask::Channels => {
+                Answer::Channels(self.clients.listeners().chain(self.owner.channels.rows()).collect())
+            }
             Ask::Change(change) => Answer::Changed(self.clients.change_events(&mut self.desk, *change)),
             ask if let Err(refusal) = self.may_ask(&ask) => Answer::Room(Err(refusal)),
             ask => self.owner.answer(&mut self.desk, ask),

@@ -9,7 +9,6 @@ pub mod http;
 pub mod hub;
 pub mod proxy;
 pub mod raw_ws;
-pub mod schema;
 pub mod subscriber;
 pub mod tools;
 

@@ -1,6 +1,7 @@
 //! Programs that the tests need beside the server.
 
 use std::io::ErrorKind;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -27,6 +28,19 @@ fn exists(program: &str) -> bool {
     match Command::new(program).arg("--version").output() {
         Err(e) if e.kind() == ErrorKind::NotFound => false,
         other => other.unwrap_or_else(|e| panic!("{program} does not start: {e}")).status.success(),
+    }
+}
+
+/// Installs the npm packages of a folder, as its lock file says.
+pub fn npm_ci(folder: &Path) {
+    // npm writes its copy of the lock file last: older than ours, or missing, it says that the modules are stale.
+    let changed = |name: &str| folder.join(name).metadata().and_then(|file| file.modified()).ok();
+    if changed("node_modules/.package-lock.json") < changed("package-lock.json") {
+        let mut npm = Command::new("npm");
+        run(
+            npm.args(["ci", "--no-audit", "--no-fund"]).current_dir(folder),
+            &format!("npm ci in {} failed", folder.display()),
+        );
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::base::id::ConnId;
 use crate::flow::conn::events::Change;
 use crate::flow::conn::hub::Versions;
+use crate::flow::conn::listing::Row;
 use crate::flow::conn::seats::{RoomAsk, UserAsk};
 use crate::flow::conn::views::Views;
 use crate::flow::feed::{Done, Refused, Write};
@@ -45,6 +46,8 @@ pub enum Ask {
     Change(Box<Change>),
     /// Your pools: what they are about and how many connections they have.
     Pools,
+    /// Your channels, and which of your connections are subscribed to which.
+    Channels,
 }
 
 /// The answer to a question.
@@ -72,6 +75,8 @@ pub enum Answer {
     User(Box<(Arc<str>, Shown)>),
     /// To `Pools`.
     Pools(Vec<(Arc<str>, usize)>),
+    /// To `Channels`.
+    Channels(Vec<Row>),
 }
 
 /// A question for what was published into a channel since.

@@ -9,6 +9,7 @@ pub mod feed;
 pub mod http;
 pub mod hub;
 pub mod import;
+pub mod listing;
 pub mod rest;
 pub mod rooms;
 pub mod seats;

@@ -3,6 +3,7 @@
 use crate::flow::conn::ask::{Answer, Ask};
 use crate::flow::conn::catchup::{self, CatchUp, Door};
 use crate::flow::conn::events::{self, Change, Wish};
+use crate::flow::conn::listing::{Page, Row, array};
 use crate::flow::conn::rooms::{self, RoomCall};
 use crate::flow::conn::spec::{self, Spec};
 use crate::flow::conn::views::Views;
@@ -97,14 +98,9 @@ pub enum Want {
     /// All keys, as the JavaScript client asks for them.
     AllKeys,
     /// One page of keys.
-    Keys {
-        /// Which page, from 1.
-        page: usize,
-        /// How many to a page.
-        limit: usize,
-        /// What their names must contain, in whatever case.
-        filter: String,
-    },
+    Keys(Page),
+    /// One page of channels.
+    Channels(Page),
     /// The pools.
     Pools,
     /// What a room's owner says, with that status.
@@ -129,6 +125,7 @@ pub struct Pending {
     items: Vec<Arc<Item>>,
     keys: Vec<Key>,
     pools: Vec<(Arc<str>, usize)>,
+    channels: Vec<Row>,
     rooms: Vec<(Arc<str>, Vec<u8>)>,
 }
 
@@ -156,6 +153,9 @@ pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
             Ok(spec) => Call::Stream(Box::new(spec)),
             Err(response) => Call::Respond(response),
         };
+    }
+    if path == "/_/chat" && head.method == Method::Get {
+        return Call::Respond(Response::new(200).body("text/html; charset=utf-8", limits.chat.as_bytes()));
     }
     if let Some(rest) =
         head.path.strip_prefix("/_/rooms").filter(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -383,12 +383,14 @@ fn parameter<'a>(head: &'a Head, name: &str) -> Option<Cow<'a, str>> {
 fn root(head: &Head, limits: &Limits) -> Call {
     let number =
         |name, or: usize| parameter(head, name).and_then(|v| v.parse().ok()).filter(|n| *n > 0).unwrap_or(or);
+    let page = || Page {
+        page: number("page", 1),
+        limit: number("limit", 50).min(500),
+        filter: parameter(head, "filter").unwrap_or_default().into_owned(),
+    };
     match parameter(head, "api").as_deref() {
-        Some("keys") => Call::Gather(Want::Keys {
-            page: number("page", 1),
-            limit: number("limit", 50).min(500),
-            filter: parameter(head, "filter").unwrap_or_default().into_owned(),
-        }),
+        Some("keys") => Call::Gather(Want::Keys(page())),
+        Some("channels") => Call::Gather(Want::Channels(page())),
         Some("state") => Call::Gather(Want::Pools),
         Some(_) => refuse(404, NO_PAGE),
         None if head.list(Field::Accept).any(|a| a.starts_with("text/html")) => {
@@ -404,6 +406,7 @@ impl Want {
         match self {
             Want::Items(pattern) => Ask::List(pattern.clone()),
             Want::Pools => Ask::Pools,
+            Want::Channels(_) => Ask::Channels,
             Want::Rooms(actor) => Ask::Rooms(actor.clone()),
             _ => Ask::Keys,
         }
@@ -421,8 +424,8 @@ impl Pending {
 
     /// A request that waits for `left` answers.
     pub fn new(head: Head, want: Want, left: u16) -> Pending {
-        let (items, keys, pools, rooms) = Default::default();
-        Pending { head, want, left, items, keys, pools, rooms }
+        let (items, keys, pools, channels, rooms) = Default::default();
+        Pending { head, want, left, items, keys, pools, channels, rooms }
     }
 
     /// Takes one answer in; the response, once it was the last.
@@ -432,6 +435,7 @@ impl Pending {
             Answer::Items(items) => self.items.extend(items),
             Answer::Keys(keys) => self.keys.extend(keys),
             Answer::Pools(pools) => self.pools.extend(pools),
+            Answer::Channels(rows) => self.channels.extend(rows),
             Answer::Rooms(rooms) => self.rooms.extend(rooms),
             Answer::Room(told) => return Some(self.told(told)),
             Answer::Changed(Some(errors)) => return Some(events::changed(&errors)),
@@ -488,7 +492,8 @@ impl Pending {
                 array(&self.keys, &mut out, |key, out| write_string(key.as_str(), out));
                 out.push(b'}');
             }
-            Want::Keys { page, limit, filter } => keys_page(&mut self.keys, *page, *limit, filter, &mut out),
+            Want::Keys(page) => page.keys(&mut self.keys, &mut out),
+            Want::Channels(page) => page.channels(&mut self.channels, &mut out),
             Want::Pools => pools(&mut self.pools, &mut out),
             Want::Rooms(_) => {
                 self.rooms.sort_unstable();
@@ -519,31 +524,6 @@ fn refusal(refused: &Refused, want: &Want) -> Response<'static> {
         (Refused::NotFound(_), _) => Response::text(404, "ooo: not found"),
         (other, _) => Response::new(400).body("text/plain; charset=utf-8", other.to_string().into_bytes()),
     }
-}
-
-fn array<T>(values: &[T], out: &mut Vec<u8>, write: impl Fn(&T, &mut Vec<u8>)) {
-    out.push(b'[');
-    for (i, value) in values.iter().enumerate() {
-        if i > 0 {
-            out.push(b',');
-        }
-        write(value, out);
-    }
-    out.push(b']');
-}
-
-fn keys_page(keys: &mut Vec<Key>, page: usize, limit: usize, filter: &str, out: &mut Vec<u8>) {
-    let wanted = filter.to_lowercase();
-    keys.retain(|key| key.as_str().to_lowercase().contains(&wanted));
-    keys.sort_by_cached_key(|key| key.as_str().to_lowercase());
-    let from = (page - 1).saturating_mul(limit).min(keys.len());
-    out.extend_from_slice(br#"{"keys":"#);
-    array(&keys[from..(from + limit).min(keys.len())], out, |key, out| write_string(key.as_str(), out));
-    out.extend_from_slice(
-        format!(r#","total":{},"page":{page},"limit":{limit},"filter":"#, keys.len()).as_bytes(),
-    );
-    write_string(filter, out);
-    out.extend_from_slice(b"}\n");
 }
 
 fn pools(pools: &mut Vec<(Arc<str>, usize)>, out: &mut Vec<u8>) {

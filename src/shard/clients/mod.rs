@@ -16,10 +16,11 @@ use crate::base::slab::Table;
 use crate::base::time::SEC;
 use crate::base::timers::Timers;
 use crate::flow::conn::ask::Answer;
+use crate::flow::conn::listing::Row;
 use crate::flow::conn::{Conn, Phase};
 use crate::flow::encode::frame::Frame;
 use crate::flow::fanout::plan::Fanout;
-use crate::flow::fanout::pool::PoolId;
+use crate::flow::fanout::pool::{PoolId, Subject};
 use crate::flow::fanout::queue::Budget;
 use crate::flow::feed::SweepId;
 use crate::flow::limits::Access;
@@ -306,5 +307,16 @@ impl Clients {
             (pool.subject.name().into(), connections)
         });
         Answer::Pools(rows.collect())
+    }
+
+    /// How many connections are subscribed to each channel. Those that get every channel do not count.
+    pub fn listeners(&self) -> impl Iterator<Item = Row> {
+        self.fanout.pools.iter().filter_map(|(_, pool)| match &pool.subject {
+            Subject::Channel(name) => {
+                let subscribers = pool.members.len() + pool.waiting as usize;
+                Some(Row { name: name.clone(), offset: None, subscribers })
+            }
+            _ => None,
+        })
     }
 }

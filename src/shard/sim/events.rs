@@ -542,3 +542,40 @@ fn a_websocket_goes_on_where_a_stream_of_events_was() {
         }
     }
 }
+
+/// What WebSockets cost, events cost: a publication is encoded once for all readers of one channel, and reaches each in
+/// one send.
+#[test]
+fn events_are_made_once_and_sent_as_often_as_messages() {
+    const READERS: usize = 100;
+    let count = |world: &mut World| {
+        world.shards.iter_mut().map(|s| s.stats()).fold((0, 0, 0), |(frames, sends, deliveries), stats| {
+            (frames + stats.encoded.frames, sends + stats.sent.sends, deliveries + stats.sent.deliveries)
+        })
+    };
+    let run = |events: bool| {
+        let mut world = World::new(11, 2, Limits { deflate: false, ..Limits::default() });
+        let mut app = Application::open(&mut world);
+        let mut sources = Vec::new();
+        let mut listeners = Vec::new();
+        for _ in 0..READERS {
+            match events {
+                true => sources.push(EventSource::open(&mut world, "/sse?channels=a", 1 << 20)),
+                false => listeners.push(Listener::open(&mut world, "channels=a", 1 << 20)),
+            }
+        }
+        world.settle(|_| {});
+        let before = count(&mut world);
+        for n in 0..20 {
+            publish(&mut app, &mut world, "a", n);
+            world.settle(|_| {});
+        }
+        let after = count(&mut world);
+        settle(&mut world, &mut sources);
+        assert!(sources.iter().all(|source| numbers(source, "a").len() == 20));
+        (after.0 - before.0, after.1 - before.1, after.2 - before.2)
+    };
+    let (messages, events) = (run(false), run(true));
+    assert_eq!(events, messages);
+    assert_eq!((events.0, events.2), (20, 20 * READERS as u64));
+}

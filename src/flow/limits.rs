@@ -3,7 +3,7 @@
 pub mod route;
 
 use crate::wire::http::Origins;
-use crate::wire::key::{Name, Pattern};
+use crate::wire::key::{Name, Pattern, is_reserved};
 use route::Route;
 use std::sync::Arc;
 
@@ -342,8 +342,11 @@ impl Limits {
         self.channel_rules.iter().filter(|rule| rule.means(channel)).find_map(says)
     }
 
-    /// The number of the route that means a path, and the channel that it leads to.
+    /// The number of the route that means a path, and the channel that it leads to. The doors' own paths are no route's.
     pub fn route(&self, path: &str) -> Option<(usize, Option<String>)> {
+        if path.split('/').nth(1).is_some_and(is_reserved) {
+            return None;
+        }
         self.routes.iter().enumerate().find_map(|(number, route)| Some((number, route.find(path)?)))
     }
 

@@ -161,6 +161,7 @@ fn count(place: &str, name: &str, written: u64) -> Result<usize, ServerError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::limits::Limits;
 
     fn meant(text: &str) -> Result<Vec<Route>, String> {
         #[derive(Deserialize)]
@@ -181,6 +182,17 @@ mod tests {
         assert_eq!(cella.find("/channels"), None);
         assert_eq!((cella.keepalive, cella.streams, cella.streams_per_user), (30_000_000_000, 5000, 10));
         assert_eq!((hub.find("/channels"), hub.profile), (Some(None), Profile::Hub));
+    }
+
+    #[test]
+    fn a_route_takes_no_path_of_another_door() {
+        let routes = meant("[[route]]\npath = '/{a}/{b}'\nprofile = 'cella'\nchannel = '{a}:{b}'");
+        let limits = Limits { routes: routes.expect("it makes sense"), ..Limits::default() };
+        for (path, found) in
+            [("/x/y", true), ("/x", false), ("/sse/subscribe", false), ("/ws/y", false), ("/_/rooms", false)]
+        {
+            assert_eq!(limits.route(path).is_some(), found, "{path}");
+        }
     }
 
     #[test]

@@ -244,7 +244,7 @@ fn cellas_stream_catches_up_oldest_first_and_goes_on() {
     let server = Server::start(&[], ROUTES);
     let mut feed = server.feed();
     let mut change = |n: u64| {
-        let kind = if n % 2 == 0 { "page" } else { "attachment" };
+        let kind = if n.is_multiple_of(2) { "page" } else { "attachment" };
         let data = json!({"activityId": format!("id-{n}"), "entityType": kind, "n": n, "data": null});
         feed.apply(json!({"op": "publish", "channel": "org:acme", "data": data}));
     };

@@ -30,6 +30,8 @@ pub struct Channel {
     room: bool,
     /// Whether only the room's members may hear it.
     private: bool,
+    /// Rises with everything that changes what is replayed of it.
+    revision: u64,
 }
 
 /// All channels of an owner.
@@ -67,6 +69,7 @@ impl Channel {
     /// The next publication takes its place. It is kept by `remember`.
     pub fn place(&mut self, desk: &mut Desk, publish: &Publish) -> Placed {
         self.offset += 1;
+        self.revision += 1;
         self.touched = desk.now.mono;
         desk.stats.published += 1;
         let told = self.keep.count > 0 || publish.client;
@@ -82,11 +85,23 @@ impl Channel {
         }
     }
 
-    /// What was published into it, as far as it is kept at this moment.
+    /// What was published into it, as far as it is kept at this moment; it may be changed.
     pub fn history(&mut self, desk: &Desk) -> Option<&mut History> {
-        let history = self.history.as_deref_mut()?;
-        history.trim(self.keep, desk.now.wall);
-        Some(history)
+        self.revision += 1;
+        self.trim(desk);
+        self.history.as_deref_mut()
+    }
+
+    /// Lets go what is too old by now.
+    fn trim(&mut self, desk: &Desk) {
+        if let Some(history) = &mut self.history {
+            history.trim(self.keep, desk.now.wall);
+        }
+    }
+
+    /// Rises with everything that changes what is replayed of it.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Where somebody begins who says what it has seen.
@@ -100,7 +115,7 @@ impl Channel {
         if *seen == self.offset {
             return nothing;
         }
-        self.history(desk);
+        self.trim(desk);
         match self.history.as_ref().and_then(|history| history.since(*seen)) {
             Some(past) => Start {
                 missed: past.map(|(n, entry)| (self.placed(n, entry), &*entry.publish)).collect(),
@@ -116,7 +131,7 @@ impl Channel {
         desk: &Desk,
         query: &'a Query,
     ) -> impl Iterator<Item = (Placed, &'a Entry)> {
-        self.history(desk);
+        self.trim(desk);
         let found = self.history.iter().flat_map(|history| history.query(query));
         found.map(|(n, entry)| (self.placed(n, entry), entry))
     }
@@ -141,6 +156,7 @@ impl Channels {
                 history: None,
                 room: false,
                 private: false,
+                revision: 0,
             }
         })
     }
@@ -154,6 +170,7 @@ impl Channels {
     pub fn set_room(&mut self, desk: &Desk, name: &Arc<str>, room: bool, private: bool) {
         let keep = desk.limits.keep(name, if room { Keep::ROOM } else { Keep::NOTHING });
         let channel = self.open(desk, name);
+        channel.revision += 1;
         (channel.room, channel.private, channel.keep) = (room, private, keep);
         if !room {
             channel.history = None;
@@ -177,7 +194,8 @@ impl Channels {
         while self.idle.front().is_some_and(|(due, _)| *due <= now) {
             let (_, name) = self.idle.pop_front().expect("just seen");
             let channel = self.map.get_mut(&name).expect("each is listed once");
-            let empty = channel.history(desk).is_none_or(|history| history.is_empty());
+            channel.trim(desk);
+            let empty = channel.history.as_ref().is_none_or(|history| history.is_empty());
             let due = if channel.room || !empty || watched(&name) { now } else { channel.touched } + IDLE;
             if due > now {
                 self.idle.push_back((due, name));

@@ -57,8 +57,9 @@ pub enum Mail {
     Reserved(ConnId, Box<(Arc<str>, Arc<str>, bool)>),
     /// Your connection is in that room no more.
     Out(ConnId, Arc<str>, Box<Out>),
-    /// That channel is a room now that is not open to all: only those in it may hear it.
-    Closed(Arc<str>),
+    /// Not everybody may hear that channel any more, it being a room; or that user may not. Whoever only listens to it
+    /// has to ask again.
+    Closed(Arc<str>, Option<Arc<str>>),
     /// A pool of the sender is gone.
     Leave(PoolId, Subject),
     /// A frame for all members of a pool.
@@ -165,7 +166,7 @@ pub struct Joined {
 }
 
 /// A stretch of a channel's history.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Batch {
     /// Where each publication ends in the run of bytes, and its offset.
     pub marks: Vec<(usize, u64)>,

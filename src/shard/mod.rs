@@ -15,6 +15,7 @@ pub mod mail;
 pub mod owner;
 pub mod parts;
 pub mod quotas;
+pub mod replays;
 pub mod room_asks;
 pub mod rooms;
 pub mod sessions;
@@ -308,7 +309,7 @@ impl Shard {
             Mail::Room(room, mail) => self.room_mail(from, &room, mail),
             Mail::Reserved(conn, told) => clients.reserved(desk, conn, &told.0, &told.1, told.2),
             Mail::Out(conn, room, out) => clients.out(desk, conn, &room, &out),
-            Mail::Closed(name) => clients.closed(desk, &name),
+            Mail::Closed(name, user) => clients.closed(desk, &name, user.as_ref()),
             Mail::Hold(user, conn, what) => self.held(from, &user, conn, what),
             Mail::Over(conn, channel) => clients.over(desk, conn, channel),
             Mail::Session(session, user, conn, what) => sessions.told(desk, from, session, user, conn, what),

@@ -25,6 +25,7 @@ use crate::shard::clients::EVERYONE;
 use crate::shard::desk::Desk;
 use crate::shard::mail::{Batch, Join, Joined, Mail, Mark};
 use crate::shard::parts::Parts;
+use crate::shard::replays::Replays;
 use crate::shard::watch::{Watch, Watcher};
 use crate::wire::feed::Publish;
 use crate::wire::hub::Query;
@@ -60,6 +61,8 @@ pub struct Owner {
     parts: Parts,
     /// The channels.
     pub(super) channels: Channels,
+    /// What of their past was asked for last.
+    replays: Replays,
     /// Which choices of which channels are watched.
     choices: HashMap<Arc<str>, Vec<Arc<Choice>>>,
     /// The readers of routes.
@@ -304,6 +307,7 @@ impl Owner {
 
     /// Forgets what nobody needs any more.
     pub fn tidy(&mut self, desk: &Desk) {
+        self.replays.forget();
         let watches = &self.watches;
         let choices = &self.choices;
         let whole = |name: &Arc<str>| watches.contains_key(&Subject::Channel(name.clone()));
@@ -382,9 +386,17 @@ impl Owner {
         self.watches.entry(join.subject.clone()).or_default().add(watcher);
         let channel = self.channels.open(desk, name);
         let Dialect::Change(route) = join.variant.dialect else {
-            let Start { offset: at, gap, missed } = channel.start(desk, &join.has);
-            let joined = Joined { at, gap, ..nothing };
-            return if missed.is_empty() { joined } else { missed_of(desk, join, missed, None, joined) };
+            let revision = channel.revision();
+            return self.replays.find(desk, revision, join, nothing).unwrap_or_else(|nothing| {
+                let Start { offset: at, gap, missed } = channel.start(desk, &join.has);
+                let joined = Joined { at, gap, ..nothing };
+                if missed.is_empty() {
+                    return joined;
+                }
+                let joined = missed_of(desk, join, missed, None, joined);
+                self.replays.keep(revision, join, &joined);
+                joined
+            });
         };
         let limits = desk.limits.clone();
         let id_field = limits.routes[usize::from(route)].id_field.as_deref();

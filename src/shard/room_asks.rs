@@ -164,7 +164,11 @@ impl Shard {
                     (room.mute(actor, user, until)?, None)
                 }
             };
+        let banned = room.may_read(&Actor::User(user.clone()), now).is_err();
         self.happened(name, events, None, reason);
+        if banned {
+            self.close_to(name, user);
+        }
         let place = self.place(name)?;
         let member = place.room.member(user);
         Ok(members(|object| {

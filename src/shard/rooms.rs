@@ -260,8 +260,13 @@ impl Shard {
         let private = self.rooms.is_private(name);
         self.owner.channels.set_room(&self.desk, name, true, private);
         if private {
-            self.desk.post_to_all(|| Mail::Closed(name.clone()));
+            self.desk.post_to_all(|| Mail::Closed(name.clone(), None));
         }
+    }
+
+    /// A user may not hear a room's channel any more, and may do so by connections that are not in the room.
+    pub(super) fn close_to(&mut self, name: &Arc<str>, user: &Arc<str>) {
+        self.desk.post_to_all(|| Mail::Closed(name.clone(), Some(user.clone())));
     }
 
     /// Tells everyone around a room; `write` gets a stamp to name and date the frame by.
@@ -349,6 +354,10 @@ impl Shard {
             self.desk.post(shard, Mail::Out(conn, name.clone(), Box::new(out)));
         }
         self.desk.post_to_user(user, UserMail::Settled(name.clone(), false, Some(false)));
+        // whoever leaves by itself may listen by another connection, that was never in the room
+        if asker.is_some() && self.rooms.is_private(name) {
+            self.close_to(name, user);
+        }
         if small {
             self.around(name, |_, out| encode::member_left(name, user, &member, out));
         }

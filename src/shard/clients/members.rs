@@ -73,8 +73,16 @@ impl Clients {
             RoomWant::Message(_) if !seated => {
                 return Err(Rejection::new("send_denied", "join the room before you send to it"));
             }
-            RoomWant::Leave => self.stand_up(desk, id, &room),
+            RoomWant::History(query) => {
+                let ask = Ask::History(room.clone(), Box::new((self.actor(id), *query)));
+                let ticket = Ticket { conn: id, tag: Tag::Frame(Box::new(about.clone())) };
+                desk.post_to_owner(&room, Mail::Ask(ticket, ask));
+                return Ok(());
+            }
             _ => {}
+        }
+        if want == RoomWant::Leave {
+            self.stand_up(desk, id, &room);
         }
         let ask = Box::new(RoomAsk { room, actor: self.actor(id), want, reserved: None });
         let waits = ask.newcomer().is_some();
@@ -256,22 +264,20 @@ impl Clients {
         self.insist(id, frame);
     }
 
-    /// A channel has become a room that is not open to all: those who only listened to it hear no more.
-    pub fn closed(&mut self, desk: &mut Desk, name: &Arc<str>) {
-        let means = |subject: &Subject| match subject {
-            Subject::Channel(channel) | Subject::Chosen(channel, _) => channel == name,
-            _ => false,
-        };
-        let pools = self.fanout.pools.iter().filter(|(_, pool)| means(&pool.subject));
-        let pools: Vec<_> = pools.map(|(id, _)| id).collect();
-        for pool in pools {
-            let members = self.fanout.pools.get(pool).map(|pool| pool.members.clone()).unwrap_or_default();
-            for member in members {
-                let id = self.id(member.slot);
-                if self.seat(id, name).is_none_or(|seat| seat.stage == Stage::Reserving) {
-                    self.unsubscribe(desk, id, pool);
-                    self.channel_denied(desk, id, pool, name);
-                }
+    /// Not everybody may hear a channel any more, or that user may not: whoever only listens to it asks again, from where
+    /// it stands.
+    pub fn closed(&mut self, desk: &mut Desk, name: &Arc<str>, user: Option<&Arc<str>>) {
+        let subject = Subject::Channel(name.clone());
+        let pools = self.fanout.pools.iter().filter(|(_, pool)| pool.subject == subject);
+        let slots = pools.flat_map(|(id, pool)| pool.members.iter().map(move |member| (id, member.slot)));
+        for (pool, slot) in slots.collect::<Vec<_>>() {
+            let id = self.id(slot);
+            let meant = user.is_none() || self.hub(id).and_then(|hub| hub.user.as_ref()) == user;
+            if meant && self.seat(id, name).is_none_or(|seat| seat.stage == Stage::Reserving) {
+                let at = self.fanout.position(pool, slot);
+                self.unsubscribe(desk, id, pool);
+                let has = Has::Offset((*desk.limits.epoch).into(), at);
+                self.subscribe(desk, id, subject.clone(), has);
             }
         }
     }

@@ -102,9 +102,13 @@ fn a_private_room_is_heard_by_its_members_only() {
         settle(&mut world, &mut [&mut all, &mut plain, &mut eve, &mut bob]);
         say(&mut app, &mut world, 4);
         settle(&mut world, &mut [&mut all, &mut plain, &mut eve, &mut bob]);
+        let ban = http(&mut world, "PUT", "/_/rooms/r/members/eve?user=ann", &json!({"banned": true}));
+        assert_eq!(ban.0, 200);
+        say(&mut app, &mut world, 5);
+        settle(&mut world, &mut [&mut all, &mut plain, &mut eve, &mut bob]);
         assert_eq!(
             (data(&eve), data(&all), data(&plain)),
-            (vec![json!(1), json!(4)], vec![json!(1), json!(4)], vec![json!(1)])
+            (vec![json!(1), json!(4)], vec![json!(1), json!(4), json!(5)], vec![json!(1)])
         );
     }
 }
@@ -176,6 +180,9 @@ fn who_is_put_out_hears_no_more_and_who_comes_back_hears_all() {
         for bob in [&mut *one, &mut *two] {
             bob.send(&mut world, &json!({"type": "join", "room_id": "r"}));
         }
+        // a member may listen without being in the room
+        three.send(&mut world, &json!({"type": "subscribe", "channel": "r"}));
+        settle(&mut world, &mut [&mut ann, one, two, three]);
         ann.send(&mut world, &json!({"type": "message", "room_id": "r", "data": 1}));
         pass(&mut world, &mut [&mut ann, one, two, three], 150 * MS);
         let session = ann.got.iter().find(|frame| frame["event"] == "session").expect("it has a session");
@@ -197,6 +204,7 @@ fn who_is_put_out_hears_no_more_and_who_comes_back_hears_all() {
         one.send(&mut world, &json!({"type": "message", "room_id": "r", "data": 5}));
         three.send(&mut world, &json!({"type": "join", "room_id": "r"}));
         settle(&mut world, &mut [&mut ann, one, two, three]);
+        assert_eq!(told(three, "message", "r").len(), 2, "{shards} shards: {:?}", three.got);
         for bob in [&*one, &*two] {
             let out = told(bob, "system", "r").into_iter().find(|frame| frame["event"] == "banned");
             assert_eq!(out.expect("it is told")["data"]["reason"], "noise");
@@ -454,5 +462,87 @@ fn rooms_are_heard_as_events() {
             (3, 1),
             "it is told, and hears no more"
         );
+    }
+}
+
+/// Frames about others that a listener was sent of these kinds.
+fn count(listener: &Listener, kinds: &[&str]) -> usize {
+    listener.got.iter().filter(|frame| kinds.iter().any(|kind| frame["type"] == *kind)).count()
+}
+
+/// A hundred members lose their connections and come back: within the grace that is no news to those who stayed; after
+/// it, one change for each who went and one for each who came.
+#[test]
+fn a_mass_reconnect_costs_changes_only() {
+    const MANY: usize = 100;
+    for shards in SHARDS {
+        let mut world = World::new(6, shards, limits(|_| {}));
+        let mut ann = Listener::open(&mut world, "user=ann", 1 << 20);
+        settle(&mut world, &mut [&mut ann]);
+        ann.send(&mut world, &json!({"type": "room.create", "room_id": "r"}));
+        ann.send(&mut world, &json!({"type": "join", "room_id": "r"}));
+        settle(&mut world, &mut [&mut ann]);
+        let come = |world: &mut World| -> Vec<Listener> {
+            let each = (0..MANY).map(|n| {
+                let mut one = Listener::open(world, &format!("user=u{n}"), 1 << 20);
+                one.send(world, &json!({"type": "join", "room_id": "r"}));
+                one
+            });
+            each.collect()
+        };
+        let rest = |world: &mut World, ann: &mut Listener, all: &mut [Listener], ns: u64| {
+            for ns in [0, ns, 150 * MS, 150 * MS] {
+                world.now.mono += ns;
+                world.settle(|world| {
+                    assert!(ann.read(world));
+                    all.iter_mut().for_each(|one| assert!(one.read(world)));
+                });
+            }
+        };
+        let kinds = ["presence", "presence_sync", "member_join", "member_leave"];
+        let mut all = come(&mut world);
+        rest(&mut world, &mut ann, &mut all, 0);
+        assert_eq!(
+            count(&ann, &kinds),
+            1 + 1 + 2 * MANY,
+            "itself, the state, and each as member and as there"
+        );
+        for (away, news) in [(SEC, 0), (5 * SEC, 2 * MANY)] {
+            let before = count(&ann, &kinds);
+            all.drain(..).for_each(|one| world.hang_up(one.line));
+            rest(&mut world, &mut ann, &mut [], away);
+            all = come(&mut world);
+            rest(&mut world, &mut ann, &mut all, 0);
+            assert_eq!(count(&ann, &kinds) - before, news, "{shards} shards, away for {away}");
+            assert!(all.iter().all(|one| count(one, &["presence_sync"]) == 1));
+        }
+    }
+}
+
+/// A connection that gives no sign of life is given up, and its user is missed, without any goodbye.
+#[test]
+fn whoever_gives_no_sign_of_life_is_missed() {
+    for shards in SHARDS {
+        let mut world = World::new(8, shards, limits(|_| {}));
+        let mut ann = Listener::open(&mut world, "user=ann", 1 << 20);
+        let mut ghost = Listener::open(&mut world, "user=ghost", 1 << 20);
+        settle(&mut world, &mut [&mut ann, &mut ghost]);
+        ann.send(&mut world, &json!({"type": "room.create", "room_id": "r"}));
+        for one in [&mut ann, &mut ghost] {
+            one.send(&mut world, &json!({"type": "join", "room_id": "r"}));
+            world.settle(|_| {});
+        }
+        for _ in 0..100 {
+            ann.send(&mut world, &json!({"type": "heartbeat"}));
+            world.now.mono += SEC;
+            world.settle(|world| {
+                assert!(ann.read(world));
+            });
+        }
+        let of_ghost =
+            ann.got.iter().filter(|frame| frame["type"] == "presence" && frame["user_id"] == "ghost");
+        let shown: Vec<&Value> = of_ghost.map(|frame| &frame["status"]).collect();
+        assert_eq!(shown, ["online", "offline"], "{shards} shards");
+        assert!(told(&ann, "member_leave", "r").is_empty(), "it is a member still");
     }
 }

@@ -673,3 +673,53 @@ fn everybody_sees_the_publications_of_all_in_one_order() {
         }
     }
 }
+
+/// Many who come back at once with the same place cost one replay, whatever their shard.
+#[test]
+fn what_many_have_missed_alike_is_made_once() {
+    for shards in SHARDS {
+        let mut world = World::new(11, shards, keeping(200));
+        let mut app = Application::open(&mut world);
+        for n in 0..100 {
+            app.send(&mut world, &json!({"op": "publish", "channel": "h", "data": n}));
+        }
+        world.settle(|world| app.read(world));
+        let encoded = |world: &mut World| -> u64 {
+            world.shards.iter_mut().map(|shard| shard.stats().encoded.frames).sum()
+        };
+        let mut all: Vec<Listener> = (0..50).map(|_| Listener::native(&mut world, "")).collect();
+        world.settle(|world| all.iter_mut().for_each(|one| assert!(one.read(world))));
+        let before = encoded(&mut world);
+        for one in &mut all {
+            let recover = json!({"epoch": "0", "offset": 10});
+            one.send(&mut world, &json!({"type": "subscribe", "channel": "h", "recover": recover}));
+        }
+        world.settle(|world| all.iter_mut().for_each(|one| assert!(one.read(world))));
+        for one in &all {
+            let numbers: Vec<u64> =
+                of_type(&one.got, "message").iter().map(|f| f["data"].as_u64().unwrap()).collect();
+            assert_eq!(numbers, (10..100).collect::<Vec<_>>());
+        }
+        let frames = encoded(&mut world) - before;
+        assert!(
+            frames <= 50 + 2 * 90,
+            "{frames} frames: a reply for each, and what was missed deflated and not"
+        );
+        // a change between two of them is in the second's replay
+        app.send(&mut world, &json!({"op": "publish", "channel": "h", "data": 100}));
+        world.settle(|world| all.iter_mut().for_each(|one| drop(one.take(world))));
+        let mut late = Listener::native(&mut world, "");
+        let stranger = json!({"epoch": "1", "offset": 10});
+        late.send(&mut world, &json!({"type": "subscribe", "channel": "h", "recover": stranger}));
+        let [got] = rest(&mut world, [&mut late]);
+        assert_eq!(
+            of_type(&got, "subscribed")[0]["recovered"],
+            false,
+            "another epoch's number means nothing here"
+        );
+        let recover = json!({"epoch": "0", "offset": 10});
+        late.send(&mut world, &json!({"type": "subscribe", "channel": "h", "recover": recover}));
+        let [got] = rest(&mut world, [&mut late]);
+        assert_eq!(of_type(&got, "message").len(), 91);
+    }
+}

@@ -1,0 +1,66 @@
+//! What subscribers of a channel have missed: those who come back together have mostly missed the same, so it is made
+//! once for all of them.
+
+use crate::flow::conn::ask::Has;
+use crate::flow::encode::frame::{Frame, Variant};
+use crate::flow::fanout::pool::Subject;
+use crate::shard::desk::Desk;
+use crate::shard::mail::{Batch, Join, Joined};
+use hashbrown::HashMap;
+
+/// How many are kept, and how many bytes of them; beyond it all are made anew. They are forgotten each second anyway.
+const MOST: usize = 1024;
+const MOST_BYTES: usize = 8 << 20;
+
+/// One answer.
+#[derive(Clone, Debug)]
+struct Replay {
+    /// What the channel had come through when it was made.
+    revision: u64,
+    at: u64,
+    count: u32,
+    state: Frame,
+    batch: Option<Box<Batch>>,
+}
+
+/// The latest answers.
+#[derive(Debug, Default)]
+pub struct Replays {
+    kept: HashMap<(Subject, Variant, u64), Replay>,
+    bytes: usize,
+}
+
+impl Replays {
+    /// The answer to a join, if the same was given to another since the channel has changed last; else `joined` back.
+    pub fn find(&self, desk: &Desk, revision: u64, join: &Join, joined: Joined) -> Result<Joined, Joined> {
+        let Has::Offset(epoch, seen) = &join.has else { return Err(joined) };
+        if **epoch != *desk.limits.epoch {
+            return Err(joined);
+        }
+        match self.kept.get(&(join.subject.clone(), join.variant, *seen)) {
+            Some(replay) if replay.revision == revision => {
+                let Replay { at, count, state, batch, .. } = replay.clone();
+                Ok(Joined { at, count, state: Some(state), batch, ..joined })
+            }
+            _ => Err(joined),
+        }
+    }
+
+    /// Keeps an answer for the next ones.
+    pub fn keep(&mut self, revision: u64, join: &Join, joined: &Joined) {
+        let (Has::Offset(_, seen), Some(state)) = (&join.has, &joined.state) else { return };
+        self.bytes += state.len();
+        if self.kept.len() >= MOST || self.bytes > MOST_BYTES {
+            self.forget();
+            self.bytes = state.len();
+        }
+        let Joined { at, count, batch, .. } = joined;
+        let replay = Replay { revision, at: *at, count: *count, state: state.clone(), batch: batch.clone() };
+        self.kept.insert((join.subject.clone(), join.variant, *seen), replay);
+    }
+
+    /// Forgets all.
+    pub fn forget(&mut self) {
+        (self.kept, self.bytes) = Default::default();
+    }
+}

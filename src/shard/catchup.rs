@@ -2,13 +2,17 @@
 
 use crate::flow::conn::ask::{Has, Missed};
 use crate::flow::conn::catchup::write_offset;
+use crate::flow::conn::views::{View, Views};
 use crate::flow::encode::hub;
 use crate::flow::state::choice::{self, Choice};
 use crate::shard::channels::{Channel, Channels};
 use crate::shard::desk::Desk;
 use crate::wire::cursor::Cursor;
+use crate::wire::json::Json;
 use hashbrown::HashMap;
 use memchr::memmem;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How many readers the routes of this owner have, all together and by user.
@@ -124,4 +128,91 @@ impl Channels {
         out.extend_from_slice(&cursor[1..]);
         out
     }
+
+    /// What has happened in the views of a client since it looked last: per organization whether its membership changed,
+    /// per view how often something did, by type, and how far that goes.
+    pub fn views(&mut self, desk: &Desk, name: &Arc<str>, route: u8, asked: &Views) -> Vec<u8> {
+        let id_field = desk.limits.routes[usize::from(route)].id_field.as_deref();
+        let channel = self.open(desk, name);
+        let (first, _) = channel.placed_at(desk, name, &Has::First, id_field);
+        // each publication is read once, however many views there are
+        let notes: Vec<(u64, Note)> = channel
+            .start(desk, &first)
+            .missed
+            .iter()
+            .map(|(placed, publish)| (placed.sequence, Note::read(&publish.data)))
+            .collect();
+        let mut since = |cursor: &Option<Box<str>>| {
+            let has = cursor.clone().map(Has::Named)?;
+            match channel.placed_at(desk, name, &has, id_field) {
+                (Has::Offset(_, seen), false) => {
+                    Some(&notes[notes.partition_point(|(offset, _)| *offset <= seen)..])
+                }
+                _ => None,
+            }
+        };
+        let all = since(&asked.cursor);
+        let mut changes: BTreeMap<&str, bool> = BTreeMap::new();
+        for (_, note) in all.unwrap_or_default() {
+            if let Some(organization) = &note.organization {
+                *changes.entry(organization).or_default() |= note.kind.as_deref() == Some("membership");
+            }
+        }
+        let changes: Map<String, Value> = changes
+            .into_iter()
+            .map(|(organization, members)| {
+                let signals = if members { json!({"signals": {"membership": true}}) } else { json!({}) };
+                (organization.to_owned(), signals)
+            })
+            .collect();
+        let mut views = Vec::new();
+        for view in &asked.views {
+            let own = if view.cursor.is_some() { since(&view.cursor) } else { all };
+            views.push(look(view, own));
+        }
+        let last = channel.last_name(desk, name, route).or_else(|| asked.cursor.clone());
+        json!({"changes": changes, "views": views, "cursor": last}).to_string().into_bytes()
+    }
+}
+
+/// What matters of a publication to a view.
+struct Note {
+    kind: Option<Box<str>>,
+    organization: Option<Box<str>>,
+    product: Option<Box<str>>,
+    path: Option<Box<str>>,
+    seq: Option<u64>,
+}
+
+impl Note {
+    fn read(data: &Json) -> Note {
+        let names = ["kind", "organizationId", "productType", "entityType", "path", "seq"];
+        let [kind, organization, product, entity, path, seq] = choice::fields(data, names);
+        Note {
+            kind,
+            organization,
+            product: product.or(entity),
+            path,
+            seq: seq.and_then(|seq| seq.parse().ok()),
+        }
+    }
+}
+
+/// The answer about one view. Where it is not known what the client had, there is nothing to say.
+fn look(view: &View, notes: Option<&[(u64, Note)]>) -> Value {
+    let Some(notes) = notes else { return json!({"key": view.key, "status": "opaque"}) };
+    let (mut counts, mut frontiers): (BTreeMap<&str, u64>, BTreeMap<&str, u64>) = Default::default();
+    for (_, note) in notes {
+        let (organization, product) = (note.organization.as_deref(), note.product.as_deref());
+        if !view.shows(organization, product, note.path.as_deref()) {
+            continue;
+        }
+        let Some(product) = product else { continue };
+        *counts.entry(product).or_default() += 1;
+        if let Some(seq) = note.seq {
+            let frontier = frontiers.entry(product).or_default();
+            *frontier = seq.max(*frontier);
+        }
+    }
+    json!({"key": view.key, "status": "ok", "frontiers": frontiers, "counts": counts})
 }

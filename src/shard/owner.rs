@@ -98,6 +98,9 @@ impl Owner {
             Ask::List(pattern) => Answer::Items(self.store.matching(&pattern).cloned().collect()),
             Ask::History(channel, ask) => Answer::History(self.history(desk, &channel, &ask.1)),
             Ask::Keys => Answer::Keys(self.store.keys().cloned().collect()),
+            Ask::Views(channel, route, views) => {
+                Answer::History(self.channels.views(desk, &channel, route, &views))
+            }
             Ask::Missed(missed) => Answer::History(self.channels.missed(desk, &missed)),
             Ask::Enter(route, user) => {
                 let room = self.readers.enter(desk, route, user.as_ref());

@@ -59,6 +59,7 @@ impl Shard {
         let now = self.desk.now.wall;
         match ask {
             Ask::History(name, ask) => self.rooms.may_read(name, &ask.0, now),
+            Ask::Views(channel, ..) => self.rooms.may_read(channel, &Actor::Nobody, now),
             Ask::Missed(missed) => self.rooms.may_read(&missed.channel, &Actor::Nobody, now),
             Ask::Write(Write::Publish(publish)) if publish.client => {
                 let actor = publish.user_id.clone().map_or(Actor::App, Actor::User);

@@ -5,6 +5,7 @@ use crate::flow::conn::events::Change;
 use crate::flow::conn::hub::Versions;
 use crate::flow::conn::listing::Row;
 use crate::flow::conn::seats::{RoomAsk, UserAsk};
+use crate::flow::conn::views::Views;
 use crate::flow::feed::{Done, Refused, Write};
 use crate::flow::state::choice::Choice;
 use crate::flow::state::item::Item;
@@ -37,6 +38,8 @@ pub enum Ask {
     Keys,
     /// What somebody has missed of a channel, at once.
     Missed(Box<Missed>),
+    /// What has happened in the views of a client, of that channel over that route.
+    Views(Arc<str>, u8, Box<Views>),
     /// One more reader of that route, perhaps one user's.
     Enter(u8, Option<Arc<str>>),
     /// Change what a connection of yours gets as events.
@@ -62,7 +65,7 @@ pub enum Answer {
     Entered(u8, Option<Arc<str>>, bool),
     /// To `Change`: what of it could not be done, or that there is no such connection.
     Changed(Option<Vec<String>>),
-    /// To `History` and `Missed`: JSON.
+    /// To `History`, `Missed` and `Views`: JSON.
     History(Vec<u8>),
     /// To a question about a room, or about a user who says something: the members of a JSON object.
     Room(Result<Vec<u8>, Refusal>),

@@ -15,6 +15,7 @@ pub mod rooms;
 pub mod seats;
 pub mod spec;
 pub mod stream;
+pub mod views;
 pub mod writer;
 
 use crate::flow::encode::frame::Dialect;

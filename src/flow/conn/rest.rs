@@ -6,6 +6,7 @@ use crate::flow::conn::events::{self, Change, Wish};
 use crate::flow::conn::listing::{Page, Row, array};
 use crate::flow::conn::rooms::{self, RoomCall};
 use crate::flow::conn::spec::{self, Spec};
+use crate::flow::conn::views::Views;
 use crate::flow::fanout::pool::Subject;
 use crate::flow::feed::{Done, Refused, Write};
 use crate::flow::limits::route::Profile;
@@ -45,6 +46,8 @@ pub enum Call {
     Follow(Subject, Hello, Option<u64>),
     /// A stream with a catch-up, over a route.
     Knock(Box<Door>),
+    /// What has happened in the views of a client, of that channel over that route.
+    Views(Arc<str>, u8, Box<Views>),
     /// Server-sent events.
     Events(Box<Wish>),
     /// A change of what a connection gets as events.
@@ -167,7 +170,7 @@ pub fn call(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Call {
         return Call::Respond(response.header("Allow", "POST"));
     }
     if let Some((number, channel)) = limits.route(&path) {
-        return routed(head, number, channel, access, limits);
+        return routed(head, body, (number, channel), access, limits);
     }
     if path == "/sse" || path.starts_with("/sse/") {
         return sse(head, body, &path, access);
@@ -228,7 +231,13 @@ fn sse(head: &Head, body: &[u8], path: &str, access: Access) -> Call {
 }
 
 /// A path that a route maps onto a channel.
-fn routed(head: &Head, number: usize, channel: Option<String>, access: Access, limits: &Limits) -> Call {
+fn routed(
+    head: &Head,
+    body: &[u8],
+    (number, channel): (usize, Option<String>),
+    access: Access,
+    limits: &Limits,
+) -> Call {
     let route = &limits.routes[number];
     let channel = channel.filter(|name| is_channel(name)).map(Arc::from);
     if route.profile == Profile::Hub {
@@ -247,6 +256,12 @@ fn routed(head: &Head, number: usize, channel: Option<String>, access: Access, l
     let Some(channel) = channel else {
         return Call::Respond(Response::problem(400, "invalid_channel", "this path names no channel"));
     };
+    if route.profile == Profile::CellaViews && head.method == Method::Post {
+        return match Views::read(body, access) {
+            Ok(views) => Call::Views(channel, number as u8, Box::new(views)),
+            Err(response) => Call::Respond(response),
+        };
+    }
     match CatchUp::read(head, route, access) {
         Ok(wish) => Call::Knock(Box::new(Door { route: number as u8, channel, wish })),
         Err(response) => Call::Respond(response),

@@ -31,13 +31,21 @@ impl Choice {
 
 /// A field (`a.b.c`) of a publication's data as text, if it is a string or a number.
 pub fn field(data: &Json, path: &str) -> Option<Box<str>> {
+    let [field] = fields(data, [path]);
+    field
+}
+
+/// Several of them.
+pub fn fields<const N: usize>(data: &Json, paths: [&str; N]) -> [Option<Box<str>>; N] {
     let tree = Tree::new(data);
-    let node = Path::parse(path)?.find(tree.root())?;
-    match node.kind() {
-        Kind::String => Some((*read_string(node.text())).into()),
-        Kind::Number => Some(node.text().into()),
-        Kind::Object | Kind::Array | Kind::Literal => None,
-    }
+    paths.map(|path| {
+        let node = Path::parse(path)?.find(tree.root())?;
+        match node.kind() {
+            Kind::String => Some((*read_string(node.text())).into()),
+            Kind::Number => Some(node.text().into()),
+            Kind::Object | Kind::Array | Kind::Literal => None,
+        }
+    })
 }
 
 #[cfg(test)]

@@ -77,19 +77,14 @@ impl Clients {
         let shards = desk.shards;
         let pending = |want, left| Some(Pending::new(head.clone(), want, left));
         let wait = match &call {
-            Call::Respond(_)
-            | Call::Follow(..)
-            | Call::Hub(..)
-            | Call::Stream(_)
-            | Call::Events(_)
-            | Call::Knock(_) => None,
             Call::Change(_) => pending(Want::Change, 1),
             Call::Ask(_, _, want) => pending(want.clone(), 1),
-            Call::Push(..) => None,
             Call::Room(RoomCall::Ask(_, status)) => pending(Want::Room(*status), 1),
             Call::Room(RoomCall::List(actor)) => pending(Want::Rooms(actor.clone()), shards),
             Call::Sweep(_) => pending(Want::Gone, shards),
             Call::Gather(want) => pending(want.clone(), shards),
+            // these wait for nothing, or say themselves what for
+            _ => None,
         };
         let ticket = || Ticket { conn: id, tag: Tag::Request };
         match call {
@@ -107,6 +102,7 @@ impl Clients {
                 return self.messages(desk, id, &rest);
             }
             Call::Knock(door) => return self.knock(desk, id, head, *door),
+            Call::Views(channel, route, views) => return self.look_at(desk, id, head, channel, route, views),
             Call::Events(wish) => return self.open_events(desk, id, &head, *wish),
             Call::Change(change) => match change.conn.shard {
                 shard if shard.0 < shards => desk.post(shard, Mail::Ask(ticket(), Ask::Change(change))),

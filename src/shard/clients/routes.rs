@@ -6,6 +6,7 @@ use crate::flow::conn::ask::{Ask, Missed, Tag, Ticket};
 use crate::flow::conn::catchup::{Begin, Door, write_offset};
 use crate::flow::conn::events::{self, ConnName, Events};
 use crate::flow::conn::rest::{Pending, Want};
+use crate::flow::conn::views::Views;
 use crate::flow::encode::frame::Dialect;
 use crate::flow::fanout::pool::Subject;
 use crate::flow::limits::route::Profile;
@@ -35,6 +36,21 @@ impl Clients {
         let (has, choice) = (door.wish.begin.has(), door.wish.choice);
         let missed = Missed { channel: door.channel.clone(), route: door.route, has, choice };
         desk.post_to_owner(&door.channel, Mail::Ask(ticket, Ask::Missed(Box::new(missed))));
+        self.set_pending(id, Pending::new(head, Want::Missed, 1));
+    }
+
+    /// A request for what has happened in a client's views.
+    pub(super) fn look_at(
+        &mut self,
+        desk: &mut Desk,
+        id: ConnId,
+        head: Head,
+        channel: Arc<str>,
+        route: u8,
+        views: Box<Views>,
+    ) {
+        let ticket = Ticket { conn: id, tag: Tag::Request };
+        desk.post_to_owner(&channel, Mail::Ask(ticket, Ask::Views(channel.clone(), route, views)));
         self.set_pending(id, Pending::new(head, Want::Missed, 1));
     }
 

@@ -344,3 +344,55 @@ fn a_private_room_stays_private() {
         assert!(status == 403 && answer["activities"].is_null(), "{status} {answer}");
     }
 }
+
+/// The newer form's catch-up: what happened in each view since it looked last, by organization, type and place; a view
+/// whose place is not known any more is told so.
+#[test]
+fn views_hear_what_happened_in_them() {
+    for shards in SHARDS {
+        let mut world = World::new(8, shards, limits(20, 3));
+        let mut app = Application::open(&mut world);
+        for n in 0..30 {
+            let data = json!({
+                "activityId": format!("id-{n}"), "kind": if n == 25 { "membership" } else { "product" }, "seq": n,
+                "organizationId": if n % 2 == 0 { "even" } else { "odd" },
+                "productType": if n % 3 == 0 { "task" } else { "page" }, "path": format!("root/{}", n % 4),
+            });
+            app.send(&mut world, &json!({"op": "publish", "channel": "org:1", "data": data}));
+        }
+        world.settle(|_| {});
+        let view = |key: &str, prefix: &str, more: Value| {
+            let mut view = json!({"key": key, "prefixes": [prefix]});
+            view.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            view
+        };
+        let body = json!({"cursor": "id-19", "views": [
+            view("all", "root", json!({})),
+            view("odd", "root", json!({"organizationId": "odd", "entityTypes": ["task"], "cursor": "id-25"})),
+            view("deep", "root/1", json!({"depth": "self"})),
+            view("none", "root", json!({"depth": "self"})),
+            view("gone", "root", json!({"cursor": "id-3"})),
+        ]})
+        .to_string();
+        let line = world.connect(Door::Clients(0), 1 << 20);
+        let head =
+            format!("POST /entities/1/stream HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len());
+        world.say(line, (head + &body).as_bytes());
+        let mut answer = Vec::new();
+        world.settle(|world| answer.extend(world.hear(line).expect("it stays open")));
+        let text = String::from_utf8(answer).unwrap();
+        let got: Value = serde_json::from_str(text.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+        let want = json!({
+            "changes": {"even": {}, "odd": {"signals": {"membership": true}}},
+            "views": [
+                {"key": "all", "status": "ok", "frontiers": {"page": 29, "task": 27}, "counts": {"page": 7, "task": 3}},
+                {"key": "odd", "status": "ok", "frontiers": {"task": 27}, "counts": {"task": 1}},
+                {"key": "deep", "status": "ok", "frontiers": {"page": 29, "task": 21}, "counts": {"page": 2, "task": 1}},
+                {"key": "none", "status": "ok", "frontiers": {}, "counts": {}},
+                {"key": "gone", "status": "opaque"},
+            ],
+            "cursor": "id-29",
+        });
+        assert_eq!(got, want, "{shards} shards");
+    }
+}

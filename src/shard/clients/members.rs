@@ -267,15 +267,15 @@ impl Clients {
     /// Not everybody may hear a channel any more, or that user may not: whoever only listens to it asks again, from where
     /// it stands.
     pub fn closed(&mut self, desk: &mut Desk, name: &Arc<str>, user: Option<&Arc<str>>) {
-        let means = |subject: &Subject| match subject {
-            Subject::Channel(channel) | Subject::Chosen(channel, _) => channel == name,
+        let of = |subject: &Subject| match subject {
+            Subject::Channel(own) | Subject::Chosen(own, _) => own == name,
             _ => false,
         };
-        let pools = self.fanout.pools.iter().filter(|(_, pool)| means(&pool.subject));
-        let slots = pools.flat_map(|(id, pool)| {
+        let pools = self.fanout.pools.iter().filter(|(_, pool)| of(&pool.subject));
+        let each = pools.flat_map(|(id, pool)| {
             pool.members.iter().map(move |member| (id, member.slot, pool.subject.clone()))
         });
-        for (pool, slot, subject) in slots.collect::<Vec<_>>() {
+        for (pool, slot, subject) in each.collect::<Vec<_>>() {
             let id = self.id(slot);
             let meant = user.is_none() || self.hub(id).and_then(|hub| hub.user.as_ref()) == user;
             if meant && self.seat(id, name).is_none_or(|seat| seat.stage == Stage::Reserving) {

@@ -26,6 +26,7 @@ use std::process::Child;
 use std::process::Command;
 use std::process::ExitStatus;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::thread::JoinHandle;
@@ -155,9 +156,18 @@ fn watch(child: &mut Child) -> (mpsc::Receiver<()>, JoinHandle<Vec<u8>>) {
     (ready, log)
 }
 
-/// A local address that nobody listens on.
+/// An address that nobody listens on, below the ports that the kernel gives out by itself; never the same one twice in a
+/// process.
 pub fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port")
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(61);
+    loop {
+        let offset = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        let address = SocketAddr::from(([127, 0, 0, 1], 20_000 + offset as u16));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// Asks until there is an answer; panics when patience ends.

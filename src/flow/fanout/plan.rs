@@ -239,12 +239,15 @@ impl Fanout {
         }
         if pool.frames.is_empty() {
             pool.before = before;
-        }
-        if pool.frames.is_empty() {
             self.touched.push(id);
         }
         self.backlog += frame.len();
         pool.frames.push(frame);
+    }
+
+    /// A frame has come that is offered to each member by itself: it counts as waiting until all that is due has gone.
+    pub fn weigh(&mut self, frame: &Frame) {
+        self.backlog += frame.len();
     }
 
     /// A frame for one connection. False if the connection is full to its budget; the frame is then left out.

@@ -197,6 +197,7 @@ impl Clients {
         let before = std::mem::replace(&mut pool.at, at);
         let subject = pool.subject.clone();
         let slots: Vec<u32> = pool.members.iter().map(|member| member.slot).collect();
+        self.fanout.weigh(frame);
         for slot in slots {
             let Some(Conn { phase: Phase::Events(events), .. }) = self.conns.at_mut(slot) else { continue };
             if !has_place(&subject) {

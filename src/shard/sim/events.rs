@@ -579,3 +579,24 @@ fn events_are_made_once_and_sent_as_often_as_messages() {
     assert_eq!(events, messages);
     assert_eq!((events.0, events.2), (20, 20 * READERS as u64));
 }
+
+/// A burst of the application is taken in only as fast as it leaves, for readers whose events are their own as for those
+/// who share bytes.
+#[test]
+fn a_burst_does_not_pile_up_for_readers_with_a_place_of_their_own() {
+    const BUDGET: usize = 4096;
+    let mut world = World::new(8, 1, Limits { queue_bytes: BUDGET, ..Limits::default() });
+    let mut app = Application::open(&mut world);
+    let mut reader = EventSource::open(&mut world, "/sse?channels=a,b", 1 << 24);
+    world.settle(|world| assert!(reader.read(world)));
+    let line =
+        json!({"op": "publish", "channel": "a", "type": "t", "data": {"n": 1, "text": "z".repeat(200)}});
+    world.say(app.line, format!("{line}\n").repeat(200).as_bytes());
+    let queued = world.shards[0].clients.fanout.queued(reader.line.slot as u32);
+    assert!(queued > BUDGET / 2 && queued < 3 * BUDGET, "{queued} bytes wait before anything is sent");
+    world.settle(|world| {
+        app.read(world);
+        assert!(reader.read(world));
+    });
+    assert_eq!(numbers(&reader, "a").len(), 200);
+}

@@ -23,13 +23,13 @@ use crate::shard::catchup::Readers;
 use crate::shard::channels::{Channels, Start};
 use crate::shard::clients::EVERYONE;
 use crate::shard::desk::Desk;
-use crate::shard::mail::{Batch, Join, Joined, Mail, Mark};
+use crate::shard::mail::{Join, Joined, Mail, Mark};
 use crate::shard::parts::Parts;
-use crate::shard::replays::Replays;
+use crate::shard::replays::{Replays, missed_of};
 use crate::shard::watch::{Watch, Watcher};
 use crate::wire::feed::Publish;
 use crate::wire::hub::Query;
-use crate::wire::hub::write::{self, Placed};
+use crate::wire::hub::write;
 use crate::wire::json::Json;
 use crate::wire::key::{Key, Pattern};
 use hashbrown::HashMap;
@@ -245,10 +245,10 @@ impl Owner {
             return;
         }
         let mode = desk.limits.patch_mode(key.as_str());
+        let wanted = mode != PatchMode::Never
+            && (watch.is_some() || !followers.is_empty() || parts.iter().any(|p| self.parts.wants_patch(*p)));
         let patch = match (&old, &new) {
-            (Some(old), Some(new)) if mode != PatchMode::Never => {
-                Some(Arc::new(diff(&old.value, &new.value)))
-            }
+            (Some(old), Some(new)) if wanted => Some(Arc::new(diff(&old.value, &new.value))),
             _ => None,
         };
         if let Some(watch) = watch {
@@ -488,42 +488,6 @@ impl Owner {
     pub fn unfollow(&mut self, from: ShardId, list: Id, pattern: &Pattern) {
         self.interest.remove(pattern.as_str(), &Target::List(from, list));
     }
-}
-
-/// What a subscriber of a channel has missed: all of it, or for those who get events, as much as they take at a time.
-/// `last`: what the readers of a route call the last publication.
-fn missed_of(
-    desk: &mut Desk,
-    join: &Join,
-    missed: Vec<(Placed, &Publish)>,
-    last: Option<Box<str>>,
-    joined: Joined,
-) -> Joined {
-    let limits = desk.limits.clone();
-    let batches = matches!(join.variant.dialect, Dialect::Sse | Dialect::Change(_));
-    let (mut run, mut marks) = (Vec::new(), Vec::new());
-    let mut more = false;
-    let mut at = joined.at;
-    for (placed, publish) in missed {
-        if batches && (marks.len() >= limits.sse.replay_limit || run.len() >= limits.queue_bytes) {
-            more = true;
-            break;
-        }
-        if let Subject::Chosen(_, choice) = &join.subject
-            && !choice.allows(&publish.data)
-        {
-            continue;
-        }
-        let frame = hub::publication(&mut desk.encoder, join.variant, publish, placed, &limits);
-        let frame = desk.encoder.run(join.variant, std::iter::once(frame));
-        run.extend_from_slice(&frame);
-        at = placed.sequence;
-        marks.push((run.len(), at));
-    }
-    let at = if more { at } else { joined.at };
-    let count = marks.len() as u32;
-    let batch = batches.then(|| Box::new(Batch { marks, last, more }));
-    Joined { at, count, state: Some(run.into()), batch, ..joined }
 }
 
 /// The value that a set, merge or patch leads to.

@@ -60,6 +60,11 @@ impl Parts {
         Some(id)
     }
 
+    /// Whether somebody who watches a part may want a change as a patch.
+    pub fn wants_patch(&self, id: Id) -> bool {
+        self.slab.get(id).is_some_and(|part| part.watch.wants_patch())
+    }
+
     /// Tells those who watch a part of a change.
     pub fn changed(&mut self, desk: &mut Desk, id: Id, mode: PatchMode, change: Change<'_>) {
         let part = self.slab.get_mut(id).expect("its interest is there");

@@ -2,10 +2,13 @@
 //! once for all of them.
 
 use crate::flow::conn::ask::Has;
-use crate::flow::encode::frame::{Frame, Variant};
+use crate::flow::encode::frame::{Dialect, Frame, Variant};
+use crate::flow::encode::hub;
 use crate::flow::fanout::pool::Subject;
 use crate::shard::desk::Desk;
 use crate::shard::mail::{Batch, Join, Joined};
+use crate::wire::feed::Publish;
+use crate::wire::hub::write::Placed;
 use hashbrown::HashMap;
 
 /// How many are kept, and how many bytes of them; beyond it all are made anew. They are forgotten each second anyway.
@@ -63,4 +66,40 @@ impl Replays {
     pub fn forget(&mut self) {
         (self.kept, self.bytes) = Default::default();
     }
+}
+
+/// What a subscriber of a channel has missed: all of it, or for those who get events, as much as they take at a time.
+/// `last`: what the readers of a route call the last publication.
+pub fn missed_of(
+    desk: &mut Desk,
+    join: &Join,
+    missed: Vec<(Placed, &Publish)>,
+    last: Option<Box<str>>,
+    joined: Joined,
+) -> Joined {
+    let limits = desk.limits.clone();
+    let batches = matches!(join.variant.dialect, Dialect::Sse | Dialect::Change(_));
+    let (mut run, mut marks) = (Vec::new(), Vec::new());
+    let mut more = false;
+    let mut at = joined.at;
+    for (placed, publish) in missed {
+        if batches && (marks.len() >= limits.sse.replay_limit || run.len() >= limits.queue_bytes) {
+            more = true;
+            break;
+        }
+        if let Subject::Chosen(_, choice) = &join.subject
+            && !choice.allows(&publish.data)
+        {
+            continue;
+        }
+        let frame = hub::publication(&mut desk.encoder, join.variant, publish, placed, &limits);
+        let frame = desk.encoder.run(join.variant, std::iter::once(frame));
+        run.extend_from_slice(&frame);
+        at = placed.sequence;
+        marks.push((run.len(), at));
+    }
+    let at = if more { at } else { joined.at };
+    let count = marks.len() as u32;
+    let batch = batches.then(|| Box::new(Batch { marks, last, more }));
+    Joined { at, count, state: Some(run.into()), batch, ..joined }
 }

@@ -3,6 +3,7 @@
 use crate::base::id::ShardId;
 use crate::flow::encode::frame::{Encoder, Frame, Frames, Variant};
 use crate::flow::fanout::pool::PoolId;
+use crate::flow::limits::PatchMode;
 use crate::shard::desk::Desk;
 use crate::shard::mail::{Mail, Mark};
 use smallvec::SmallVec;
@@ -37,6 +38,11 @@ impl Watch {
     pub fn remove(&mut self, shard: ShardId, pool: PoolId) -> bool {
         self.watchers.retain(|w| (w.shard, w.pool) != (shard, pool));
         self.watchers.is_empty()
+    }
+
+    /// Whether somebody may want a change as a patch.
+    pub fn wants_patch(&self) -> bool {
+        self.watchers.iter().any(|watcher| watcher.variant.patch != PatchMode::Never)
     }
 
     /// Whether nobody watches.

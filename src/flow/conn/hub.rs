@@ -55,6 +55,14 @@ pub struct Hub {
 }
 
 impl Hub {
+    /// The names of documents that it is subscribed to, and how their changes come.
+    pub fn wishes(&self) -> impl Iterator<Item = (Name, PatchMode, u32)> {
+        self.documents.iter().flat_map(|documents| {
+            let (patch, max_hz) = documents.manner;
+            documents.names.iter().map(move |name| (name.clone(), patch, max_hz))
+        })
+    }
+
     /// What the client says from now on is not listened to until one more answer has come.
     pub fn wait(&mut self) {
         self.waits += 1;
@@ -93,6 +101,8 @@ pub struct Beginning {
 pub struct Documents {
     /// What it is about, in order.
     pub names: Arc<[Name]>,
+    /// How changes come, and at most how often a second (0: as they come).
+    pub manner: (PatchMode, u32),
     /// The pools.
     pub pools: Vec<PoolId>,
 }

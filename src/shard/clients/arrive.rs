@@ -175,17 +175,7 @@ impl Clients {
         self.hold(desk, id, Holding::Gone);
         let Some(hub) = self.hub(id) else { return };
         let Some((user, session)) = hub.user.take().zip(hub.session.take()) else { return };
-        let names: Vec<_> =
-            hub.documents.iter().map(|d| (d.names.clone(), d.pools.first().copied())).collect();
-        let manner = |pool: Option<_>| {
-            let pool = pool.and_then(|pool| self.fanout.pools.get(pool));
-            pool.map_or_else(Default::default, |pool| (pool.variant.patch, pool.max_hz))
-        };
-        let each = names.iter().flat_map(|(names, pool)| {
-            let (patch, max_hz) = manner(*pool);
-            names.iter().map(move |name| (name.clone(), patch, max_hz))
-        });
-        let documents = each.collect();
+        let documents = hub.wishes().collect();
         let mut channels = Vec::new();
         for (channel, pool) in self.channels_of(id) {
             if self.is_member(id, pool) {

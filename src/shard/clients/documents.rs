@@ -21,8 +21,11 @@ use hashbrown::HashMap;
 use std::sync::Arc;
 
 /// What a new subscription brings together.
+#[derive(Default)]
 struct Merged {
     names: Vec<Name>,
+    /// How the changes of the last of them came.
+    manner: (PatchMode, u32),
     /// How far each owner's part had come.
     stamps: HashMap<ShardId, u64>,
 }
@@ -65,12 +68,12 @@ impl Clients {
                     self.follow_documents(desk, id, merged, new, patch, max_hz);
                 }
                 Some(Request::Unsubscribe(name, request)) => {
-                    let (variant, max_hz) = self.manner(id, &name);
                     let mut rest = self.take_documents(desk, id, |names| names.contains(&name));
                     rest.names.retain(|other| *other != name);
                     self.unfollowed(desk, id, &name, request);
                     if !rest.names.is_empty() {
-                        self.follow_documents(desk, id, rest, None, variant, max_hz);
+                        let (patch, max_hz) = rest.manner;
+                        self.follow_documents(desk, id, rest, None, patch, max_hz);
                     }
                 }
                 None => return,
@@ -85,24 +88,15 @@ impl Clients {
         self.say(desk, id, |out| Object::reply("unsubscribed", request, out).text("key", name).end());
     }
 
-    /// How a connection gets the changes of a name.
-    fn manner(&mut self, id: ConnId, name: &Name) -> (PatchMode, u32) {
-        let pool = self.hub(id).and_then(|hub| {
-            let documents = hub.documents.iter().find(|documents| documents.names.contains(name))?;
-            documents.pools.first().copied()
-        });
-        let pool = pool.and_then(|pool| self.fanout.pools.get(pool));
-        pool.map_or_else(Default::default, |pool| (pool.variant.patch, pool.max_hz))
-    }
-
     /// Ends the subscriptions that `which` picks by their names; says what they were.
     fn take_documents(&mut self, desk: &mut Desk, id: ConnId, which: impl Fn(&[Name]) -> bool) -> Merged {
-        let mut merged = Merged { names: Vec::new(), stamps: HashMap::new() };
+        let mut merged = Merged::default();
         let Some(hub) = self.hub(id) else { return merged };
         let taken: Vec<Documents> =
             hub.documents.extract_if(.., |documents| which(&documents.names)).collect();
-        for Documents { names, pools } in taken {
+        for Documents { names, manner, pools } in taken {
             merged.names.extend(names.iter().cloned());
+            merged.manner = manner;
             for pool in pools {
                 let stamp = self.position(id, pool);
                 if let Some(Subject::Part(_, owner)) = self.fanout.pools.get(pool).map(|pool| &pool.subject) {
@@ -135,7 +129,7 @@ impl Clients {
         patch: PatchMode,
         max_hz: u32,
     ) {
-        let Merged { mut names, stamps } = merged;
+        let Merged { mut names, stamps, .. } = merged;
         let (announce, versions) = new.unzip();
         let fresh = announce.iter().map(|(name, _)| name).find(|name| !names.contains(name)).cloned();
         names.extend(fresh.clone());
@@ -159,7 +153,7 @@ impl Clients {
             missing.push((pool, has));
         }
         let Some(hub) = self.hub(id) else { return };
-        hub.documents.push(Documents { names, pools });
+        hub.documents.push(Documents { names, manner: (patch, max_hz), pools });
         hub.syncing = Some(Syncing { announce, missing: missing.clone(), count: 0 });
         for (pool, has) in missing {
             self.enter(desk, id, pool, has);
@@ -168,14 +162,11 @@ impl Clients {
 
     /// Everything that the connection has asked of documents begins anew.
     pub(super) fn restart_documents(&mut self, desk: &mut Desk, id: ConnId) {
-        let names = self.hub(id).map(|hub| hub.documents.iter().flat_map(|d| d.names.to_vec()).collect());
-        let names: Vec<Name> = names.unwrap_or_default();
-        let anew = |name: Name| {
-            let (patch, max_hz) = self.manner(id, &name);
+        let anew = |(name, patch, max_hz)| {
             let (versions, far, request) = Default::default();
             Request::Subscribe { name, patch, max_hz, versions, far, request }
         };
-        let anew: Vec<Request> = names.into_iter().map(anew).collect();
+        let anew: Vec<Request> = self.hub(id).into_iter().flat_map(|hub| hub.wishes().map(anew)).collect();
         self.take_documents(desk, id, |_| true);
         let Some(hub) = self.hub(id) else { return };
         hub.syncing = None;

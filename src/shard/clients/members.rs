@@ -287,8 +287,7 @@ impl Clients {
         }
     }
 
-    /// A connection is about to end: it sits in no room any more.
-    /// Says which those were.
+    /// A connection is about to end: it sits in no room any more. Says which those were.
     pub(super) fn leave_rooms(&mut self, desk: &mut Desk, id: ConnId) -> Vec<Arc<str>> {
         let Some((hub, user)) = self.hub(id).and_then(|hub| hub.user.clone().map(|user| (hub, user))) else {
             return Vec::new();

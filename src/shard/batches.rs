@@ -10,6 +10,7 @@ use crate::flow::route::owner::owner;
 use crate::shard::Shard;
 use crate::shard::desk::Desk;
 use crate::shard::mail::Mail;
+use crate::wire::key::Key;
 use std::collections::VecDeque;
 
 /// The shard that runs batches of several owners.
@@ -110,6 +111,8 @@ impl Batches {
 pub struct Held {
     part: Option<Vec<Write>>,
     asks: VecDeque<(ShardId, Ticket, Ask)>,
+    /// What limited lists have pushed out meanwhile, at these versions.
+    evictions: Vec<(Key, u64)>,
 }
 
 impl Shard {
@@ -125,6 +128,15 @@ impl Shard {
 
     fn must_hold(&self) -> bool {
         self.held.part.is_some() || self.is_behind()
+    }
+
+    /// A limited list has pushed a document out: it is deleted, if it still is at this version. Nothing may vanish
+    /// between the check of a batch and its decision, so until then it waits.
+    pub(super) fn evict(&mut self, key: Key, version: u64) {
+        if self.held.part.is_some() {
+            return self.held.evictions.push((key, version));
+        }
+        self.owner.evict(&mut self.desk, &key, version);
     }
 
     /// Goes on with the writes that waited, as far as that is possible.
@@ -164,6 +176,9 @@ impl Shard {
         let part = self.held.part.take().unwrap_or_default();
         let swept = if go { self.owner.commit(&mut self.desk, part) } else { 0 };
         self.desk.post(SEQUENCER, Mail::Decided(swept));
+        for (key, version) in std::mem::take(&mut self.held.evictions) {
+            self.owner.evict(&mut self.desk, &key, version);
+        }
         self.asked_on();
     }
 }

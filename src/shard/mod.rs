@@ -34,7 +34,6 @@ use crate::flow::conn::ask::Tag;
 use crate::flow::fanout::plan::Outcome;
 use crate::flow::fanout::pool::Subject;
 use crate::flow::fanout::queue::Budget;
-use crate::flow::feed::Write;
 use crate::flow::limits::Limits;
 use crate::flow::route::owner::owner as owner_of;
 use crate::wire::hub::Class;
@@ -337,9 +336,5 @@ impl Shard {
             Mail::Decide(go) => self.decide(go),
             Mail::Decided(swept) => batches.decided(desk, swept),
         }
-    }
-
-    fn evict(&mut self, key: crate::wire::key::Key, version: u64) {
-        self.owner.write(&mut self.desk, Write::Evict(key, version)).expect("an eviction is never refused");
     }
 }

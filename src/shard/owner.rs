@@ -117,12 +117,6 @@ impl Owner {
         match write {
             Write::Publish(publish) => Ok(self.publish(desk, publish)),
             Write::Sweep(pattern, sweep) => Ok(self.sweep(desk, &pattern, sweep)),
-            Write::Evict(key, version) => {
-                if self.store.get(key.as_str()).is_some_and(|item| item.version() == version) {
-                    self.delete(desk, &key);
-                }
-                Ok(Done::Document(key, version))
-            }
             Write::Del(key) => {
                 let version = self.delete(desk, &key).ok_or_else(|| Refused::NotFound(key.clone()))?;
                 Ok(Done::Document(key, version))
@@ -133,6 +127,13 @@ impl Owner {
                 let version = self.put(desk, &key, value);
                 Ok(Done::Document(key, version))
             }
+        }
+    }
+
+    /// Deletes a document that a limited list has pushed out, if it still is at this version.
+    pub fn evict(&mut self, desk: &mut Desk, key: &Key, version: u64) {
+        if self.store.get(key.as_str()).is_some_and(|item| item.version() == version) {
+            self.delete(desk, key);
         }
     }
 
@@ -153,7 +154,7 @@ impl Owner {
                 draft.get(key).cloned().unwrap_or_else(stored)
             };
             match write {
-                Write::Publish(_) | Write::Evict(..) => {}
+                Write::Publish(_) => {}
                 Write::Sweep(pattern, _) => {
                     let gone = self.store.matching(pattern).map(|item| item.key.clone());
                     let gone: Vec<Key> =
@@ -503,7 +504,7 @@ fn next_value(current: impl Fn(&str) -> Option<Json>, write: Write) -> Result<(K
             let value = apply(&old(&key)?, &patch).map_err(|e| Refused::Patch(e.to_string()))?;
             (key, value)
         }
-        Write::Del(_) | Write::Evict(..) | Write::Sweep(..) | Write::Publish(_) => {
+        Write::Del(_) | Write::Sweep(..) | Write::Publish(_) => {
             unreachable!("these set no value")
         }
     })

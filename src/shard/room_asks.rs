@@ -260,15 +260,18 @@ impl Shard {
         event: &str,
         data: impl FnOnce(Object<'_>) -> Object<'_>,
     ) -> Told {
-        let text = members(data);
-        let json = Json::parse(&[b"{", &text[..], b"}"].concat()).expect("it was just written");
+        let mut text = Vec::new();
+        data(Object::new(&mut text)).end();
+        let text = String::from_utf8(text).expect("objects are written as text");
+        let told = text.as_bytes()[1..text.len() - 1].to_vec();
+        let json = Json::from_normalised(text);
         let publish = Publish {
             event: Some(event.into()),
             user_id: actor.user().cloned(),
             ..Publish::new(name, "system", json)
         };
         self.publish_in(publish);
-        Ok(text)
+        Ok(told)
     }
 
     /// What was said in a room.

@@ -18,8 +18,6 @@ pub enum Write {
     Patch(Key, Json),
     /// Delete the document.
     Del(Key),
-    /// Delete the document if it still is at this version.
-    Evict(Key, u64),
     /// Delete all documents that match; every owner does its part.
     Sweep(Pattern, SweepId),
     /// Append to a channel.
@@ -40,7 +38,7 @@ impl Write {
     pub fn name(&self) -> Option<&str> {
         match self {
             Write::Set(key, _) | Write::Merge(key, _) | Write::Patch(key, _) => Some(key.as_str()),
-            Write::Del(key) | Write::Evict(key, _) => Some(key.as_str()),
+            Write::Del(key) => Some(key.as_str()),
             Write::Sweep(..) => None,
             Write::Publish(publish) => Some(&publish.channel),
         }

@@ -13,7 +13,7 @@ use json_patch::{
 use serde_json::{Map, Value};
 
 use crate::flow::state::tree::{Kind, Members, Node, Tree};
-use crate::wire::json::{Json, MAX_DEPTH, read_string, write_string};
+use crate::wire::json::{Json, MAX_DEPTH, MAX_LEN, read_string, write_string};
 
 /// How many bytes of values the copies and moves of one patch may carry in all.
 pub const MAX_CARRIED: usize = 16 << 20;
@@ -64,6 +64,9 @@ pub enum Why {
     /// Copies or moves of too much.
     #[error("copies and moves may carry {MAX_CARRIED} bytes in all")]
     TooMuch,
+    /// The result would be longer than any text that is taken.
+    #[error("the document would be longer than {MAX_LEN} bytes")]
+    TooLong,
 }
 
 /// Applies `patch`, an array of operations whose pointers are relative to `doc`. `doc` itself is not touched.
@@ -84,6 +87,9 @@ pub fn apply(doc: &Json, patch: &Json) -> Result<Json, ApplyError> {
     }
     let mut out = Vec::with_capacity(doc.as_bytes().len() + 64);
     write(&copy.value, &mut out);
+    if out.len() > MAX_LEN {
+        return Err(ApplyError { index: None, why: Why::TooLong });
+    }
     Ok(Json::from_normalised(String::from_utf8(out).expect("put together from text")))
 }
 

@@ -1,7 +1,7 @@
 //! Deep merge, as the ooo dialect's PATCH and the feed's `merge` mean it.
 
 use crate::flow::state::tree::{Kind, Member, Node, Tree};
-use crate::wire::json::Json;
+use crate::wire::json::{Json, MAX_LEN};
 
 /// A merge that is refused. The texts are the ones that ooo's clients know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,6 +12,9 @@ pub enum MergeError {
     /// The patch has something else where the document has an object; the names on the way there, with dots between.
     #[error("merge: patch value must be object for key \"{0}\"")]
     Member(String),
+    /// The result would be longer than any text that is taken.
+    #[error("merge: the document would be longer than {MAX_LEN} bytes")]
+    TooLong,
 }
 
 /// Merges `patch` into `doc`: objects member by member, at every depth; anything else takes the patch's value. `null`
@@ -30,6 +33,9 @@ pub fn merge(doc: &Json, patch: &Json) -> Result<Json, MergeError> {
     }
     if !matches!(old.kind(), Kind::Object | Kind::Array) {
         return Ok(doc.clone());
+    }
+    if doc.as_str().len() + patch.as_str().len() > MAX_LEN {
+        return Err(MergeError::TooLong);
     }
     let mut merger =
         Merger { out: String::with_capacity(doc.as_str().len() + patch.as_str().len()), names: Vec::new() };

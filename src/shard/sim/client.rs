@@ -3,6 +3,7 @@
 use super::{Line, World};
 use crate::shard::io::Door;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+use serde::Deserialize;
 use serde_json::Value;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
@@ -81,6 +82,13 @@ impl Subscriber {
         self.seen.push((version.clone(), self.doc.clone().expect("folded")));
         self.version = Some(version);
     }
+}
+
+/// Reads a frame, however deep it nests.
+fn read_json(payload: &[u8]) -> Value {
+    let mut reader = serde_json::Deserializer::from_slice(payload);
+    reader.disable_recursion_limit();
+    Value::deserialize(&mut reader).expect("frames are JSON")
 }
 
 /// Deflates one message.
@@ -195,9 +203,7 @@ impl Listener {
         self.greeted = true;
         while let Some((opcode, payload)) = next_frame(&mut self.buf, self.offers) {
             match opcode {
-                OpCode::Data(Data::Text) => {
-                    self.got.push(serde_json::from_slice(&payload).expect("frames are JSON"))
-                }
+                OpCode::Data(Data::Text) => self.got.push(read_json(&payload)),
                 OpCode::Control(Control::Ping) => {
                     if self.answers {
                         self.control(world, Control::Pong, &payload);

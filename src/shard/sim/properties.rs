@@ -252,6 +252,41 @@ fn a_limited_list_never_shows_more() {
     }
 }
 
+/// A limited list pushes documents out while batches change them: each batch is done whole or refused, and every
+/// line is answered.
+#[test]
+fn batches_and_evictions_do_not_meet() {
+    for shards in SHARDS {
+        for seed in 0..6 {
+            let rule = Rule { name: Name::parse("log/*").unwrap(), patch: None, limit: Some(4) };
+            let mut world = World::new(seed, shards, Limits { rules: vec![rule], ..Limits::default() });
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut apps: Vec<Application> = (0..2).map(|_| Application::open(&mut world)).collect();
+            for i in 0..300 {
+                apps[0].send(&mut world, &json!({"op": "set", "key": format!("log/{i}"), "data": {"n": i}}));
+                let old = i - rng.i32(0..=8).min(i);
+                let ops = json!([
+                    {"op": "set", "key": "seen/first", "data": i},
+                    {"op": "merge", "key": format!("log/{old}"), "data": {"seen": i}},
+                    {"op": "set", "key": "seen/last", "data": i},
+                ]);
+                apps[1].send(&mut world, &json!({"id": i, "op": "batch", "ops": ops}));
+                let turns = rng.usize(0..8);
+                world.work(turns);
+            }
+            world.settle(|world| apps.iter_mut().for_each(|app| app.read(world)));
+            assert_eq!(apps[1].replies.len(), 300, "{shards} shards, seed {seed}");
+            let done = apps[1].replies.iter().filter(|reply| reply["ok"] == true);
+            let last = done.map(|reply| reply["id"].clone()).next_back().expect("some batches are done");
+            for key in ["seen/first", "seen/last"] {
+                let mut sub = Subscriber::open(&mut world, key, None, 1 << 20);
+                world.settle(|world| assert!(sub.read(world)));
+                assert_eq!(sub.doc.expect("a state")["data"], last, "a batch was done in part");
+            }
+        }
+    }
+}
+
 /// A reader that stalls costs no more than its budget, and has the right document when it reads on.
 #[test]
 fn a_stalled_reader_costs_its_budget() {

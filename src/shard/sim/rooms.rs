@@ -7,6 +7,7 @@ use crate::flow::limits::{HubLimits, Limits};
 use crate::flow::state::presence::Status;
 use crate::flow::state::room::{Actor, FOREVER, Refusal, Role, Room};
 use crate::wire::hub::Profile;
+use crate::wire::json::MAX_DEPTH;
 use fastrand::Rng;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -207,7 +208,7 @@ impl Turn<'_> {
 
     /// One random frame, and what the model says to it.
     fn random(&mut self) -> (Value, Said) {
-        match self.rng.u8(0..17) {
+        match self.rng.u8(0..20) {
             0..=3 => (self.about_room("join"), self.join()),
             4 => {
                 if let Some(place) = self.model.rooms.get_mut(&self.room) {
@@ -244,7 +245,7 @@ impl Turn<'_> {
     }
 
     fn message(&mut self) -> (Value, Said) {
-        let data = json!({"n": self.rng.u32(..)});
+        let data = if self.rng.u8(0..8) == 0 { deepest() } else { json!({"n": self.rng.u32(..)}) };
         let frame = json!({"type": "message", "room_id": self.room, "data": data, "user_id": "mallory"});
         let seated = self.model.seats.contains_key(&(self.at, self.room.clone()));
         let Some(place) = self.model.rooms.get_mut(&self.room).filter(|_| seated) else {
@@ -362,19 +363,25 @@ impl Turn<'_> {
             true => place.room.may_change(&self.actor, Some(&name(*author)), self.now),
         });
         let kind = if edits { "message.edit" } else { "message.delete" };
-        let frame = json!({"type": kind, "room_id": self.room, "message_id": id, "data": "new"});
+        let new = if self.rng.bool() { deepest() } else { json!("new") };
+        let frame = json!({"type": kind, "room_id": self.room, "message_id": id, "data": new});
         let result = may.map_err(Refusal::code).map(|()| {
             let told = match edits {
-                true => json!({"message_id": id, "new_content": "new"}),
+                true => json!({"message_id": id, "new_content": new}),
                 false => json!({"message_id": id}),
             };
-            *data = json!("new");
+            *data = new;
             *live = edits;
             let event = if edits { "message.edited" } else { "message.deleted" };
             place.said.push((event.to_owned(), told));
         });
         (frame, result)
     }
+}
+
+/// A value that nests as deep as the door takes: whatever the server wraps around it is deeper.
+fn deepest() -> Value {
+    (0..MAX_DEPTH).fold(json!(1), |inner, _| json!([inner]))
 }
 
 /// Compares what every connection in a room was told with the model.

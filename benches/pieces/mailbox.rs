@@ -4,7 +4,9 @@ use super::Work;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use fanfare::base::slab::Id;
 use fanfare::flow::encode::frame::Frame;
-use fanfare::shard::mail::{Mail, Mark};
+use fanfare::shard::mail::Mail;
+use fanfare::shard::mail::subscription::Mark;
+use fanfare::shard::mail::to_connections::ToConnections;
 use std::hint::spin_loop;
 use std::thread;
 
@@ -40,8 +42,9 @@ pub fn hop(messages: usize) -> Work {
     });
     let frame = Frame::from(&[b'x'; 128][..]);
     let pool = Id { index: 0, generation: 0 };
-    let mut batch: Vec<Mail> =
-        (0..messages).map(|_| Mail::Frame(pool, frame.clone(), MARK.clone())).collect();
+    let mut batch: Vec<Mail> = (0..messages)
+        .map(|_| Mail::from(ToConnections::Frame { pool, frame: frame.clone(), mark: MARK.clone() }))
+        .collect();
     Box::new(move || {
         there.send(std::mem::take(&mut batch)).expect("the other end lives");
         batch = receive(&answers).expect("the other end lives");

@@ -4,7 +4,7 @@ use super::Work;
 use fanfare::base::id::ShardId;
 use fanfare::base::slab::Id;
 use fanfare::flow::route::trie::Trie;
-use fanfare::shard::owner::Target;
+use fanfare::shard::owner::documents::Target;
 use fastrand::Rng;
 
 /// Keys looked up in one piece of work.

@@ -3,7 +3,7 @@
 
 use crate::flow::encode::frame::Encoded;
 use crate::flow::fanout::plan::Sent;
-use crate::shard::clients::Reason;
+use crate::shard::connections::Reason;
 use std::slice::from_ref;
 
 /// The codes with which the feed refuses lines; the last stands for any that is missing here.
@@ -281,7 +281,7 @@ pub const METRICS: &[Metric] = &[
 #[cfg(test)]
 mod tests {
     use super::{Kind, METRICS, Stats};
-    use crate::shard::clients::Reason;
+    use crate::shard::connections::Reason;
     use std::collections::HashSet;
 
     #[test]

@@ -3,7 +3,7 @@
 use super::World;
 use super::client::{Application, Listener};
 use crate::flow::limits::{ChannelRule, Limits, Overflow};
-use crate::shard::clients::Reason;
+use crate::shard::connections::Reason;
 use serde_json::{Value, json};
 
 const SHARDS: [u16; 4] = [1, 2, 3, 8];
@@ -93,8 +93,8 @@ fn a_stalled_listener_is_treated_by_the_rule_of_its_channel() {
         let got = numbers(&lossy, "lossy1");
         assert!(lossy.closed.is_none() && got.len() < 100 && got.is_sorted_by(|a, b| a < b));
         assert_eq!(got.last(), Some(&99));
-        let ended: u64 = world.shards.iter().map(|s| s.desk.stats.ended[Reason::Slow as usize]).sum();
-        let dropped: u64 = world.shards.iter().map(|s| s.desk.stats.dropped).sum();
+        let ended: u64 = world.shards.iter().map(|s| s.ctx.stats.ended[Reason::Slow as usize]).sum();
+        let dropped: u64 = world.shards.iter().map(|s| s.ctx.stats.dropped).sum();
         assert_eq!((ended, dropped > 0), (1, true), "both are counted");
     }
 }

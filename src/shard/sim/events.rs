@@ -5,7 +5,7 @@ use super::client::{Application, Listener};
 use super::eventsource::EventSource;
 use crate::base::time::SEC;
 use crate::flow::limits::{ChannelRule, Limits, SseLimits};
-use crate::shard::clients::Reason;
+use crate::shard::connections::Reason;
 use crate::wire::cursor::Cursor;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -286,7 +286,7 @@ fn a_stalled_reader_is_treated_as_over_websocket() {
         }
         let want = (0..5).map(|k| (format!("a/{k}"), json!({"n": 195 + k, "text": "y".repeat(100)})));
         assert_eq!(fold(&documents), want.collect());
-        let ended: u64 = world.shards.iter().map(|s| s.desk.stats.ended[Reason::Slow as usize]).sum();
+        let ended: u64 = world.shards.iter().map(|s| s.ctx.stats.ended[Reason::Slow as usize]).sum();
         assert_eq!(ended, 2);
     }
 }

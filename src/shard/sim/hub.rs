@@ -606,7 +606,7 @@ fn a_reader_with_too_many_frames_waiting_is_let_go_and_told_why() {
             world.work(4 * shards as usize);
         }
         let ended = |world: &World| -> u64 {
-            world.shards.iter().map(|s| s.desk.stats.ended.iter().sum::<u64>()).sum()
+            world.shards.iter().map(|s| s.ctx.stats.ended.iter().sum::<u64>()).sum()
         };
         assert_eq!(ended(&world), 0, "so many may wait");
         for n in 20..60 {

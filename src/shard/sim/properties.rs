@@ -194,7 +194,7 @@ fn everyone_agrees(seed: u64, shards: u16, patch: PatchMode) {
     subs.iter_mut().for_each(&mut record);
     check_replies(&wanted, &app.replies);
     check_copies(&subs, &model);
-    assert!(world.shards.iter().any(|shard| shard.desk.encoder.count.deflated > 0));
+    assert!(world.shards.iter().any(|shard| shard.ctx.encoder.count.deflated > 0));
 }
 
 #[test]

@@ -1,0 +1,198 @@
+//! HTTP requests: one after the other, each answered before the next is looked at.
+
+use crate::base::id::ConnId;
+use crate::flow::conn::ask::{Answer, Ask, Has, Tag, Ticket};
+use crate::flow::conn::events::not_found;
+use crate::flow::conn::http::Progress;
+use crate::flow::conn::rest::{self, Call, Hello, Pending, Want};
+use crate::flow::conn::rooms::RoomCall;
+use crate::flow::conn::{Conn, Phase};
+use crate::flow::encode::frame::Dialect;
+use crate::flow::feed::Write;
+use crate::shard::connections::{Clients, PIPELINE, Reason};
+use crate::shard::context::Context;
+use crate::shard::io::Action;
+use crate::shard::mail::to_owner::ToOwner;
+use crate::wire::http::{BadRequest, CONTINUE, Head, Response};
+use crate::wire::ws::Decoder;
+
+impl Clients {
+    /// Handles requests until bytes are missing, or one must wait: for an answer, or for the peer to read.
+    pub(super) fn requests(&mut self, ctx: &mut Context, id: ConnId) {
+        loop {
+            let unread = self.fanout.queued(id.slot) > ctx.limits.queue_bytes;
+            let conn = self.conns.get_mut(id.slot, id.generation);
+            let Some(Conn { phase: Phase::Http(http), paused, ended, access, due, .. }) = conn else {
+                return;
+            };
+            if unread && !self.unread.contains(&id) {
+                self.unread.push(id);
+            }
+            let importing = http.import.is_some();
+            if unread || http.is_busy() {
+                if http.held() > PIPELINE && !std::mem::replace(paused, true) {
+                    self.actions.push_back(Action::Pause(id));
+                }
+                if importing {
+                    self.import_ready(id);
+                }
+                return;
+            }
+            if std::mem::replace(paused, false) {
+                self.actions.push_back(Action::Resume(id));
+            }
+            let access = *access;
+            match http.poll(ctx.limits.max_body) {
+                Ok(Progress::Partial) if *ended => return self.finish(ctx, id, Reason::Gone),
+                Ok(Progress::Partial) => {
+                    if http.is_idle() {
+                        *due = ctx.now.mono + ctx.limits.handshake_timeout;
+                    }
+                    return;
+                }
+                Ok(Progress::Continue) => self.send(id, CONTINUE.into()),
+                Ok(Progress::Import(head, body, waits)) => {
+                    ctx.stats.requests += 1;
+                    if waits {
+                        self.send(id, CONTINUE.into());
+                    }
+                    self.open_import(ctx, id, head, body);
+                }
+                Ok(Progress::Whole(head, body)) => {
+                    *due = u64::MAX;
+                    ctx.stats.requests += 1;
+                    let call = rest::call(&head, &body, access, &ctx.limits);
+                    self.carry_out(ctx, id, head, call);
+                }
+                Err(BadRequest::BodyTooLarge) => {
+                    let response = Response::text(413, "Request Entity Too Large").closing();
+                    return self.respond(ctx, id, &response);
+                }
+                Err(bad) => return self.respond(ctx, id, &bad.response()),
+            }
+        }
+    }
+
+    fn carry_out(&mut self, ctx: &mut Context, id: ConnId, head: Head, call: Call) {
+        let shards = ctx.shards;
+        let pending = |want, left| Some(Pending::new(head.clone(), want, left));
+        let wait = match &call {
+            Call::Change(_) => pending(Want::Change, 1),
+            Call::Ask(_, _, want) => pending(want.clone(), 1),
+            Call::Room(RoomCall::Ask(_, status)) => pending(Want::Room(*status), 1),
+            Call::Room(RoomCall::List(actor)) => pending(Want::Rooms(actor.clone()), shards),
+            Call::Sweep(_) => pending(Want::Gone, shards),
+            Call::Gather(want) => pending(want.clone(), shards),
+            // these wait for nothing, or say themselves what for
+            _ => None,
+        };
+        let ticket = || Ticket { conn: id, tag: Tag::Request };
+        match call {
+            Call::Respond(response) => {
+                return self.respond(ctx, id, &rest::dress(response, &head, &ctx.limits));
+            }
+            Call::Follow(subject, hello, has) => {
+                let rest = self.upgrade(ctx, id, hello, Dialect::Ooo);
+                self.subscribe(ctx, id, subject, has.map_or(Has::Nothing, Has::Version));
+                return self.messages(ctx, id, &rest);
+            }
+            Call::Hub(hello, arrival) => {
+                let rest = self.upgrade(ctx, id, hello, Dialect::Hub);
+                self.arrive(ctx, id, *arrival);
+                return self.messages(ctx, id, &rest);
+            }
+            Call::Knock(door) => return self.knock(ctx, id, head, *door),
+            Call::Views(channel, route, views) => return self.look_at(ctx, id, head, channel, route, views),
+            Call::Events(wish) => return self.open_events(ctx, id, &head, *wish),
+            Call::Change(change) => match change.conn.shard {
+                shard if shard.0 < shards => {
+                    ctx.post(shard, ToOwner::Ask { ticket: ticket(), ask: Ask::Change(change) })
+                }
+                _ => return self.respond(ctx, id, &rest::dress(not_found(), &head, &ctx.limits)),
+            },
+            Call::Stream(spec) => return self.open_stream(ctx, id, head, *spec),
+            Call::Push(pattern, value) => {
+                let key =
+                    pattern.push(&format!("{:x}", ctx.stamp())).expect("only such patterns are pushed to");
+                self.set_pending(id, Pending::new(head, Want::Index(key.index().to_owned()), 1));
+                let name = key.as_str().to_owned();
+                return ctx.ask(&name, ticket(), Ask::Write(Write::Set(key, value)));
+            }
+            Call::Room(RoomCall::Ask(mut ask, _)) => {
+                if ask.room.is_empty() {
+                    ask.room = format!("{:x}", ctx.stamp()).into();
+                }
+                ctx.ask_room(ticket(), ask);
+            }
+            Call::Room(RoomCall::List(actor)) => {
+                ctx.post_to_all(|| ToOwner::Ask { ticket: ticket(), ask: Ask::Rooms(actor.clone()) });
+            }
+            Call::Ask(key, ask, _) => ctx.ask(key.as_str(), ticket(), ask),
+            Call::Sweep(pattern) => {
+                let sweep = self.next_sweep(ctx);
+                let ask = || Ask::Write(Write::Sweep(pattern.clone(), sweep));
+                ctx.post_to_all(|| ToOwner::Ask { ticket: ticket(), ask: ask() });
+            }
+            Call::Gather(want) => ctx.post_to_all(|| ToOwner::Ask { ticket: ticket(), ask: want.ask() }),
+        }
+        if let Some(pending) = wait {
+            self.set_pending(id, pending);
+        }
+    }
+
+    pub(super) fn set_pending(&mut self, id: ConnId, pending: Pending) {
+        if let Some(Conn { phase: Phase::Http(http), .. }) = self.get(id) {
+            http.pending = Some(pending);
+        }
+    }
+
+    /// An owner's answer to a request.
+    pub fn answer(&mut self, ctx: &mut Context, id: ConnId, answer: Answer) {
+        if let Answer::Entered(route, user, true) = answer {
+            let pending = self.http(id).and_then(|http| http.pending.take());
+            return match pending.and_then(Pending::into_door) {
+                Some((head, door)) => self.enter_route(ctx, id, &head, door),
+                None => self.give_back(ctx, route, user),
+            };
+        }
+        let Some(http) = self.http(id) else { return };
+        let Some(pending) = &mut http.pending else { return };
+        let Some(response) = pending.answer(answer, &ctx.limits) else { return };
+        let response = rest::dress(response, &pending.head, &ctx.limits);
+        http.pending = None;
+        self.respond(ctx, id, &response);
+        self.request_done(ctx, id);
+    }
+
+    /// A request is answered: the next one may come.
+    pub(in crate::shard) fn request_done(&mut self, ctx: &mut Context, id: ConnId) {
+        let due = ctx.now.mono + ctx.limits.handshake_timeout;
+        let Some(Conn { phase: Phase::Http(_), due: place, .. }) = self.get(id) else { return };
+        *place = due;
+        self.requests(ctx, id);
+    }
+
+    pub(in crate::shard) fn respond(&mut self, ctx: &mut Context, id: ConnId, response: &Response<'_>) {
+        self.insist(id, response.encode().into());
+        if response.closes() {
+            self.finish(ctx, id, Reason::Gone);
+        }
+    }
+
+    /// The connection is a WebSocket from here on. Returns what has come of its messages already.
+    fn upgrade(&mut self, ctx: &mut Context, id: ConnId, hello: Hello, dialect: Dialect) -> Vec<u8> {
+        self.send(id, hello.bytes.into());
+        let decoder = Decoder::new(ctx.limits.max_message, hello.compression);
+        let ping = match dialect {
+            Dialect::Ooo | Dialect::Sse | Dialect::Change(_) => ctx.limits.ping_interval,
+            Dialect::Hub => ctx.limits.hub.ping_interval,
+        };
+        let now = ctx.now.mono;
+        let Some(conn) = self.get(id) else { return Vec::new() };
+        conn.due = now + ping;
+        match std::mem::replace(&mut conn.phase, Phase::Socket(decoder, dialect)) {
+            Phase::Http(http) => http.into_rest(),
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Connections that come in over routes: streams with a catch-up.
+
+use crate::base::id::ConnId;
+use crate::flow::conn::Phase;
+use crate::flow::conn::ask::{Ask, Missed, Tag, Ticket};
+use crate::flow::conn::catchup::{Begin, Door, write_offset};
+use crate::flow::conn::events::{self, ConnName, Events};
+use crate::flow::conn::rest::{Pending, Want};
+use crate::flow::conn::views::Views;
+use crate::flow::encode::frame::Dialect;
+use crate::flow::fanout::pool::Subject;
+use crate::flow::limits::route::Profile;
+use crate::shard::connections::Clients;
+use crate::shard::connections::events::sign_of_life;
+use crate::shard::context::Context;
+use crate::shard::mail::to_owner::ToOwner;
+use crate::wire::cursor::Cursor;
+use crate::wire::http::Head;
+use crate::wire::sse::{chunk, write_json, write_name, write_text};
+use std::sync::Arc;
+
+/// Who counts the readers of a route.
+fn counter(route: u8) -> String {
+    format!("$route/{route}")
+}
+
+impl Clients {
+    /// A request to a route: answered at once, or counted and then followed.
+    pub(super) fn knock(&mut self, ctx: &mut Context, id: ConnId, head: Head, door: Door) {
+        let ticket = Ticket { conn: id, tag: Tag::Request };
+        if door.wish.live {
+            let ask = Ask::Enter(door.route, door.wish.user.clone());
+            ctx.ask(&counter(door.route), ticket, ask);
+            return self.set_pending(id, Pending::new(head, Want::Enter(Box::new(door)), 1));
+        }
+        let (has, choice) = (door.wish.begin.has(), door.wish.choice);
+        let missed = Missed { channel: door.channel.clone(), route: door.route, has, choice };
+        ctx.post_to_owner(&door.channel, ToOwner::Ask { ticket, ask: Ask::Missed(Box::new(missed)) });
+        self.set_pending(id, Pending::new(head, Want::Missed, 1));
+    }
+
+    /// A request for what has happened in a client's views.
+    pub(super) fn look_at(
+        &mut self,
+        ctx: &mut Context,
+        id: ConnId,
+        head: Head,
+        channel: Arc<str>,
+        route: u8,
+        views: Box<Views>,
+    ) {
+        let ticket = Ticket { conn: id, tag: Tag::Request };
+        let ask = Ask::Views(channel.clone(), route, views);
+        ctx.ask(&channel, ticket, ask);
+        self.set_pending(id, Pending::new(head, Want::Missed, 1));
+    }
+
+    /// There is room for one more reader: it is subscribed before what it has missed is read.
+    pub(super) fn enter_route(&mut self, ctx: &mut Context, id: ConnId, head: &Head, door: Door) {
+        let Door { route, channel, wish } = door;
+        let limits = ctx.limits.clone();
+        let name = ConnName { shard: ctx.id, conn: id, stamp: ctx.stamp() };
+        let keepalive = limits.routes[usize::from(route)].keepalive;
+        let events = Events {
+            name,
+            dialect: Dialect::Change(route),
+            entered: Some((route, wish.user)),
+            personal: false,
+            cursor: Cursor::default(),
+            resyncing: false,
+            keepalive,
+        };
+        self.insist(id, events::response(head, &limits).encode().into());
+        let Some(conn) = self.get(id) else { return };
+        conn.due = ctx.now.mono + keepalive;
+        conn.phase = Phase::Events(Box::new(events));
+        let subject = match wish.choice {
+            Some(choice) => Subject::Chosen(channel, choice),
+            None => Subject::Channel(channel),
+        };
+        // the newer form has a request of its own for what was missed
+        let views = limits.routes[usize::from(route)].profile == Profile::CellaViews;
+        let begin = if views { Begin::Now } else { wish.begin };
+        self.subscribe(ctx, id, subject, begin.has());
+    }
+
+    /// A reader has caught up with its channel: it is told so, and up to where.
+    pub(super) fn caught_up(&mut self, ctx: &Context, id: ConnId, last: Option<&str>, out: &mut Vec<u8>) {
+        let Some(Dialect::Change(route)) = self.dialect(id) else { return };
+        let views = ctx.limits.routes[usize::from(route)].profile == Profile::CellaViews;
+        out.extend(chunk(|out| {
+            write_name("offset", out);
+            if views {
+                write_text(last.unwrap_or_default(), out);
+            } else {
+                write_json(out, |out| write_offset(last, out));
+            }
+            sign_of_life(ctx, Dialect::Change(route), out);
+        }));
+    }
+
+    /// A connection ends: it is no reader of a route any more.
+    pub(super) fn exit_route(&mut self, ctx: &mut Context, id: ConnId) {
+        if let Some((route, user)) = self.events(id).and_then(|events| events.entered.take()) {
+            self.give_back(ctx, route, user);
+        }
+    }
+
+    /// A place on a route that nobody takes.
+    pub(super) fn give_back(&mut self, ctx: &mut Context, route: u8, user: Option<Arc<str>>) {
+        ctx.post_to_owner(&counter(route), ToOwner::LeaveRoute { route, user });
+    }
+}

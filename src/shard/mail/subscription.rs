@@ -1,0 +1,84 @@
+//! Subscriptions: what is asked of the owner of a subject, and what it answers.
+
+use crate::base::id::ConnId;
+use crate::flow::conn::ask::Has;
+use crate::flow::encode::frame::{Frame, Variant};
+use crate::flow::fanout::pool::{PoolId, Subject};
+use crate::flow::state::room::Refusal;
+use crate::wire::key::Key;
+use std::sync::Arc;
+
+/// A subscription on its way to an owner.
+#[derive(Debug)]
+pub struct Join {
+    /// The pool that wants the changes.
+    pub pool: PoolId,
+    /// What it is about.
+    pub subject: Subject,
+    /// In which variant.
+    pub variant: Variant,
+    /// The connection that wants the state.
+    pub conn: ConnId,
+    /// Tells this request from earlier ones of that connection.
+    pub ticket: u32,
+    /// What the connection has.
+    pub has: Has,
+    /// Its user.
+    pub who: Option<Arc<str>>,
+    /// Whether the user enters the room by this, as a member.
+    pub enter: bool,
+}
+
+/// A subscription that is refused.
+#[derive(Debug)]
+pub struct Denied {
+    /// The pool.
+    pub pool: PoolId,
+    /// The connection that wanted to be in it.
+    pub conn: ConnId,
+    /// Its number for the request.
+    pub ticket: u32,
+    /// Why not.
+    pub refusal: Refusal,
+}
+
+/// The answer to a `Join`.
+#[derive(Debug)]
+pub struct Joined {
+    /// The pool.
+    pub pool: PoolId,
+    /// The connection that wanted the state.
+    pub conn: ConnId,
+    /// Its number for the request.
+    pub ticket: u32,
+    /// How far the state is: the owner's stamp, or the channel's offset.
+    pub at: u64,
+    /// How many keys' state there is.
+    pub count: u32,
+    /// Whether something was missed that cannot be made up for: deletions that are forgotten, publications too.
+    pub gap: bool,
+    /// The state; `None` if there is nothing to say.
+    pub state: Option<Frame>,
+    /// Where the state is a stretch of a channel's history that is read in batches: what is in this one.
+    pub batch: Option<Box<HistoryBatch>>,
+}
+
+/// A stretch of a channel's history.
+#[derive(Clone, Debug)]
+pub struct HistoryBatch {
+    /// Where each publication ends in the run of bytes, and its offset.
+    pub marks: Vec<(usize, u64)>,
+    /// For readers of a route: what they call the last publication that there is.
+    pub last: Option<Box<str>>,
+    /// Whether there is more: it is to be asked for when this is sent, and nothing follows by itself.
+    pub more: bool,
+}
+
+/// What a frame is about, for those who have to know without reading it.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    /// The key of a document of the native dialect.
+    pub key: Option<Key>,
+    /// Its version; or the offset of a publication.
+    pub at: u64,
+}

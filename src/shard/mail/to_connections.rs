@@ -1,0 +1,84 @@
+//! Mail to a shard as the home of connections.
+
+use crate::base::id::ConnId;
+use crate::flow::conn::ask::{Answer, Ticket};
+use crate::flow::encode::frame::Frame;
+use crate::flow::fanout::pool::PoolId;
+use crate::flow::state::cut::{CutId, Part};
+use crate::shard::mail::subscription::{Denied, Joined, Mark};
+use crate::shard::mail::user::{Departure, Reservation, Session};
+use std::sync::Arc;
+
+/// What a shard is told about its connections.
+#[derive(Debug)]
+pub enum ToConnections {
+    /// The answer to a question.
+    Answer {
+        /// Whose question it was.
+        ticket: Ticket,
+        /// The answer.
+        answer: Answer,
+    },
+    /// The state of a subject; what comes for the pool behind this is the very next change.
+    Joined(Joined),
+    /// A subscription is refused.
+    Denied(Box<Denied>),
+    /// A frame for all members of a pool.
+    Frame {
+        /// The pool.
+        pool: PoolId,
+        /// The frame.
+        frame: Frame,
+        /// What it is about.
+        mark: Mark,
+    },
+    /// Who may hear a channel has changed. Whoever only listens to it has to ask again.
+    AccessChanged {
+        /// The channel.
+        channel: Arc<str>,
+        /// The only user concerned; everybody if it is none.
+        user: Option<Arc<str>>,
+    },
+    /// A connection's user holds too much: the connection, or one channel of it, has to be given up.
+    QuotaExceeded {
+        /// The connection.
+        conn: ConnId,
+        /// The channel; none if it is the connection itself.
+        channel: Option<Arc<str>>,
+    },
+    /// What a connection gets of the session that it asked for.
+    Resumed {
+        /// The connection.
+        conn: ConnId,
+        /// The session; none if there is none.
+        session: Option<Box<Session>>,
+    },
+    /// The session of a connection goes on at another one.
+    SessionTaken {
+        /// The connection that had it.
+        conn: ConnId,
+    },
+    /// A user's owner answers `ToOwner::Reserve`.
+    Reserved {
+        /// The connection.
+        conn: ConnId,
+        /// The answer.
+        reservation: Box<Reservation>,
+    },
+    /// A connection is in a room no more.
+    Departed {
+        /// The connection.
+        conn: ConnId,
+        /// The room.
+        room: Arc<str>,
+        /// Why.
+        departure: Box<Departure>,
+    },
+    /// A chunk of a scan.
+    Chunk {
+        /// The scan.
+        scan: CutId,
+        /// The chunk.
+        chunk: Box<Part>,
+    },
+}

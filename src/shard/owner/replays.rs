@@ -1,0 +1,108 @@
+//! What subscribers of a channel have missed: those who come back together have mostly missed the same, so it is made
+//! once for all of them.
+
+use crate::flow::conn::ask::Has;
+use crate::flow::encode::frame::{Dialect, Frame, Variant};
+use crate::flow::encode::hub;
+use crate::flow::fanout::pool::Subject;
+use crate::shard::context::Context;
+use crate::shard::mail::subscription::HistoryBatch;
+use crate::shard::mail::subscription::Join;
+use crate::shard::mail::subscription::Joined;
+
+use crate::wire::feed::Publish;
+use crate::wire::hub::write::Placed;
+use hashbrown::HashMap;
+
+/// How many are kept, and how many bytes of them; beyond it all are made anew. They are forgotten each second anyway.
+const MOST: usize = 1024;
+const MOST_BYTES: usize = 8 << 20;
+
+/// One answer.
+#[derive(Clone, Debug)]
+struct Replay {
+    /// What the channel had come through when it was made.
+    revision: u64,
+    at: u64,
+    count: u32,
+    state: Frame,
+    batch: Option<Box<HistoryBatch>>,
+}
+
+/// The latest answers.
+#[derive(Debug, Default)]
+pub struct Replays {
+    kept: HashMap<(Subject, Variant, u64), Replay>,
+    bytes: usize,
+}
+
+impl Replays {
+    /// The answer to a join, if the same was given to another since the channel has changed last; else `joined` back.
+    pub fn find(&self, ctx: &Context, revision: u64, join: &Join, joined: Joined) -> Result<Joined, Joined> {
+        let Has::Offset(epoch, seen) = &join.has else { return Err(joined) };
+        if **epoch != *ctx.limits.epoch {
+            return Err(joined);
+        }
+        match self.kept.get(&(join.subject.clone(), join.variant, *seen)) {
+            Some(replay) if replay.revision == revision => {
+                let Replay { at, count, state, batch, .. } = replay.clone();
+                Ok(Joined { at, count, state: Some(state), batch, ..joined })
+            }
+            _ => Err(joined),
+        }
+    }
+
+    /// Keeps an answer for the next ones.
+    pub fn keep(&mut self, revision: u64, join: &Join, joined: &Joined) {
+        let (Has::Offset(_, seen), Some(state)) = (&join.has, &joined.state) else { return };
+        self.bytes += state.len();
+        if self.kept.len() >= MOST || self.bytes > MOST_BYTES {
+            self.forget();
+            self.bytes = state.len();
+        }
+        let Joined { at, count, batch, .. } = joined;
+        let replay = Replay { revision, at: *at, count: *count, state: state.clone(), batch: batch.clone() };
+        self.kept.insert((join.subject.clone(), join.variant, *seen), replay);
+    }
+
+    /// Forgets all.
+    pub fn forget(&mut self) {
+        (self.kept, self.bytes) = Default::default();
+    }
+}
+
+/// What a subscriber of a channel has missed: all of it, or for those who get events, as much as they take at a time.
+/// `last`: what the readers of a route call the last publication.
+pub fn missed_of(
+    ctx: &mut Context,
+    join: &Join,
+    missed: Vec<(Placed, &Publish)>,
+    last: Option<Box<str>>,
+    joined: Joined,
+) -> Joined {
+    let limits = ctx.limits.clone();
+    let batches = matches!(join.variant.dialect, Dialect::Sse | Dialect::Change(_));
+    let (mut run, mut marks) = (Vec::new(), Vec::new());
+    let mut more = false;
+    let mut at = joined.at;
+    for (placed, publish) in missed {
+        if batches && (marks.len() >= limits.sse.replay_limit || run.len() >= limits.queue_bytes) {
+            more = true;
+            break;
+        }
+        if let Subject::Chosen(_, choice) = &join.subject
+            && !choice.allows(&publish.data)
+        {
+            continue;
+        }
+        let frame = hub::publication(&mut ctx.encoder, join.variant, publish, placed, &limits);
+        let frame = ctx.encoder.run(join.variant, std::iter::once(frame));
+        run.extend_from_slice(&frame);
+        at = placed.sequence;
+        marks.push((run.len(), at));
+    }
+    let at = if more { at } else { joined.at };
+    let count = marks.len() as u32;
+    let batch = batches.then(|| Box::new(HistoryBatch { marks, last, more }));
+    Joined { at, count, state: Some(run.into()), batch, ..joined }
+}

@@ -2,13 +2,13 @@
 
 use crate::base::id::ShardId;
 use crate::base::time::Now;
-use crate::flow::conn::ask::{Ask, Ticket};
 use crate::flow::encode::frame::Encoder;
 use crate::flow::limits::Limits;
 use crate::flow::route::owner::{owner, owner_of_user};
 use crate::flow::state::stamp::Stamps;
 use crate::shard::credit::Credit;
 use crate::shard::mail::Mail;
+use crate::shard::mail::question::Question;
 use crate::shard::mail::to_owner::ToOwner;
 use crate::shard::stats::Stats;
 use std::collections::VecDeque;
@@ -64,8 +64,8 @@ impl Context {
     }
 
     /// Asks the owner of a name.
-    pub fn ask(&mut self, name: &str, ticket: Ticket, ask: Ask) {
-        self.post_to_owner(name, ToOwner::Ask { ticket, ask });
+    pub fn ask(&mut self, name: &str, question: Question) {
+        self.post_to_owner(name, ToOwner::Ask(question));
     }
 
     /// Sends mail to the owner of a user.

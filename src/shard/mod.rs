@@ -15,7 +15,6 @@ use crate::base::id::{ConnId, ShardId};
 use crate::base::time::Now;
 use crate::base::timers::Timers;
 use crate::flow::conn::Phase;
-use crate::flow::conn::ask::Tag;
 use crate::flow::fanout::plan::Outcome;
 use crate::flow::fanout::pool::Subject;
 use crate::flow::fanout::queue::Budget;
@@ -27,6 +26,7 @@ use connections::{Clients, Reason};
 use context::Context;
 use io::{Action, Door, Sockets};
 use mail::Mail;
+use mail::answer::Answer;
 use mail::subscription::Join;
 use mail::to_connections::ToConnections;
 use mail::to_owner::ToOwner;
@@ -277,8 +277,8 @@ impl Shard {
     fn receive_as_owner(&mut self, from: ShardId, mail: ToOwner) {
         let Shard { ctx, owner, lists, sessions, .. } = self;
         match mail {
-            ToOwner::Ask { ticket, ask } => self.asked(from, ticket, ask),
-            ToOwner::Forwarded { asker, question } => self.asked(asker, question.0, question.1),
+            ToOwner::Ask(question) => self.asked(from, question),
+            ToOwner::Forwarded { asker, question } => self.asked(asker, *question),
             ToOwner::Join(join) => self.join(from, *join),
             ToOwner::Leave { pool, subject: Subject::List(pattern) } => {
                 lists.leave(ctx, from, pool, &pattern)
@@ -319,14 +319,11 @@ impl Shard {
     fn receive_as_connections(&mut self, from: ShardId, mail: ToConnections) {
         let Shard { ctx, clients, .. } = self;
         match mail {
-            ToConnections::Answer { ticket, answer } => match ticket.tag {
-                Tag::Request => clients.answer(ctx, ticket.conn, answer),
-                Tag::Frame(about) => clients.frame_answer(ctx, ticket.conn, &about, answer),
-                Tag::Room(about, waited) => clients.room_answer(ctx, ticket.conn, &about, waited, answer),
-                Tag::Look(number) => clients.look(ctx, ticket.conn, number, answer),
-                Tag::Element => clients.import_written(ticket.conn),
-                Tag::Line(line, id) => self.feed_answer(ticket.conn, (line, id), answer),
-            },
+            ToConnections::Answer(answer) => self.answered(answer),
+            ToConnections::Ask { conn, question } => {
+                let part = clients.asked(ctx, question);
+                ctx.post(from, ToConnections::Answer(Answer::Request { conn, part }));
+            }
             ToConnections::Joined(joined) => clients.joined(ctx, joined),
             ToConnections::Denied(denied) => clients.denied(ctx, *denied),
             ToConnections::Frame { pool, frame, mark } => clients.deliver(ctx, pool, frame, mark),
@@ -337,6 +334,22 @@ impl Shard {
             ToConnections::Reserved { conn, reservation } => clients.reserved(ctx, conn, &reservation),
             ToConnections::Departed { conn, room, departure } => clients.out(ctx, conn, &room, &departure),
             ToConnections::Chunk { scan, chunk } => clients.part(from, scan, *chunk),
+        }
+    }
+
+    fn answered(&mut self, answer: Answer) {
+        let Shard { ctx, clients, .. } = self;
+        match answer {
+            Answer::Request { conn, part } => clients.answer(ctx, conn, part),
+            Answer::Frame { conn, about, waited, reply } => {
+                clients.frame_answer(ctx, conn, &about, reply);
+                if waited {
+                    clients.go_on(ctx, conn);
+                }
+            }
+            Answer::Line { conn, number, id, result } => self.feed_answer(conn, (number, id), result),
+            Answer::Element { conn } => clients.import_written(conn),
+            Answer::Presence { conn, query, shown } => clients.look(ctx, conn, query, *shown),
         }
     }
 

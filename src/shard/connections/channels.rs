@@ -1,7 +1,7 @@
 //! Channels, as connections see them: subscribing, being told where that begins, publishing.
 
 use crate::base::id::ConnId;
-use crate::flow::conn::ask::{Ask, Has, Tag, Ticket};
+use crate::flow::conn::ask::Has;
 use crate::flow::conn::hub::Beginning;
 use crate::flow::conn::{Conn, Stage, Sub};
 use crate::flow::fanout::pool::{PoolId, Subject};
@@ -10,6 +10,7 @@ use crate::flow::limits::Access;
 use crate::shard::connections::hub::Rejection;
 use crate::shard::connections::{Clients, EVERYONE};
 use crate::shard::context::Context;
+use crate::shard::mail::question::{Question, WriteOrigin, WriteTicket};
 use crate::shard::mail::user::QuotaChange;
 use crate::wire::feed::Publish;
 use crate::wire::hub::write;
@@ -169,10 +170,11 @@ impl Clients {
         let Post { data, event, metadata, thread: thread_id } = post;
         let kind = "message".into();
         let publish = Publish { channel, kind, data, event, user_id, metadata, thread_id, client: true };
-        let ticket = Ticket { conn: id, tag: Tag::Frame(Box::new(about.clone())) };
+        let origin = WriteOrigin::Frame(Box::new(about.clone()));
+        let ticket = WriteTicket { conn: id, origin };
         let owner = publish.channel.clone();
-        let ask = Ask::Write(Write::Publish(Box::new(publish)));
-        ctx.ask(&owner, ticket, ask);
+        let write = Write::Publish(Box::new(publish));
+        ctx.ask(&owner, Question::Write { write, ticket });
         Ok(())
     }
 

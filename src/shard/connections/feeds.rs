@@ -2,13 +2,14 @@
 
 use crate::base::id::ConnId;
 use crate::flow::conn::Phase;
-use crate::flow::conn::ask::{Answer, Ask, Tag, Ticket};
 use crate::flow::conn::feed::{Barrier, Feed, Next};
 use crate::flow::feed::{Done, Write};
 use crate::flow::route::owner::owner;
 use crate::shard::Shard;
 use crate::shard::connections::Reason;
 use crate::shard::io::Action;
+use crate::shard::mail::answer::WriteRefused;
+use crate::shard::mail::question::{Question, WriteOrigin, WriteTicket};
 use crate::shard::mail::to_owner::ToOwner;
 use crate::shard::mail::to_sequencer::SEQUENCER;
 use crate::shard::mail::to_sequencer::ToSequencer;
@@ -103,12 +104,13 @@ impl Shard {
         match first.filter(|_| writes.iter().all(|write| home(write) == first)) {
             Some(home) => {
                 feed.in_flight += 1;
-                let ticket = Ticket { conn: id, tag: Tag::Line(line.0, line.1) };
-                let ask = match writes.len() {
-                    1 if !batch => Ask::Write(writes.pop().expect("there is one")),
-                    _ => Ask::Batch(writes),
+                let ticket =
+                    WriteTicket { conn: id, origin: WriteOrigin::Line { number: line.0, id: line.1 } };
+                let question = match writes.len() {
+                    1 if !batch => Question::Write { write: writes.pop().expect("there is one"), ticket },
+                    _ => Question::Batch { writes, ticket },
                 };
-                self.ctx.post(home, ToOwner::Ask { ticket, ask });
+                self.ctx.post(home, ToOwner::Ask(question));
             }
             None => {
                 feed.barrier = Some(Barrier { line: line.0, id: line.1, writes, one: !batch });
@@ -143,16 +145,24 @@ impl Shard {
         let writes = std::mem::take(&mut barrier.writes);
         let (line, reply_id, one) = (barrier.line, barrier.id.take(), barrier.one);
         feed.in_flight = 1;
-        let ticket = Ticket { conn: id, tag: Tag::Line(line, reply_id) };
+        let origin = WriteOrigin::Line { number: line, id: reply_id };
+        let ticket = WriteTicket { conn: id, origin };
         self.ctx.post(SEQUENCER, ToSequencer::Batch { ticket, writes, single: one });
     }
 
     /// An owner has answered a line.
-    pub(in crate::shard) fn feed_answer(&mut self, id: ConnId, line: Line, answer: Answer) {
-        let Answer::Wrote(result) = answer else { unreachable!("lines only write") };
+    pub(in crate::shard) fn feed_answer(
+        &mut self,
+        id: ConnId,
+        line: Line,
+        result: Result<Done, WriteRefused>,
+    ) {
         self.ctx.stats.lines += u64::from(result.is_ok());
         match (result, &line.1) {
-            (Err(refused), _) => self.reply_error(id, &line, refused.code(), &refused.to_string()),
+            (Err(WriteRefused::Invalid(why)), _) => self.reply_error(id, &line, why.code(), &why.to_string()),
+            (Err(WriteRefused::Forbidden(why)), _) => {
+                self.reply_error(id, &line, why.code(), &why.to_string())
+            }
             (Ok(done), Some(reply_id)) => self.reply_done(id, reply_id, &done),
             (Ok(_), None) => {}
         }

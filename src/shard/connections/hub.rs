@@ -2,7 +2,6 @@
 //! The order of the gates is forge's: size, rate, then what the frame itself asks for.
 
 use crate::base::id::ConnId;
-use crate::flow::conn::ask::{Answer, Ask, Tag, Ticket};
 use crate::flow::conn::hub::{Hub, Request};
 use crate::flow::conn::{Conn, Phase};
 use crate::flow::encode::frame::Dialect;
@@ -10,6 +9,8 @@ use crate::flow::feed::Done;
 use crate::flow::limits::PatchMode;
 use crate::shard::connections::Clients;
 use crate::shard::context::Context;
+use crate::shard::mail::answer::{Reply, WriteRefused};
+use crate::shard::mail::question::{Origin, Question, Ticket};
 use crate::wire::hub::write::{self, Object, Rejected};
 use crate::wire::hub::{self, About, Class, Fault, Follow, Mode, Want};
 use crate::wire::ws::Kind;
@@ -132,9 +133,10 @@ impl Clients {
             }
             Want::Publish(channel, post, how) => self.publish(ctx, id, channel, *post, how, about),
             Want::History(channel, query) => {
-                let ticket = Ticket { conn: id, tag: Tag::Frame(Box::new(about.clone())) };
-                let ask = Ask::History(channel.clone(), Box::new((self.actor(id), *query)));
-                ctx.ask(&channel, ticket, ask);
+                let origin = Origin::Frame { about: Box::new(about.clone()), waits: false };
+                let ticket = Ticket { conn: id, origin };
+                let actor = self.actor(id);
+                ctx.ask(&channel.clone(), Question::History { channel, actor, query, ticket });
                 Ok(())
             }
             Want::Room(room, want) => self.room_frame(ctx, id, room, want, about),
@@ -190,31 +192,33 @@ impl Clients {
         ctx: &mut Context,
         id: ConnId,
         about: &About,
-        answer: Answer,
+        reply: Reply,
     ) {
-        if matches!(answer, Answer::Wrote(_))
+        if matches!(reply, Reply::Published(_))
             && let Some(hub) = self.hub(id)
         {
             hub.in_flight -= 1;
         }
-        match answer {
-            Answer::Wrote(Ok(Done::Channel(channel, offset, stamp))) => {
+        match reply {
+            Reply::Published(Ok(Done::Channel(channel, offset, stamp))) => {
                 if let Some(request) = &about.request {
                     self.say(ctx, id, |out| write::published(request, &channel, (stamp, offset), out));
                 }
             }
-            Answer::Wrote(Err(refused)) => {
+            Reply::Published(Ok(Done::Document(..) | Done::Swept(_) | Done::Batch)) => {}
+            Reply::Published(Err(WriteRefused::Forbidden(refusal))) => self.refuse(ctx, id, about, refusal),
+            Reply::Published(Err(WriteRefused::Invalid(refused))) => {
                 let rejection = Rejection::new("error", refused.to_string());
                 self.reject(ctx, id, about, &rejection);
             }
-            Answer::Room(Err(refusal)) => self.refuse(ctx, id, about, refusal),
-            Answer::History(messages) => self.say(ctx, id, |out| {
+            Reply::Room(Ok(members)) => self.room_reply(ctx, id, about, &members),
+            Reply::Room(Err(refusal)) | Reply::History(Err(refusal)) => self.refuse(ctx, id, about, refusal),
+            Reply::History(Ok(messages)) => self.say(ctx, id, |out| {
                 let reply = Object::reply("history", about.request.as_deref(), out);
                 let reply = reply.maybe("room_id", about.room.as_deref());
                 let reply = reply.maybe("channel", about.channel.as_deref());
                 reply.maybe("channel_id", about.channel.as_deref()).raw("messages", &messages).end();
             }),
-            _ => unreachable!("frames ask for nothing else"),
         }
     }
 

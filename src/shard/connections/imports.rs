@@ -1,7 +1,6 @@
 //! Imports: elements go to their owners as the body comes, as far as there is room for them.
 
 use crate::base::id::ConnId;
-use crate::flow::conn::ask::{Ask, Tag, Ticket};
 use crate::flow::conn::import::{Import, Next};
 use crate::flow::conn::rest;
 use crate::flow::feed::Write;
@@ -9,6 +8,7 @@ use crate::shard::Shard;
 use crate::shard::connections::{Clients, Reason};
 use crate::shard::context::Context;
 use crate::shard::io::Action;
+use crate::shard::mail::question::{Question, WriteOrigin, WriteTicket};
 use crate::wire::http::{Body, Head};
 
 impl Clients {
@@ -68,10 +68,10 @@ impl Shard {
                     return;
                 }
                 Some(Next::Write(key, value)) => {
-                    let ticket = Ticket { conn: id, tag: Tag::Element };
+                    let ticket = WriteTicket { conn: id, origin: WriteOrigin::Element };
                     let name = key.clone();
-                    let ask = Ask::Write(Write::Set(key, value));
-                    self.ctx.ask(name.as_str(), ticket, ask);
+                    let question = Question::Write { write: Write::Set(key, value), ticket };
+                    self.ctx.ask(name.as_str(), question);
                 }
                 Some(Next::More) => {
                     let due = self.ctx.now.mono + limits.handshake_timeout;

@@ -3,18 +3,18 @@
 use crate::base::id::ConnId;
 use crate::base::time::MS;
 use crate::flow::conn::Stage::Waiting;
-use crate::flow::conn::ask::{Answer, Ask, Has, Tag, Ticket};
-use crate::flow::conn::seats::{Gather, RoomAsk, Seat, Stage, UserAsk};
+use crate::flow::conn::ask::Has;
+use crate::flow::conn::seats::{Gather, RoomAsk, Seat, Stage};
 use crate::flow::encode::rooms as encode;
 use crate::flow::fanout::pool::{PoolId, Subject};
 use crate::flow::limits::Access;
-use crate::flow::route::owner::owner_of_user;
-use crate::flow::state::presence::Status;
+use crate::flow::state::presence::{Shown, Status};
 use crate::flow::state::room::{Actor, Refusal};
 use crate::shard::connections::Clients;
 use crate::shard::connections::hub::Rejection;
 use crate::shard::context::Context;
 use crate::shard::io::Action;
+use crate::shard::mail::question::{Origin, Question, Ticket, UserQuestion};
 use crate::shard::mail::subscription::Denied;
 use crate::shard::mail::to_owner::ToOwner;
 use crate::shard::mail::user::Departure;
@@ -29,21 +29,15 @@ use std::sync::Arc;
 /// How many users' presence one connection may watch.
 const WATCHED: usize = 1000;
 
-impl Context {
-    /// Asks a room's owner; where somebody may become a member by that, its own owner first. What is asked behind such a
-    /// question could overtake it.
-    pub fn ask_room(&mut self, ticket: Ticket, ask: Box<RoomAsk>) {
-        match ask.newcomer().cloned() {
-            Some(user) => {
-                let owner = owner_of_user(&user, self.shards);
-                let ask = Ask::User(user, Box::new(UserAsk::Forward(ask)));
-                self.post(owner, ToOwner::Ask { ticket, ask });
-            }
-            None => {
-                let room = ask.room.clone();
-                self.post_to_owner(&room, ToOwner::Ask { ticket, ask: Ask::Room(ask) });
-            }
+/// Asks a room's owner; where somebody may become a member by that, its own owner first. What is asked behind such a
+/// question could overtake it.
+pub(super) fn ask_room(ctx: &mut Context, ticket: Ticket, ask: Box<RoomAsk>) {
+    match ask.newcomer().cloned() {
+        Some(user) => {
+            let question = UserQuestion::Forward { ask, ticket };
+            ctx.post_to_user(&user.clone(), ToOwner::Ask(Question::User { user, question }));
         }
+        None => ctx.ask(&ask.room.clone(), Question::Room { ask, ticket }),
     }
 }
 
@@ -78,9 +72,10 @@ impl Clients {
                 return Err(Rejection::new("send_denied", "join the room before you send to it"));
             }
             RoomWant::History(query) => {
-                let ask = Ask::History(room.clone(), Box::new((self.actor(id), *query)));
-                let ticket = Ticket { conn: id, tag: Tag::Frame(Box::new(about.clone())) };
-                ctx.ask(&room, ticket, ask);
+                let actor = self.actor(id);
+                let origin = Origin::Frame { about: Box::new(about.clone()), waits: false };
+                let ticket = Ticket { conn: id, origin };
+                ctx.ask(&room.clone(), Question::History { channel: room, actor, query, ticket });
                 return Ok(());
             }
             _ => {}
@@ -95,32 +90,13 @@ impl Clients {
         {
             hub.wait();
         }
-        let tag = Tag::Room(Box::new(about.clone()), waits);
-        ctx.ask_room(Ticket { conn: id, tag }, ask);
+        let origin = Origin::Frame { about: Box::new(about.clone()), waits };
+        ask_room(ctx, Ticket { conn: id, origin }, ask);
         Ok(())
     }
 
-    /// The owner's answer to a frame about a room. `waited`: whether the connection was not listened to until now.
-    pub fn room_answer(
-        &mut self,
-        ctx: &mut Context,
-        id: ConnId,
-        about: &About,
-        waited: bool,
-        answer: Answer,
-    ) {
-        match answer {
-            Answer::Room(Ok(members)) => self.room_reply(ctx, id, about, &members),
-            Answer::Room(Err(refusal)) => self.refuse(ctx, id, about, refusal),
-            _ => unreachable!("rooms answer nothing else"),
-        }
-        if waited {
-            self.go_on(ctx, id);
-        }
-    }
-
     /// The reply to a frame that wants one: `members` are those of a JSON object.
-    fn room_reply(&mut self, ctx: &mut Context, id: ConnId, about: &About, members: &[u8]) {
+    pub(super) fn room_reply(&mut self, ctx: &mut Context, id: ConnId, about: &About, members: &[u8]) {
         let Some(request) = &about.request else { return };
         self.say(ctx, id, |out| {
             Object::reply("reply", Some(request), out).end();
@@ -172,7 +148,8 @@ impl Clients {
     fn tell_members(&mut self, ctx: &mut Context, id: ConnId, about: Box<About>, room: Arc<str>) {
         if about.request.is_some() {
             let ask = RoomAsk { room, actor: self.actor(id), want: RoomWant::Members, reserved: None };
-            ctx.ask_room(Ticket { conn: id, tag: Tag::Room(about, false) }, Box::new(ask));
+            let origin = Origin::Frame { about, waits: false };
+            ask_room(ctx, Ticket { conn: id, origin }, Box::new(ask));
         }
     }
 
@@ -348,7 +325,7 @@ impl Clients {
     }
 
     /// What was said while an answer was waited for is handled now.
-    fn go_on(&mut self, ctx: &mut Context, id: ConnId) {
+    pub(in crate::shard) fn go_on(&mut self, ctx: &mut Context, id: ConnId) {
         let Some(hub) = self.hub(id) else { return };
         hub.waits -= 1;
         if hub.waits > 0 {
@@ -380,9 +357,10 @@ impl Clients {
             ));
         };
         let status = Status::from_name(said.status).expect("one of the four words");
-        let ask = Ask::User(user.clone(), Box::new(UserAsk::Says(status, said.custom)));
-        let ticket = Ticket { conn: id, tag: Tag::Room(Box::new(about.clone()), false) };
-        ctx.post(owner_of_user(&user, ctx.shards), ToOwner::Ask { ticket, ask });
+        let origin = Origin::Frame { about: Box::new(about.clone()), waits: false };
+        let ticket = Ticket { conn: id, origin };
+        let question = UserQuestion::Status { status, custom: said.custom, ticket };
+        ctx.post_to_user(&user.clone(), ToOwner::Ask(Question::User { user, question }));
         Ok(())
     }
 
@@ -406,9 +384,8 @@ impl Clients {
         for user in users {
             self.subscribe(ctx, id, Subject::User(user.clone()), Has::Nothing);
             // behind it on the same lane: what has changed since is on its way
-            let ticket = Ticket { conn: id, tag: Tag::Look(number) };
-            let ask = Ask::User(user.clone(), Box::new(UserAsk::Look));
-            ctx.post_to_user(&user, ToOwner::Ask { ticket, ask });
+            let question = UserQuestion::Presence { conn: id, query: number };
+            ctx.post_to_user(&user.clone(), ToOwner::Ask(Question::User { user, question }));
         }
         self.gathered(ctx, id, number);
         Ok(())
@@ -433,12 +410,11 @@ impl Clients {
     }
 
     /// How one of the watched users is.
-    pub fn look(&mut self, ctx: &mut Context, id: ConnId, number: u32, answer: Answer) {
-        let Answer::User(look) = answer else { unreachable!("users look back") };
+    pub fn look(&mut self, ctx: &mut Context, id: ConnId, number: u32, shown: (Arc<str>, Shown)) {
         let Some(hub) = self.hub(id) else { return };
         let Some(gather) = hub.gathers.iter_mut().find(|gather| gather.number == number) else { return };
         gather.left -= 1;
-        gather.looks.push(*look);
+        gather.looks.push(shown);
         self.gathered(ctx, id, number);
     }
 

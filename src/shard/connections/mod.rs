@@ -30,11 +30,13 @@ use crate::flow::limits::Access;
 use crate::shard::connections::streams::Streams;
 use crate::shard::context::Context;
 use crate::shard::io::{Action, Door};
+use crate::shard::mail::question::ConnectionsQuestion;
 use crate::wire::hub::Class;
 use crate::wire::hub::write;
 use crate::wire::ws::{self, Inflater};
 use smallvec::SmallVec;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// How many bytes of later requests may wait while one is being answered; more are not read.
 const PIPELINE: usize = 64 << 10;
@@ -303,17 +305,26 @@ impl Clients {
         self.actions.push_back(Action::Close(id));
     }
 
+    /// What another shard's connection wants to know of these.
+    pub fn asked(&mut self, ctx: &mut Context, question: ConnectionsQuestion) -> Answer {
+        match question {
+            ConnectionsQuestion::Pools => Answer::Pools(self.pools()),
+            ConnectionsQuestion::Listeners => Answer::Channels(self.listeners().collect()),
+            ConnectionsQuestion::Change(change) => Answer::Changed(self.change_events(ctx, *change)),
+        }
+    }
+
     /// How many connections each pool has.
-    pub fn pools(&self) -> Answer {
+    fn pools(&self) -> Vec<(Arc<str>, usize)> {
         let rows = self.fanout.pools.iter().map(|(_, pool)| {
             let connections = pool.members.len() + pool.waiting as usize;
             (pool.subject.name().into(), connections)
         });
-        Answer::Pools(rows.collect())
+        rows.collect()
     }
 
     /// How many connections are subscribed to each channel. Those that get every channel do not count.
-    pub fn listeners(&self) -> impl Iterator<Item = Row> {
+    fn listeners(&self) -> impl Iterator<Item = Row> {
         self.fanout.pools.iter().filter_map(|(_, pool)| match &pool.subject {
             Subject::Channel(name) => {
                 let subscribers = pool.members.len() + pool.waiting as usize;

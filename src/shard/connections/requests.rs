@@ -1,7 +1,7 @@
 //! HTTP requests: one after the other, each answered before the next is looked at.
 
 use crate::base::id::ConnId;
-use crate::flow::conn::ask::{Answer, Ask, Has, Tag, Ticket};
+use crate::flow::conn::ask::{Answer, Ask, Has};
 use crate::flow::conn::events::not_found;
 use crate::flow::conn::http::Progress;
 use crate::flow::conn::rest::{self, Call, Hello, Pending, Want};
@@ -9,9 +9,14 @@ use crate::flow::conn::rooms::RoomCall;
 use crate::flow::conn::{Conn, Phase};
 use crate::flow::encode::frame::Dialect;
 use crate::flow::feed::Write;
+use crate::shard::connections::members::ask_room;
 use crate::shard::connections::{Clients, PIPELINE, Reason};
 use crate::shard::context::Context;
 use crate::shard::io::Action;
+use crate::shard::mail::question::{
+    ConnectionsQuestion, Origin, Question, Read, Ticket, WriteOrigin, WriteTicket,
+};
+use crate::shard::mail::to_connections::ToConnections;
 use crate::shard::mail::to_owner::ToOwner;
 use crate::wire::http::{BadRequest, CONTINUE, Head, Response};
 use crate::wire::ws::Decoder;
@@ -82,11 +87,11 @@ impl Clients {
             Call::Room(RoomCall::Ask(_, status)) => pending(Want::Room(*status), 1),
             Call::Room(RoomCall::List(actor)) => pending(Want::Rooms(actor.clone()), shards),
             Call::Sweep(_) => pending(Want::Gone, shards),
+            Call::Gather(want @ Want::Channels(_)) => pending(want.clone(), 2 * shards),
             Call::Gather(want) => pending(want.clone(), shards),
             // these wait for nothing, or say themselves what for
             _ => None,
         };
-        let ticket = || Ticket { conn: id, tag: Tag::Request };
         match call {
             Call::Respond(response) => {
                 return self.respond(ctx, id, &rest::dress(response, &head, &ctx.limits));
@@ -106,7 +111,8 @@ impl Clients {
             Call::Events(wish) => return self.open_events(ctx, id, &head, *wish),
             Call::Change(change) => match change.conn.shard {
                 shard if shard.0 < shards => {
-                    ctx.post(shard, ToOwner::Ask { ticket: ticket(), ask: Ask::Change(change) })
+                    let question = ConnectionsQuestion::Change(change);
+                    ctx.post(shard, ToConnections::Ask { conn: id, question });
                 }
                 _ => return self.respond(ctx, id, &rest::dress(not_found(), &head, &ctx.limits)),
             },
@@ -116,24 +122,25 @@ impl Clients {
                     pattern.push(&format!("{:x}", ctx.stamp())).expect("only such patterns are pushed to");
                 self.set_pending(id, Pending::new(head, Want::Index(key.index().to_owned()), 1));
                 let name = key.as_str().to_owned();
-                return ctx.ask(&name, ticket(), Ask::Write(Write::Set(key, value)));
+                return ctx.ask(&name, write(id, Write::Set(key, value)));
             }
             Call::Room(RoomCall::Ask(mut ask, _)) => {
                 if ask.room.is_empty() {
                     ask.room = format!("{:x}", ctx.stamp()).into();
                 }
-                ctx.ask_room(ticket(), ask);
+                ask_room(ctx, Ticket { conn: id, origin: Origin::Request }, ask);
             }
             Call::Room(RoomCall::List(actor)) => {
-                ctx.post_to_all(|| ToOwner::Ask { ticket: ticket(), ask: Ask::Rooms(actor.clone()) });
+                ctx.post_to_all(|| ToOwner::Ask(read(id, Read::Rooms(actor.clone()))));
             }
-            Call::Ask(key, ask, _) => ctx.ask(key.as_str(), ticket(), ask),
+            Call::Ask(key, Ask::Get(get), _) => ctx.ask(key.as_str(), read(id, Read::Document(get))),
+            Call::Ask(key, Ask::Write(what), _) => ctx.ask(key.as_str(), write(id, what)),
+            Call::Ask(..) => {}
             Call::Sweep(pattern) => {
                 let sweep = self.next_sweep(ctx);
-                let ask = || Ask::Write(Write::Sweep(pattern.clone(), sweep));
-                ctx.post_to_all(|| ToOwner::Ask { ticket: ticket(), ask: ask() });
+                ctx.post_to_all(|| ToOwner::Ask(write(id, Write::Sweep(pattern.clone(), sweep))));
             }
-            Call::Gather(want) => ctx.post_to_all(|| ToOwner::Ask { ticket: ticket(), ask: want.ask() }),
+            Call::Gather(want) => gather(ctx, id, &want),
         }
         if let Some(pending) = wait {
             self.set_pending(id, pending);
@@ -194,5 +201,30 @@ impl Clients {
             Phase::Http(http) => http.into_rest(),
             _ => Vec::new(),
         }
+    }
+}
+
+fn read(conn: ConnId, read: Read) -> Question {
+    Question::Read { conn, read }
+}
+
+fn write(conn: ConnId, write: Write) -> Question {
+    Question::Write { write, ticket: WriteTicket { conn, origin: WriteOrigin::Request } }
+}
+
+/// Asks all shards for what a response is made of.
+fn gather(ctx: &mut Context, conn: ConnId, want: &Want) {
+    match want {
+        Want::Pools => {
+            ctx.post_to_all(|| ToConnections::Ask { conn, question: ConnectionsQuestion::Pools });
+        }
+        Want::Channels(_) => {
+            ctx.post_to_all(|| ToConnections::Ask { conn, question: ConnectionsQuestion::Listeners });
+            ctx.post_to_all(|| ToOwner::Ask(read(conn, Read::Channels)));
+        }
+        Want::Items(pattern) => {
+            ctx.post_to_all(|| ToOwner::Ask(read(conn, Read::Documents(pattern.clone()))))
+        }
+        _ => ctx.post_to_all(|| ToOwner::Ask(read(conn, Read::Keys))),
     }
 }

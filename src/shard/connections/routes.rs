@@ -2,7 +2,7 @@
 
 use crate::base::id::ConnId;
 use crate::flow::conn::Phase;
-use crate::flow::conn::ask::{Ask, Missed, Tag, Ticket};
+use crate::flow::conn::ask::Missed;
 use crate::flow::conn::catchup::{Begin, Door, write_offset};
 use crate::flow::conn::events::{self, ConnName, Events};
 use crate::flow::conn::rest::{Pending, Want};
@@ -13,6 +13,7 @@ use crate::flow::limits::route::Profile;
 use crate::shard::connections::Clients;
 use crate::shard::connections::events::sign_of_life;
 use crate::shard::context::Context;
+use crate::shard::mail::question::{Question, Read};
 use crate::shard::mail::to_owner::ToOwner;
 use crate::wire::cursor::Cursor;
 use crate::wire::http::Head;
@@ -27,15 +28,15 @@ fn counter(route: u8) -> String {
 impl Clients {
     /// A request to a route: answered at once, or counted and then followed.
     pub(super) fn knock(&mut self, ctx: &mut Context, id: ConnId, head: Head, door: Door) {
-        let ticket = Ticket { conn: id, tag: Tag::Request };
         if door.wish.live {
-            let ask = Ask::Enter(door.route, door.wish.user.clone());
-            ctx.ask(&counter(door.route), ticket, ask);
+            let read = Read::EnterRoute { route: door.route, user: door.wish.user.clone() };
+            ctx.ask(&counter(door.route), Question::Read { conn: id, read });
             return self.set_pending(id, Pending::new(head, Want::Enter(Box::new(door)), 1));
         }
         let (has, choice) = (door.wish.begin.has(), door.wish.choice);
         let missed = Missed { channel: door.channel.clone(), route: door.route, has, choice };
-        ctx.post_to_owner(&door.channel, ToOwner::Ask { ticket, ask: Ask::Missed(Box::new(missed)) });
+        let read = Read::Missed(Box::new(missed));
+        ctx.ask(&door.channel, Question::Read { conn: id, read });
         self.set_pending(id, Pending::new(head, Want::Missed, 1));
     }
 
@@ -49,9 +50,8 @@ impl Clients {
         route: u8,
         views: Box<Views>,
     ) {
-        let ticket = Ticket { conn: id, tag: Tag::Request };
-        let ask = Ask::Views(channel.clone(), route, views);
-        ctx.ask(&channel, ticket, ask);
+        let read = Read::Views { channel: channel.clone(), route, views };
+        ctx.ask(&channel, Question::Read { conn: id, read });
         self.set_pending(id, Pending::new(head, Want::Missed, 1));
     }
 

@@ -1,6 +1,8 @@
 //! What shards say to each other, by receiver. A lane from one shard to another keeps order and loses nothing; what a
 //! shard says to itself goes the same way.
 
+pub mod answer;
+pub mod question;
 pub mod subscription;
 pub mod to_connections;
 pub mod to_owner;

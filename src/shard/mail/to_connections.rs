@@ -1,10 +1,11 @@
 //! Mail to a shard as the home of connections.
 
 use crate::base::id::ConnId;
-use crate::flow::conn::ask::{Answer, Ticket};
 use crate::flow::encode::frame::Frame;
 use crate::flow::fanout::pool::PoolId;
 use crate::flow::state::cut::{CutId, Part};
+use crate::shard::mail::answer::Answer;
+use crate::shard::mail::question::ConnectionsQuestion;
 use crate::shard::mail::subscription::{Denied, Joined, Mark};
 use crate::shard::mail::user::{Departure, Reservation, Session};
 use std::sync::Arc;
@@ -13,11 +14,13 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub enum ToConnections {
     /// The answer to a question.
-    Answer {
-        /// Whose question it was.
-        ticket: Ticket,
-        /// The answer.
-        answer: Answer,
+    Answer(Answer),
+    /// A question about your connections, of a connection of the sender.
+    Ask {
+        /// The connection that waits for the response.
+        conn: ConnId,
+        /// The question.
+        question: ConnectionsQuestion,
     },
     /// The state of a subject; what comes for the pool behind this is the very next change.
     Joined(Joined),

@@ -2,7 +2,6 @@
 
 use crate::base::id::{ConnId, ShardId};
 use crate::base::slab::Id;
-use crate::flow::conn::ask::{Ask, Ticket};
 use crate::flow::fanout::pool::{PoolId, Subject};
 use crate::flow::feed::{SweepId, Write};
 use crate::flow::state::cut::CutId;
@@ -10,6 +9,7 @@ use crate::flow::state::item::Item;
 use crate::flow::state::list::Change;
 use crate::flow::state::presence::Shown;
 use crate::flow::state::select::Select;
+use crate::shard::mail::question::Question;
 use crate::shard::mail::subscription::Join;
 use crate::shard::mail::user::{MembershipUpdate, QuotaChange, SessionUpdate};
 use crate::wire::key::{Key, Pattern};
@@ -19,18 +19,13 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub enum ToOwner {
     /// A question of a connection of the sender.
-    Ask {
-        /// Comes back with the answer.
-        ticket: Ticket,
-        /// The question.
-        ask: Ask,
-    },
+    Ask(Question),
     /// A question that the owner of a user sends on.
     Forwarded {
         /// The shard of the connection, which gets the answer.
         asker: ShardId,
-        /// The question, and what comes back with the answer.
-        question: Box<(Ticket, Ask)>,
+        /// The question.
+        question: Box<Question>,
     },
     /// A connection of the sender wants the state of a subject, and its pool every change after that.
     Join(Box<Join>),

@@ -1,8 +1,8 @@
 //! Mail to the shard that runs the batches of several owners, one after the other.
 
 use crate::base::id::ShardId;
-use crate::flow::conn::ask::Ticket;
 use crate::flow::feed::{Refused, Write};
+use crate::shard::mail::question::WriteTicket;
 
 /// The shard that runs batches of several owners.
 pub const SEQUENCER: ShardId = ShardId(0);
@@ -13,7 +13,7 @@ pub enum ToSequencer {
     /// Writes that concern several owners.
     Batch {
         /// Comes back with the answer.
-        ticket: Ticket,
+        ticket: WriteTicket,
         /// The writes, in their order.
         writes: Vec<Write>,
         /// Whether it is a single write that concerns all owners, to be answered as such.

@@ -2,7 +2,7 @@
 
 use crate::base::id::ShardId;
 use crate::base::slab::Id;
-use crate::flow::conn::ask::{Answer, Ask, Has};
+use crate::flow::conn::ask::Has;
 use crate::flow::encode::documents::Change;
 use crate::flow::encode::frame::{Dialect, Frames};
 use crate::flow::encode::{hub, ooo, rooms};
@@ -71,7 +71,7 @@ pub struct Owner {
     /// Which choices of which channels are watched.
     choices: HashMap<Arc<str>, Vec<Arc<Choice>>>,
     /// The readers of routes.
-    readers: Readers,
+    pub(in crate::shard) readers: Readers,
     /// Batches that streams have asked for: of which cut, how many documents, and the total if it is the first one.
     asked: VecDeque<(CutId, u32, Option<u64>)>,
     /// The version of everything that never was.
@@ -94,27 +94,19 @@ impl Owner {
         self.channels.count()
     }
 
-    /// Answers a question.
-    pub fn answer(&mut self, ctx: &mut Context, ask: Ask) -> Answer {
-        match ask {
-            Ask::Write(write) => Answer::Wrote(self.write(ctx, write)),
-            Ask::Batch(writes) => Answer::Wrote(self.batch(ctx, writes)),
-            Ask::Get(key) => Answer::Item(self.store.get(key.as_str()).cloned()),
-            Ask::List(pattern) => Answer::Items(self.store.matching(&pattern).cloned().collect()),
-            Ask::History(channel, ask) => Answer::History(self.history(ctx, &channel, &ask.1)),
-            Ask::Keys => Answer::Keys(self.store.keys().cloned().collect()),
-            Ask::Views(channel, route, views) => {
-                Answer::History(self.channels.views(ctx, &channel, route, &views))
-            }
-            Ask::Missed(missed) => Answer::History(self.channels.missed(ctx, &missed)),
-            Ask::Enter(route, user) => {
-                let room = self.readers.enter(ctx, route, user.as_ref());
-                Answer::Entered(route, user, room)
-            }
-            Ask::Pools | Ask::Channels | Ask::Change(_) | Ask::Room(_) | Ask::Rooms(_) | Ask::User(..) => {
-                unreachable!("the shard answers these")
-            }
-        }
+    /// A document, if there is one.
+    pub fn document(&self, key: &str) -> Option<&Arc<Item>> {
+        self.store.get(key)
+    }
+
+    /// The documents that match, in the order of keys.
+    pub fn matching(&self, pattern: &Pattern) -> Vec<Arc<Item>> {
+        self.store.matching(pattern).cloned().collect()
+    }
+
+    /// All keys, in order.
+    pub fn keys(&self) -> Vec<Key> {
+        self.store.keys().cloned().collect()
     }
 
     /// Does one write.
@@ -143,7 +135,7 @@ impl Owner {
     }
 
     /// Does all writes or none.
-    fn batch(&mut self, ctx: &mut Context, writes: Vec<Write>) -> Result<Done, Refused> {
+    pub fn batch(&mut self, ctx: &mut Context, writes: Vec<Write>) -> Result<Done, Refused> {
         self.check(&writes)?;
         self.commit(ctx, writes);
         Ok(Done::Batch)

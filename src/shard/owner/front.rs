@@ -2,9 +2,12 @@
 //! much is under way.
 
 use crate::base::id::ShardId;
-use crate::flow::conn::ask::{Answer, Ask, Ticket};
+use crate::flow::conn::ask::Answer as Part;
 use crate::flow::feed::Write;
+use crate::flow::state::room::Actor;
 use crate::shard::Shard;
+use crate::shard::mail::answer::{Answer, WriteRefused};
+use crate::shard::mail::question::{Question, Read};
 use crate::shard::mail::to_connections::ToConnections;
 use crate::shard::mail::to_sequencer::SEQUENCER;
 use crate::shard::mail::to_sequencer::ToSequencer;
@@ -15,7 +18,7 @@ use std::collections::VecDeque;
 #[derive(Debug, Default)]
 pub struct Held {
     part: Option<Vec<Write>>,
-    asks: VecDeque<(ShardId, Ticket, Ask)>,
+    questions: VecDeque<(ShardId, Question)>,
     /// What limited lists have pushed out meanwhile, at these versions.
     evictions: Vec<(Key, u64)>,
 }
@@ -23,12 +26,12 @@ pub struct Held {
 impl Shard {
     /// A question to this shard as an owner. A write waits while a batch is undecided, and while what earlier writes
     /// have set off is not sent: whoever asks has only so many questions open, so it waits too.
-    pub(in crate::shard) fn asked(&mut self, from: ShardId, ticket: Ticket, ask: Ask) {
-        let writes = matches!(ask, Ask::Write(_) | Ask::Batch(_));
-        if writes && (!self.held.asks.is_empty() || self.must_hold()) {
-            return self.held.asks.push_back((from, ticket, ask));
+    pub(in crate::shard) fn asked(&mut self, from: ShardId, question: Question) {
+        let writes = matches!(question, Question::Write { .. } | Question::Batch { .. });
+        if writes && (!self.held.questions.is_empty() || self.must_hold()) {
+            return self.held.questions.push_back((from, question));
         }
-        self.answer(from, ticket, ask);
+        self.answer(from, question);
     }
 
     fn must_hold(&self) -> bool {
@@ -46,27 +49,61 @@ impl Shard {
 
     /// Goes on with the writes that waited, as far as that is possible.
     pub(in crate::shard) fn asked_on(&mut self) {
-        while !self.held.asks.is_empty() && !self.must_hold() {
-            let (from, ticket, ask) = self.held.asks.pop_front().expect("just seen");
-            self.answer(from, ticket, ask);
+        while !self.must_hold()
+            && let Some((from, question)) = self.held.questions.pop_front()
+        {
+            self.answer(from, question);
             self.deliver_local();
         }
     }
 
-    fn answer(&mut self, from: ShardId, ticket: Ticket, ask: Ask) {
-        let answer = match ask {
-            Ask::Room(ask) => return self.room_asked(from, ticket, *ask),
-            Ask::User(user, ask) => return self.user_asked(from, ticket, &user, *ask),
-            Ask::Rooms(actor) => Answer::Rooms(self.rooms_seen(&actor)),
-            Ask::Pools => self.clients.pools(),
-            Ask::Channels => {
-                Answer::Channels(self.clients.listeners().chain(self.owner.channels.rows()).collect())
+    fn answer(&mut self, asker: ShardId, question: Question) {
+        let Shard { ctx, owner, rooms, .. } = self;
+        let answer = match question {
+            Question::Write { write, ticket } => {
+                let allowed = rooms.may_write(&write, ctx.now.wall).map_err(WriteRefused::Forbidden);
+                ticket.answer(allowed.and_then(|()| owner.write(ctx, write).map_err(WriteRefused::Invalid)))
             }
-            Ask::Change(change) => Answer::Changed(self.clients.change_events(&mut self.ctx, *change)),
-            ask if let Err(refusal) = self.may_ask(&ask) => Answer::Room(Err(refusal)),
-            ask => self.owner.answer(&mut self.ctx, ask),
+            Question::Batch { writes, ticket } => {
+                ticket.answer(owner.batch(ctx, writes).map_err(WriteRefused::Invalid))
+            }
+            Question::Read { conn, read } => Answer::Request { conn, part: self.read(read) },
+            Question::History { channel, actor, query, ticket } => {
+                let allowed = rooms.may_read(&channel, &actor, ctx.now.wall);
+                ticket.answer_history(allowed.map(|()| owner.history(ctx, &channel, &query)))
+            }
+            Question::Room { ask, ticket } => self.room_asked(asker, ticket, *ask),
+            Question::User { user, question } => match self.user_asked(asker, &user, question) {
+                Some(answer) => answer,
+                // the owner of a room answers
+                None => return,
+            },
         };
-        self.ctx.post(from, ToConnections::Answer { ticket, answer });
+        self.ctx.post(asker, ToConnections::Answer(answer));
+    }
+
+    fn read(&mut self, read: Read) -> Part {
+        let Shard { ctx, owner, rooms, .. } = self;
+        let wall = ctx.now.wall;
+        match read {
+            Read::Document(key) => Part::Item(owner.document(key.as_str()).cloned()),
+            Read::Documents(pattern) => Part::Items(owner.matching(&pattern)),
+            Read::Keys => Part::Keys(owner.keys()),
+            Read::Channels => Part::Channels(owner.channels.rows().collect()),
+            Read::Rooms(actor) => Part::Rooms(self.rooms_seen(&actor)),
+            Read::Missed(missed) => match rooms.may_read(&missed.channel, &Actor::Nobody, wall) {
+                Ok(()) => Part::History(owner.channels.missed(ctx, &missed)),
+                Err(refusal) => Part::Room(Err(refusal)),
+            },
+            Read::Views { channel, route, views } => match rooms.may_read(&channel, &Actor::Nobody, wall) {
+                Ok(()) => Part::History(owner.channels.views(ctx, &channel, route, &views)),
+                Err(refusal) => Part::Room(Err(refusal)),
+            },
+            Read::EnterRoute { route, user } => {
+                let room = owner.readers.enter(ctx, route, user.as_ref());
+                Part::Entered(route, user, room)
+            }
+        }
     }
 
     /// This shard's part of a batch.

@@ -3,14 +3,14 @@
 
 use crate::base::id::ShardId;
 use crate::base::time::MS;
-use crate::flow::conn::ask::{Answer, Ask, Tag, Ticket};
 use crate::flow::conn::seats::RoomAsk;
 use crate::flow::encode::rooms as encode;
-use crate::flow::feed::{Done, Write};
+use crate::flow::feed::Done;
 use crate::flow::state::history::History;
 use crate::flow::state::room::{Actor, FOREVER, Permission, Refusal, Role};
 use crate::shard::Shard;
-use crate::shard::mail::to_connections::ToConnections;
+use crate::shard::mail::answer::Answer;
+use crate::shard::mail::question::Ticket;
 use crate::shard::owner::rooms::{Asker, Place};
 use crate::wire::feed::Publish;
 use crate::wire::hub::write::Object;
@@ -32,9 +32,9 @@ fn members(write: impl for<'a> FnOnce(Object<'a>) -> Object<'a>) -> Vec<u8> {
 
 impl Shard {
     /// A question to the owner of a room.
-    pub(in crate::shard) fn room_asked(&mut self, from: ShardId, ticket: Ticket, ask: RoomAsk) {
+    pub(in crate::shard) fn room_asked(&mut self, from: ShardId, ticket: Ticket, ask: RoomAsk) -> Answer {
         let RoomAsk { room, actor, want, reserved } = ask;
-        let all = matches!(ticket.tag, Tag::Request);
+        let all = ticket.is_request();
         let asker = Some((from, ticket.conn)).filter(|_| !all);
         let forge = matches!(want, RoomWant::Message(_) | RoomWant::Typing(_)) && !all;
         let told = self.room_wanted(&room, &actor, want, asker, all);
@@ -43,7 +43,7 @@ impl Shard {
         if let Some(user) = reserved {
             self.settled(&room, &user);
         }
-        self.ctx.post(from, ToConnections::Answer { ticket, answer: Answer::Room(told) });
+        ticket.answer_room(told)
     }
 
     /// What this shard has of rooms that somebody may see: their names, and what is said about them.
@@ -52,21 +52,6 @@ impl Shard {
         let seen = self.rooms.iter().filter(|(_, place)| seen(place));
         seen.map(|(name, place)| (name.clone(), members(|object| encode::about(object, name, &place.room))))
             .collect()
-    }
-
-    /// Whether something may be asked of a channel: where it is a room, what its members may.
-    pub(in crate::shard) fn may_ask(&self, ask: &Ask) -> Result<(), Refusal> {
-        let now = self.ctx.now.wall;
-        match ask {
-            Ask::History(name, ask) => self.rooms.may_read(name, &ask.0, now),
-            Ask::Views(channel, ..) => self.rooms.may_read(channel, &Actor::Nobody, now),
-            Ask::Missed(missed) => self.rooms.may_read(&missed.channel, &Actor::Nobody, now),
-            Ask::Write(Write::Publish(publish)) if publish.client => {
-                let actor = publish.user_id.clone().map_or(Actor::App, Actor::User);
-                self.rooms.get(&publish.channel).map_or(Ok(()), |place| place.room.may_send(&actor, now))
-            }
-            _ => Ok(()),
-        }
     }
 
     fn place(&mut self, name: &str) -> Result<&mut Place, Refusal> {

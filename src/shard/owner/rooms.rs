@@ -5,6 +5,7 @@ use crate::base::id::ShardId;
 use crate::base::time::MS;
 use crate::flow::encode::rooms as encode;
 use crate::flow::fanout::pool::Subject;
+use crate::flow::feed::Write;
 use crate::flow::state::presence::{Line, News, Presence, Shown, Status};
 use crate::flow::state::room::{Actor, Event, Left, Member, Refusal, Room};
 use crate::flow::state::typing::Typing;
@@ -87,6 +88,16 @@ impl Rooms {
     /// `AccessDenied`, `Banned`.
     pub fn may_read(&self, name: &str, actor: &Actor, now: u64) -> Result<(), Refusal> {
         self.rooms.get(name).map_or(Ok(()), |place| place.room.may_read(actor, now))
+    }
+
+    /// Whether a write may be done: a client's publication into a room, if that allows it.
+    ///
+    /// # Errors
+    /// `SendDenied`, `Muted`, `Banned`.
+    pub fn may_write(&self, write: &Write, now: u64) -> Result<(), Refusal> {
+        let Write::Publish(publish) = write else { return Ok(()) };
+        let Some(place) = self.rooms.get(&publish.channel).filter(|_| publish.client) else { return Ok(()) };
+        place.room.may_send(&publish.user_id.clone().map_or(Actor::App, Actor::User), now)
     }
 
     /// Whether a channel is a room that only members hear.

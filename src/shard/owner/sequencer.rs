@@ -4,10 +4,11 @@
 //! decision it does nothing else to its documents. When all can, all do; when one cannot, none does.
 
 use crate::base::id::ShardId;
-use crate::flow::conn::ask::{Answer, Ticket};
 use crate::flow::feed::{Done, Refused, Write};
 use crate::flow::route::owner::owner;
 use crate::shard::context::Context;
+use crate::shard::mail::answer::WriteRefused;
+use crate::shard::mail::question::WriteTicket;
 use crate::shard::mail::to_connections::ToConnections;
 use crate::shard::mail::to_owner::ToOwner;
 use std::collections::VecDeque;
@@ -15,7 +16,7 @@ use std::collections::VecDeque;
 #[derive(Debug)]
 struct Job {
     asker: ShardId,
-    ticket: Ticket,
+    ticket: WriteTicket,
     writes: Vec<Write>,
     one: bool,
 }
@@ -39,7 +40,14 @@ pub struct Batches {
 
 impl Batches {
     /// A batch comes in.
-    pub fn push(&mut self, ctx: &mut Context, asker: ShardId, ticket: Ticket, writes: Vec<Write>, one: bool) {
+    pub fn push(
+        &mut self,
+        ctx: &mut Context,
+        asker: ShardId,
+        ticket: WriteTicket,
+        writes: Vec<Write>,
+        one: bool,
+    ) {
         self.waiting.push_back(Job { asker, ticket, writes, one });
         self.start(ctx);
     }
@@ -97,8 +105,9 @@ impl Batches {
         }
         let Some(Running { job, refused, swept, .. }) = self.running.take() else { return };
         let done = if job.one { Done::Swept(swept) } else { Done::Batch };
-        let answer = Answer::Wrote(refused.map_or(Ok(done), Err));
-        ctx.post(job.asker, ToConnections::Answer { ticket: job.ticket, answer });
+        let answer =
+            job.ticket.answer(refused.map_or(Ok(done), |refused| Err(WriteRefused::Invalid(refused))));
+        ctx.post(job.asker, ToConnections::Answer(answer));
         self.start(ctx);
     }
 }

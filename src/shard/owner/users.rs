@@ -3,13 +3,14 @@
 
 use crate::base::id::{ConnId, ShardId};
 use crate::base::timers::Timers;
-use crate::flow::conn::ask::{Answer, Ask, Ticket};
-use crate::flow::conn::seats::{RoomAsk, UserAsk};
+use crate::flow::conn::seats::RoomAsk;
 use crate::flow::encode::rooms as encode;
 use crate::flow::fanout::pool::Subject;
 use crate::flow::state::presence::{Shown, User};
 use crate::flow::state::room::Refusal;
 use crate::shard::Shard;
+use crate::shard::mail::answer::Answer;
+use crate::shard::mail::question::{Question, UserQuestion};
 use crate::shard::mail::subscription::Mark;
 use crate::shard::mail::to_connections::ToConnections;
 use crate::shard::mail::to_owner::ToOwner;
@@ -92,39 +93,41 @@ impl Shard {
         self.look_at(name);
     }
 
-    /// A question to the owner of a user.
+    /// A question to the owner of a user; no answer if the owner of a room gives it.
     pub(in crate::shard) fn user_asked(
         &mut self,
-        from: ShardId,
-        ticket: Ticket,
+        asker: ShardId,
         name: &Arc<str>,
-        ask: UserAsk,
-    ) {
-        let (now, limits) = (self.ctx.now, self.ctx.limits.hub);
-        let answer = match ask {
-            UserAsk::Look => Answer::User(Box::new((name.clone(), self.users.shown(name, now.wall)))),
-            UserAsk::Says(status, custom) => {
-                let user = self.users.users.entry(name.clone()).or_insert_with(|| User::new(now.wall));
+        question: UserQuestion,
+    ) -> Option<Answer> {
+        let (wall, limits) = (self.ctx.now.wall, self.ctx.limits.hub);
+        match question {
+            UserQuestion::Presence { conn, query } => {
+                let shown = Box::new((name.clone(), self.users.shown(name, wall)));
+                Some(Answer::Presence { conn, query, shown })
+            }
+            UserQuestion::Status { status, custom, ticket } => {
+                let user = self.users.users.entry(name.clone()).or_insert_with(|| User::new(wall));
                 // one that was turned away has nothing to say
-                if user.lines().contains(&(from, ticket.conn)) {
+                if user.lines().contains(&(asker, ticket.conn)) {
                     user.set(status, custom);
                 }
                 self.look_at(name);
-                Answer::Room(Ok(Vec::new()))
+                Some(ticket.answer_room(Ok(Vec::new())))
             }
-            UserAsk::Forward(ask) => {
-                let user = self.users.users.entry(name.clone()).or_insert_with(|| User::new(now.wall));
-                if user.reserve(&ask.room, limits.rooms_per_user as usize) {
-                    let room = ask.room.clone();
-                    let ask = Box::new(RoomAsk { reserved: Some(name.clone()), ..*ask });
-                    let question = Box::new((ticket, Ask::Room(ask)));
-                    return self.ctx.post_to_owner(&room, ToOwner::Forwarded { asker: from, question });
+            UserQuestion::Forward { ask, ticket } => {
+                let user = self.users.users.entry(name.clone()).or_insert_with(|| User::new(wall));
+                if !user.reserve(&ask.room, limits.rooms_per_user as usize) {
+                    self.look_at(name);
+                    return Some(ticket.answer_room(Err(Refusal::Limit)));
                 }
-                self.look_at(name);
-                Answer::Room(Err(Refusal::Limit))
+                let room = ask.room.clone();
+                let ask = Box::new(RoomAsk { reserved: Some(name.clone()), ..*ask });
+                let question = Box::new(Question::Room { ask, ticket });
+                self.ctx.post_to_owner(&room, ToOwner::Forwarded { asker, question });
+                None
             }
-        };
-        self.ctx.post(from, ToConnections::Answer { ticket, answer });
+        }
     }
 
     /// The moment has come at which somebody may be missed.

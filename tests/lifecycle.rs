@@ -9,8 +9,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
+use rustix::process::Pid;
 use rustix::process::Signal;
+use rustix::process::kill_process;
 use serde_json::json;
+use support::Feed;
 use support::Server;
 use support::free_port;
 use support::serve;
@@ -37,6 +40,29 @@ fn a_signal_ends_it_cleanly_and_takes_the_socket_file_away() {
         assert_eq!(status.code(), Some(0), "{signal:?}: {status}");
         assert!(!server.feed.exists(), "{signal:?} leaves the socket file");
     }
+}
+
+#[test]
+fn a_hangup_is_logged_and_otherwise_ignored() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (listen, feed) = (free_port(), dir.path().join("feed.sock"));
+    let mut child = serve(listen, free_port(), &feed).spawn().expect("it starts");
+    let mut said = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut said).expect("its output");
+    let pid = Pid::from_child(&child);
+    kill_process(pid, Signal::HUP).expect("the signal is delivered");
+
+    Feed::connect(&feed).apply(json!({"op": "set", "key": "box", "data": 1}));
+    let response = support::http::request(listen, "GET", "/box", b"");
+    assert_eq!(response.status, 200);
+    assert!(feed.exists(), "the socket file is gone");
+
+    kill_process(pid, Signal::TERM).expect("the signal is delivered");
+    let output = child.wait_with_output().expect("its output");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{log}");
+    assert_eq!(log.lines().filter(|line| line.contains("SIGHUP")).count(), 1, "{log}");
+    assert!(!feed.exists(), "the socket file stays");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The order of start and stop.
 //!
 //! Start: settings (`cli`) -> plan -> signals -> limits of the process -> admin -> cores and their doors -> the line
-//! `listening ...`. Stop, at SIGTERM or SIGINT: not ready any more -> cores -> admin. A second signal ends at once.
+//! `listening ...`. Stop, at SIGTERM or SIGINT: not ready any more -> cores -> admin. A second signal ends at once. SIGHUP
+//! changes nothing.
 
 use std::env;
 use std::io::{self, ErrorKind, Write};
@@ -14,7 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Resource, Rlimit, getrlimit, getuid, setrlimit};
 use sd_notify::NotifyState;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::signal_name;
 
@@ -121,7 +122,7 @@ pub fn serve(
     let stopping = Arc::new(AtomicBool::new(false));
     let demo = plan.demo.then(|| start_demo(plan.feed.clone(), stopping.clone()));
     thread::spawn(move || {
-        let signal = signals.forever().next();
+        let signal = wait_for_stop(&mut signals);
         log::info!("stopping: {}", signal.and_then(signal_name).unwrap_or("signal"));
         readiness.set_stopping();
         tell_systemd(NotifyState::Stopping);
@@ -155,14 +156,25 @@ fn open_admin(addr: SocketAddr) -> Result<TcpListener, ServerError> {
     })
 }
 
-/// The first signal is for `Signals`; the second ends the process at once, with exit code 1.
+/// Waits for SIGTERM or SIGINT. SIGHUP would end the process if nobody caught it, and leave the feed's socket behind.
+fn wait_for_stop(signals: &mut Signals) -> Option<i32> {
+    signals.forever().find(|&signal| {
+        let hangup = signal == SIGHUP;
+        if hangup {
+            log::info!("SIGHUP is ignored: settings cannot be reloaded yet; restart to change them");
+        }
+        !hangup
+    })
+}
+
+/// The first SIGTERM or SIGINT is for `Signals`; the second ends the process at once, with exit code 1.
 fn catch_signals() -> io::Result<Signals> {
     let second = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&second))?;
         signal_hook::flag::register(signal, Arc::clone(&second))?;
     }
-    Signals::new([SIGTERM, SIGINT])
+    Signals::new([SIGTERM, SIGINT, SIGHUP])
 }
 
 /// Raises the soft limit to the hard one, and gives it; no limit is `u64::MAX`.

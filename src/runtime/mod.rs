@@ -5,6 +5,7 @@ pub mod boot;
 mod buffers;
 mod listen;
 mod mailbox;
+mod messages;
 mod ring;
 mod send;
 mod slots;

@@ -10,7 +10,7 @@
 use crate::base::id::ConnId;
 use crate::base::time::MS;
 use crate::runtime::buffers::{self, Buffers};
-use crate::runtime::send::Messages;
+use crate::runtime::messages::Messages;
 use crate::runtime::slots::Slots;
 use crate::runtime::tags::{Op, Tag};
 use crate::runtime::wake::Wake;

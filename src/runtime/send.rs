@@ -4,7 +4,7 @@
 //! in the completion queue. The call does not rely on it: it returns only when each entry has been answered, which is
 //! what makes it sound to pass borrowed bytes.
 
-use crate::runtime::ring::{Answer, ENTRIES, Ring};
+use crate::runtime::ring::{Answer, Ring};
 use crate::runtime::tags::{Op, Tag};
 use crate::shard::io::{Came, Due, Parts, Short, Sockets};
 use io_uring::types::Fd;
@@ -13,50 +13,6 @@ use rustix::io::Errno;
 use std::ops::Range;
 
 const FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-/// Runs that one `sendmsg` takes (`UIO_MAXIOV`). The rest counts as not taken.
-const MAX_RUNS: usize = 1024;
-/// Runs of all the sends of one submission.
-const RUNS: usize = 4096;
-
-/// Headers for sends of several runs. Neither vector ever grows, so entries may point into them.
-pub(super) struct Messages {
-    headers: Vec<libc::msghdr>,
-    runs: Vec<libc::iovec>,
-}
-
-impl Messages {
-    /// Room for one submission.
-    pub(super) fn new() -> Messages {
-        Messages { headers: Vec::with_capacity(ENTRIES as usize), runs: Vec::with_capacity(RUNS) }
-    }
-
-    fn clear(&mut self) {
-        self.headers.clear();
-        self.runs.clear();
-    }
-
-    fn has_room(&self, parts: usize) -> bool {
-        self.headers.len() < self.headers.capacity() && self.runs.len() + parts <= self.runs.capacity()
-    }
-
-    /// Lays out one message and gives its header, which stays put until `clear`.
-    #[allow(unsafe_code)]
-    fn lay(&mut self, parts: &[&[u8]]) -> *const libc::msghdr {
-        debug_assert!(self.has_room(parts.len()), "the caller looked");
-        let first = self.runs.len();
-        self.runs.extend(
-            parts
-                .iter()
-                .map(|run| libc::iovec { iov_base: run.as_ptr().cast_mut().cast(), iov_len: run.len() }),
-        );
-        // SAFETY: all zeroes is a valid `msghdr`: null pointers and zero lengths.
-        let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
-        header.msg_iov = self.runs[first..].as_mut_ptr();
-        header.msg_iovlen = parts.len() as _;
-        self.headers.push(header);
-        self.headers.last().expect("just pushed")
-    }
-}
 
 impl Sockets for Ring {
     fn send(&mut self, batch: &[Due<'_>], short: &mut Vec<Short>) {
@@ -84,11 +40,8 @@ impl Ring {
                 Parts::One(bytes) => send_one(fd, bytes),
                 Parts::Many([bytes]) => send_one(fd, bytes),
                 Parts::Many(parts) => {
-                    let parts = &parts[..parts.len().min(MAX_RUNS)];
-                    if !self.messages.has_room(parts.len()) {
-                        return index;
-                    }
-                    opcode::SendMsg::new(fd, self.messages.lay(parts)).flags(FLAGS as u32).build()
+                    let Some(header) = self.messages.lay(parts) else { return index };
+                    opcode::SendMsg::new(fd, header).flags(FLAGS as u32).build()
                 }
             };
             let entry = entry.user_data(Tag::at(Op::Send, index as u32).bits());

@@ -3,8 +3,9 @@
 use crate::base::id::ShardId;
 use crate::runtime::listen::{self, FeedPath};
 use crate::runtime::mailbox::{Post, mesh};
-use crate::runtime::ring::{Ring, setup};
+use crate::runtime::ring::Ring;
 use crate::runtime::turn::{Board, Turn};
+use crate::runtime::uring;
 use crate::runtime::wake::Wake;
 use crate::shard::Shard;
 use crate::shard::io::Door;
@@ -281,7 +282,7 @@ fn check_ring() -> Result<(), Error> {
     if !new_enough(&release) {
         return Err(Error::Kernel { found: release.into_owned() });
     }
-    setup(1, 2).map(drop).map_err(ring_error)
+    uring::probe().map_err(ring_error)
 }
 
 /// Whether a kernel release is 6.1 or newer. One that cannot be read is given the benefit of the doubt.

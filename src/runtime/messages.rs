@@ -1,7 +1,5 @@
 //! Headers for sends of several runs of bytes.
 
-use crate::runtime::ring::ENTRIES;
-
 /// Runs that one `sendmsg` takes (`UIO_MAXIOV`). The rest counts as not taken.
 const MAX_RUNS: usize = 1024;
 /// Runs of all the sends of one submission.
@@ -15,9 +13,9 @@ pub(super) struct Messages {
 }
 
 impl Messages {
-    /// Room for one submission.
-    pub(super) fn new() -> Messages {
-        Messages { headers: Vec::with_capacity(ENTRIES as usize), runs: Vec::with_capacity(RUNS) }
+    /// Room for one submission of so many entries.
+    pub(super) fn new(entries: usize) -> Messages {
+        Messages { headers: Vec::with_capacity(entries), runs: Vec::with_capacity(RUNS) }
     }
 
     /// Makes room. No entry may point here any more.
@@ -55,12 +53,12 @@ mod tests {
     #[test]
     fn what_finds_no_room_is_not_laid_out_and_moves_nothing() {
         let many = vec![&b"run"[..]; MAX_RUNS];
-        let mut messages = Messages::new();
+        let mut messages = Messages::new(512);
         for runs in [&many[..], &many[..3]] {
             messages.clear();
             let first = messages.lay(runs).expect("an empty one has room");
             let room = (messages.headers.capacity(), messages.runs.capacity());
-            let laid = 1 + (0..2 * ENTRIES).map_while(|_| messages.lay(runs)).count();
+            let laid = 1 + (0..2000).map_while(|_| messages.lay(runs)).count();
             assert_eq!(laid, room.0.min(room.1 / runs.len()), "all the room is used");
             assert_eq!(messages.lay(&many), None);
             assert_eq!((messages.headers.capacity(), messages.runs.capacity()), room);

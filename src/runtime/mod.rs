@@ -2,15 +2,18 @@
 
 pub mod boot;
 
+mod accept;
 mod buffers;
+mod completions;
 mod listen;
 mod mailbox;
 mod messages;
 mod ring;
 mod send;
 mod slots;
-mod tags;
 mod turn;
+mod uring;
+mod user_data;
 mod wake;
 
 pub use turn::now;

@@ -4,80 +4,62 @@
 //! in the completion queue. The call does not rely on it: it returns only when each entry has been answered, which is
 //! what makes it sound to pass borrowed bytes.
 
-use crate::runtime::ring::{Answer, Ring};
-use crate::runtime::tags::{Op, Tag};
-use crate::shard::io::{Came, Due, Parts, Short, Sockets};
+use crate::runtime::slots::Slots;
+use crate::runtime::uring::Uring;
+use crate::runtime::user_data::UserData;
+use crate::shard::io::{Came, Due, Parts, Short};
 use io_uring::types::Fd;
 use io_uring::{opcode, squeue};
 use rustix::io::Errno;
-use std::ops::Range;
 
 const FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 
-impl Sockets for Ring {
-    fn send(&mut self, batch: &[Due<'_>], short: &mut Vec<Short>) {
-        // What waits in the queue (receives, closes) goes first, so that a submission of sends is all ours.
-        self.poll();
-        let mut start = 0;
-        while start < batch.len() {
-            let end = self.push_sends(batch, start);
-            self.submit();
-            self.harvest(batch, start..end, short);
-            self.messages.clear();
-            start = end;
-        }
+/// Sends the whole batch to the sockets in `slots`; appends to `short` what did not go out whole.
+pub(super) fn send(uring: &mut Uring, slots: &Slots, batch: &[Due<'_>], short: &mut Vec<Short>) {
+    // What waits in the queue (receives, closes) goes first, so that a submission of sends is all ours.
+    uring.poll();
+    let mut start = 0;
+    while start < batch.len() {
+        let end = push(uring, slots, batch, start);
+        uring.submit();
+        harvest(uring, batch, end - start, short);
+        start = end;
     }
 }
 
-impl Ring {
-    /// Pushes entries for `batch[start..]` until the queue or the message headers are full; returns how far it came.
-    #[allow(unsafe_code)]
-    fn push_sends(&mut self, batch: &[Due<'_>], start: usize) -> usize {
-        let mut queue = self.uring.submission();
-        for (index, due) in batch.iter().enumerate().skip(start) {
-            let fd = Fd(self.slots.fd(due.slot));
-            let entry = match due.bytes {
-                Parts::One(bytes) => send_one(fd, bytes),
-                Parts::Many([bytes]) => send_one(fd, bytes),
-                Parts::Many(parts) => {
-                    let Some(header) = self.messages.lay(parts) else { return index };
-                    opcode::SendMsg::new(fd, header).flags(FLAGS as u32).build()
-                }
-            };
-            let entry = entry.user_data(Tag::at(Op::Send, index as u32).bits());
-            // SAFETY: the bytes are borrowed for the whole of `send`, and the headers live in `self.messages`, which is
-            // not cleared before `harvest` has seen the answer of every entry pushed here.
-            if unsafe { queue.push(&entry) }.is_err() {
-                return index;
+/// Pushes entries for `batch[start..]` until the queue or the message headers are full; returns how far it came.
+#[allow(unsafe_code)]
+fn push(uring: &mut Uring, slots: &Slots, batch: &[Due<'_>], start: usize) -> usize {
+    let (mut queue, messages) = uring.submission();
+    messages.clear();
+    for (index, due) in batch.iter().enumerate().skip(start) {
+        let fd = Fd(slots.fd(due.slot));
+        let entry = match due.bytes {
+            Parts::One(bytes) => send_one(fd, bytes),
+            Parts::Many([bytes]) => send_one(fd, bytes),
+            Parts::Many(parts) => {
+                let Some(header) = messages.lay(parts) else { return index };
+                opcode::SendMsg::new(fd, header).flags(FLAGS as u32).build()
             }
+        };
+        let entry = entry.user_data(UserData::Send(index as u32).bits());
+        // SAFETY: the bytes are borrowed for the whole of `send`, and the headers stay until the next call of this
+        // function. `harvest` sees the completion of every entry pushed here before either ends.
+        if unsafe { queue.push(&entry) }.is_err() {
+            return index;
         }
-        batch.len()
     }
+    batch.len()
+}
 
-    /// Takes the answers of `batch[sent]`; any others are kept for the turn, in order.
-    fn harvest(&mut self, batch: &[Due<'_>], sent: Range<usize>, short: &mut Vec<Short>) {
-        let mut open = sent.len();
-        loop {
-            for entry in self.uring.completion() {
-                let answer = Answer::from(entry);
-                if answer.tag.op != Op::Send {
-                    self.stash.push_back(answer);
-                    continue;
-                }
-                open -= 1;
-                let index = answer.tag.conn.slot;
-                let wanted = length(&batch[index as usize]);
-                if answer.result as usize != wanted {
-                    short.push(Short { index, came: came(answer) });
-                }
-            }
-            if open == 0 {
-                return;
-            }
-            // Answers are late only if the queue had overflowed; entering the kernel brings them.
-            match self.uring.submit_and_wait(1).as_ref().err().and_then(Errno::from_io_error) {
-                None | Some(Errno::INTR | Errno::AGAIN | Errno::BUSY) => {}
-                Some(error) => panic!("waiting for sends: {error}"),
+/// Takes the completions of the `open` sends that were submitted.
+fn harvest(uring: &mut Uring, batch: &[Due<'_>], mut open: usize, short: &mut Vec<Short>) {
+    while open > 0 {
+        for completion in uring.sends() {
+            open -= 1;
+            let due = &batch[completion.index as usize];
+            if completion.outcome.map(|taken| taken as usize) != Ok(length(due)) {
+                short.push(Short { index: completion.index, came: came(completion.outcome) });
             }
         }
     }
@@ -97,11 +79,57 @@ fn length(due: &Due<'_>) -> usize {
     }
 }
 
-fn came(answer: Answer) -> Came {
-    match answer.outcome() {
-        Ok(taken) => Came::Part(taken),
+fn came(outcome: Result<u32, Errno>) -> Came {
+    match outcome {
+        Ok(taken) => Came::Part(taken as usize),
         // Short of memory is as good as full: try again when the socket says so.
         Err(Errno::AGAIN | Errno::INTR | Errno::NOBUFS | Errno::NOMEM) => Came::Part(0),
         Err(_) => Came::Broken,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::id::ConnId;
+    use crate::runtime::user_data::Operation;
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    /// A ring with one socket, in slot 0, and its peer.
+    fn connected() -> (Uring, Slots, UnixStream) {
+        let (ours, peer) = UnixStream::pair().unwrap();
+        let mut slots = Slots::new(1);
+        let slot = slots.vacant().unwrap();
+        slots.fill(ConnId { slot, generation: 0 }, ours.into());
+        (Uring::new().unwrap(), slots, peer)
+    }
+
+    fn frames(frames: &[&'static str]) -> Vec<Due<'static>> {
+        frames.iter().map(|frame| Due { slot: 0, bytes: Parts::One(frame.as_bytes()) }).collect()
+    }
+
+    #[test]
+    fn completions_that_made_room_for_a_submission_still_reach_their_readers() {
+        let (mut uring, slots, mut peer) = connected();
+        let conn = ConnId { slot: 0, generation: 0 };
+        uring.watch_writable(slots.fd(0), conn);
+        let batch = frames(&["a", "b", "c"]);
+        assert_eq!(push(&mut uring, &slots, &batch, 0), 3);
+        uring.submit();
+        // As `submit` does when the kernel says that it is busy.
+        uring.take_completions();
+        let mut short = Vec::new();
+        harvest(&mut uring, &batch, 3, &mut short);
+        assert_eq!(short, []);
+        peer.read_exact(&mut [0; 3]).unwrap();
+
+        send(&mut uring, &slots, &frames(&["d"]), &mut short);
+        assert_eq!(short, [], "nothing is left over for the next batch");
+        let operations = std::iter::from_fn(|| {
+            uring.poll();
+            uring.next()
+        });
+        assert_eq!(operations.map(|c| c.operation).collect::<Vec<_>>(), [Operation::Writable(conn)]);
     }
 }

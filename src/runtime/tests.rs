@@ -2,7 +2,8 @@
 
 use crate::base::id::ConnId;
 use crate::runtime::buffers;
-use crate::runtime::ring::{ENTRIES, Events, Ring};
+use crate::runtime::ring::{Ring, SocketEvents};
+use crate::runtime::uring::ENTRIES;
 use crate::runtime::wake::Wake;
 use crate::shard::io::{Action, Came, Door, Due, Parts, Short, Sockets};
 use socket2::{Domain, SockRef, Socket, Type};
@@ -30,7 +31,7 @@ struct Ear {
     conns: Vec<ConnId>,
 }
 
-impl Events for Ear {
+impl SocketEvents for Ear {
     fn open(&mut self, slot: u32, _door: Door) -> ConnId {
         let conn = ConnId { slot, generation: self.conns.len() as u32 };
         self.conns.push(conn);

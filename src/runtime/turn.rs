@@ -3,7 +3,7 @@
 use crate::base::id::ConnId;
 use crate::base::time::{MS, Now, SEC};
 use crate::runtime::mailbox::Post;
-use crate::runtime::ring::{Events, Ring};
+use crate::runtime::ring::{Ring, SocketEvents};
 use crate::runtime::wake::Wake;
 use crate::shard::Shard;
 use crate::shard::io::Door;
@@ -42,7 +42,7 @@ struct Inbound<'a> {
     now: Now,
 }
 
-impl Events for Inbound<'_> {
+impl SocketEvents for Inbound<'_> {
     fn open(&mut self, slot: u32, door: Door) -> ConnId {
         self.shard.handle_open(self.now, slot, door)
     }

@@ -18,7 +18,7 @@ pub(super) const GROUP: u16 = 0;
 const RING_BYTES: usize = (COUNT as usize * size_of::<BufRingEntry>()).next_multiple_of(4096);
 const TOTAL: usize = RING_BYTES + COUNT as usize * BYTES;
 
-/// A ring of provided buffers, mapped once. Must outlive the ring it is registered with.
+/// A ring of provided buffers, mapped once. Must be dropped only once the kernel has let go of it.
 pub(super) struct Buffers {
     base: *mut u8,
     tail: u16,
@@ -39,7 +39,7 @@ impl Buffers {
         };
         let mut buffers = Buffers { base: base.cast(), tail: 0 };
         // SAFETY: `base` is page-aligned, holds `COUNT` entries, and is unmapped only in `drop`, which the owner
-        // runs after the ring is gone.
+        // runs only once the kernel has let go of it.
         unsafe { submitter.register_buf_ring_with_flags(base as u64, COUNT, GROUP, 0)? };
         for id in 0..COUNT {
             buffers.recycle(id);
@@ -79,8 +79,8 @@ impl Buffers {
 impl Drop for Buffers {
     #[allow(unsafe_code)]
     fn drop(&mut self) {
-        // SAFETY: `base` came from a mapping of `TOTAL` bytes; no slice of it outlives `self`, and the ring that
-        // knew it is gone (see the type). An error would mean a leak, which the end of the process mends.
+        // SAFETY: `base` came from a mapping of `TOTAL` bytes; no slice of it outlives `self`, and the kernel has let
+        // go of it (see the type). An error would mean a leak, which the end of the process mends.
         let _ = unsafe { munmap(self.base.cast(), TOTAL) };
     }
 }

@@ -5,6 +5,7 @@ pub mod boot;
 mod accept;
 mod buffers;
 mod completions;
+mod lent;
 mod listen;
 mod mailbox;
 mod messages;

@@ -9,6 +9,7 @@
 use crate::base::id::ConnId;
 use crate::runtime::buffers::{Buffers, GROUP};
 use crate::runtime::completions::{Completion, Completions, SendCompletion};
+use crate::runtime::lent::Lent;
 use crate::runtime::messages::Messages;
 use crate::runtime::user_data::Operation;
 use io_uring::squeue::{self, Flags, SubmissionQueue};
@@ -27,10 +28,10 @@ const CANCEL_TIMEOUT: Timespec = Timespec::new().sec(1);
 
 /// The queues. They stay on the thread that made them (the kernel insists).
 pub(super) struct Uring {
-    // First, because fields are dropped in this order and the kernel must let go of the memory before it goes.
+    // First, because fields are dropped in this order: the ring is closed before the memory goes.
     kernel: IoUring,
     completions: Completions,
-    memory: Memory,
+    memory: Lent<Memory>,
 }
 
 /// What the kernel reads and writes on its own.
@@ -65,7 +66,7 @@ impl Uring {
         let kernel = setup(ENTRIES, COMPLETIONS)?;
         let buffers = Buffers::register(&kernel.submitter())?;
         let memory = Memory { buffers, messages: Messages::new(ENTRIES as usize), count: Box::new(0) };
-        Ok(Uring { kernel, completions: Completions::default(), memory })
+        Ok(Uring { kernel, completions: Completions::default(), memory: Lent::new(memory) })
     }
 
     /// The bytes that a receive has brought. Every buffer must be given back by [`Uring::recycle`].
@@ -126,7 +127,7 @@ impl Uring {
             self.submit();
         }
         // SAFETY: entries that come here name no memory but the wake-up count and the provided buffers, both of which
-        // live until the ring is closed (field order).
+        // are lent: they stay where they are until the kernel has let go of them.
         unsafe { self.kernel.submission().push(&entry) }.expect("there is room after a submission");
     }
 
@@ -206,7 +207,53 @@ impl Uring {
 
 impl Drop for Uring {
     fn drop(&mut self) {
-        // The kernel must not write into buffers that are gone. Nothing to cancel is an error too, and no harm.
-        let _ = self.kernel.submitter().register_sync_cancel(Some(CANCEL_TIMEOUT), CancelBuilder::any());
+        let cancelled =
+            self.kernel.submitter().register_sync_cancel(Some(CANCEL_TIMEOUT), CancelBuilder::any());
+        match cancelled.as_ref().err().and_then(Errno::from_io_error) {
+            // Nothing left to cancel is an error too.
+            None | Some(Errno::NOENT) => self.memory.take_back(),
+            Some(error) => log::error!("a ring's memory stays, for the kernel may still use it: {error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsRawFd;
+
+    /// Takes a ring where it must not go.
+    struct Elsewhere(Uring);
+
+    // SAFETY: the receiver does nothing but drop it, which the kernel refuses on a thread that did not make it, and the
+    // sender has given it away.
+    #[allow(unsafe_code)]
+    unsafe impl Send for Elsewhere {}
+
+    fn is_mapped(address: usize) -> bool {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        maps.lines().any(|line| {
+            let (start, end) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+            let [start, end] = [start, end].map(|hex| usize::from_str_radix(hex, 16).unwrap());
+            (start..end).contains(&address)
+        })
+    }
+
+    #[test]
+    fn buffers_stay_mapped_if_the_kernel_does_not_cancel_what_may_write_into_them() {
+        let (ours, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut uring = Uring::new().unwrap();
+        uring.receive(ours.as_raw_fd(), ConnId { slot: 0, generation: 0 });
+        uring.submit();
+        let buffer = uring.bytes(0, 1).as_ptr().addr();
+        let elsewhere = Elsewhere(uring);
+        // The kernel takes a cancellation only from the thread that made the ring.
+        std::thread::spawn(move || {
+            let elsewhere = elsewhere;
+            drop(elsewhere.0);
+        })
+        .join()
+        .unwrap();
+        assert!(is_mapped(buffer));
     }
 }

@@ -1,8 +1,8 @@
 //! The flush: one batch of sends, submitted and harvested before the call returns.
 //!
 //! With `MSG_DONTWAIT` the kernel finishes every send while it takes the entry, so after the submission all results are
-//! in the completion queue. The call does not rely on it: it returns only when each entry has been answered, which is
-//! what makes it sound to pass borrowed bytes.
+//! in the completion queue. The call does not rely on it: it returns only when each entry has been answered, and a panic
+//! in between ends the process, which is what makes it sound to pass borrowed bytes.
 
 use crate::runtime::slots::Slots;
 use crate::runtime::uring::Uring;
@@ -14,15 +14,34 @@ use rustix::io::Errno;
 
 const FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 
+/// Held while the kernel may read borrowed bytes. No panic may end the borrow under it, and waiting for the kernel is not
+/// to be trusted after one: so what drops this ends the process.
+struct InFlight;
+
+impl InFlight {
+    /// Every send has been answered.
+    fn landed(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        std::process::abort();
+    }
+}
+
 /// Sends the whole batch to the sockets in `slots`; appends to `short` what did not go out whole.
 pub(super) fn send(uring: &mut Uring, slots: &Slots, batch: &[Due<'_>], short: &mut Vec<Short>) {
     // What waits in the queue (receives, closes) goes first, so that a submission of sends is all ours.
     uring.poll();
     let mut start = 0;
     while start < batch.len() {
+        let in_flight = InFlight;
         let end = push(uring, slots, batch, start);
         uring.submit();
         harvest(uring, batch, end - start, short);
+        in_flight.landed();
         start = end;
     }
 }
@@ -44,7 +63,8 @@ fn push(uring: &mut Uring, slots: &Slots, batch: &[Due<'_>], start: usize) -> us
         };
         let entry = entry.user_data(UserData::Send(index as u32).bits());
         // SAFETY: the bytes are borrowed for the whole of `send`, and the headers stay until the next call of this
-        // function. `harvest` sees the completion of every entry pushed here before either ends.
+        // function. `send` comes to either only when `harvest` has seen the completion of every entry pushed here; if
+        // it unwinds instead, with `panic = "unwind"`, `InFlight` ends the process before the borrow ends.
         if unsafe { queue.push(&entry) }.is_err() {
             return index;
         }
@@ -95,6 +115,9 @@ mod tests {
     use crate::runtime::user_data::Operation;
     use std::io::Read;
     use std::os::unix::net::UnixStream;
+    use std::os::unix::process::ExitStatusExt;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::process::Command;
 
     /// A ring with one socket, in slot 0, and its peer.
     fn connected() -> (Uring, Slots, UnixStream) {
@@ -131,5 +154,28 @@ mod tests {
             uring.next()
         });
         assert_eq!(operations.map(|c| c.operation).collect::<Vec<_>>(), [Operation::Writable(conn)]);
+    }
+
+    /// Runs itself as another process, which is to end.
+    #[test]
+    fn a_panic_while_sends_are_in_flight_ends_the_process() {
+        const CHILD: &str = "FANFARE_TEST_PANICS_IN_FLIGHT";
+        if std::env::var_os(CHILD).is_none() {
+            let mut child = Command::new(std::env::current_exe().unwrap());
+            let name = "runtime::send::tests::a_panic_while_sends_are_in_flight_ends_the_process";
+            let output = child.args([name, "--exact", "--nocapture"]).env(CHILD, "1").output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{said}");
+            assert!(said.contains("index out of bounds"), "for another reason: {said}");
+            return;
+        }
+        let (mut uring, slots, _peer) = connected();
+        // A completion that belongs to no send of the batch: `harvest` panics on it.
+        assert_eq!(push(&mut uring, &slots, &frames(&["a", "b"]), 1), 2);
+        uring.submit();
+        uring.take_completions();
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            send(&mut uring, &slots, &frames(&["c"]), &mut Vec::new());
+        }));
     }
 }

@@ -1,11 +1,12 @@
 //! Start and end of the shards' threads.
 
 use crate::base::id::ShardId;
+use crate::runtime::error::RuntimeError;
+use crate::runtime::kernel;
 use crate::runtime::listen::{self, FeedPath};
 use crate::runtime::mailbox::{Post, mesh};
 use crate::runtime::ring::Ring;
 use crate::runtime::turn::{Board, Turn};
-use crate::runtime::uring;
 use crate::runtime::wake::Wake;
 use crate::shard::Shard;
 use crate::shard::io::Door;
@@ -13,7 +14,6 @@ use crate::shard::mail::Mail;
 use crate::shard::stats::Stats;
 use crossbeam_channel::{Sender, bounded};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
-use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::Socket;
 use std::io;
@@ -40,75 +40,9 @@ pub struct Plan {
     pub connections: u32,
 }
 
-/// Why the runtime did not start, or did not go on.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The kernel lacks what the ring needs.
-    #[error("Linux {found} is too old: fanfare needs kernel 6.1 or newer")]
-    Kernel {
-        /// The release that runs.
-        found: String,
-    },
-    /// The administrator switched io_uring off.
-    #[error("io_uring is switched off on this machine: set `sysctl kernel.io_uring_disabled=0`")]
-    Disabled,
-    /// Something around the process forbids the system call.
-    #[error(
-        "io_uring is forbidden ({cause}), as containers do by default: allow io_uring_setup, io_uring_enter and \
-         io_uring_register in the seccomp profile (docker: --security-opt seccomp=PROFILE)"
-    )]
-    Forbidden {
-        /// What the kernel said.
-        cause: io::Error,
-    },
-    /// Not enough lockable memory.
-    #[error(
-        "too little lockable memory for io_uring: raise `ulimit -l` (systemd: LimitMEMLOCK=) to 8 MiB or more"
-    )]
-    Memlock,
-    /// Any other failure of the ring.
-    #[error("io_uring does not start: {cause}")]
-    Ring {
-        /// What the kernel said.
-        cause: io::Error,
-    },
-    /// A TCP address cannot be listened on.
-    #[error("cannot listen on {addr}: {cause}")]
-    Listen {
-        /// The address.
-        addr: SocketAddr,
-        /// What the kernel said.
-        cause: io::Error,
-    },
-    /// Somebody else serves the feed's socket.
-    #[error("another process serves the feed at {}: stop it, or choose another path with --feed", path.display())]
-    FeedTaken {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The feed's socket cannot be made.
-    #[error("cannot listen on the feed {}: {cause}", path.display())]
-    Feed {
-        /// The path.
-        path: PathBuf,
-        /// What the kernel said.
-        cause: io::Error,
-    },
-    /// A shard's thread cannot start, or ended before its time.
-    #[error("shard {shard} on core {cpu}: {cause}")]
-    Shard {
-        /// Which.
-        shard: u16,
-        /// Its core.
-        cpu: usize,
-        /// What glommio said.
-        cause: String,
-    },
-}
-
 /// The running shards.
 pub struct Running {
-    threads: Vec<ExecutorJoinHandle<Result<(), Error>>>,
+    threads: Vec<ExecutorJoinHandle<Result<(), RuntimeError>>>,
     stopper: Stopper,
     cpus: Vec<usize>,
     clients: Vec<SocketAddr>,
@@ -162,7 +96,7 @@ impl Running {
     }
 
     /// Waits until all shards have left and tells the first failure. The feed's socket is removed.
-    pub fn join(self) -> Result<(), Error> {
+    pub fn join(self) -> Result<(), RuntimeError> {
         let mut outcome = Ok(());
         for (shard, thread) in self.threads.into_iter().enumerate() {
             let ended =
@@ -186,16 +120,16 @@ struct Seat<F> {
 
 /// Starts one pinned thread per element of `makes`, in the order of the shards; each makes its shard there. When this
 /// returns, every door is open and served.
-pub fn run<F>(plan: Plan, makes: Vec<F>) -> Result<Running, Error>
+pub fn run<F>(plan: Plan, makes: Vec<F>) -> Result<Running, RuntimeError>
 where
     F: FnOnce() -> Shard + Send + 'static,
 {
     assert_eq!(plan.cpus.len(), makes.len(), "one core per shard");
-    check_ring()?;
+    kernel::check()?;
     raise_descriptor_limit();
     let shards = makes.len();
     let wakes = (0..shards).map(|_| Wake::new().map(Arc::new)).collect::<io::Result<Vec<_>>>();
-    let wakes = wakes.map_err(|cause| Error::Ring { cause })?;
+    let wakes = wakes.map_err(|cause| RuntimeError::Ring { cause })?;
     let stopper = Stopper { stop: Arc::new(AtomicBool::new(false)), wakes };
 
     let mut listeners: Vec<Vec<(Socket, Door)>> = (0..shards).map(|_| Vec::new()).collect();
@@ -247,7 +181,7 @@ impl<F: FnOnce() -> Shard + Send + 'static> Seat<F> {
         shard: ShardId,
         cpu: usize,
         ready: Sender<()>,
-    ) -> Result<ExecutorJoinHandle<Result<(), Error>>, Error> {
+    ) -> Result<ExecutorJoinHandle<Result<(), RuntimeError>>, RuntimeError> {
         LocalExecutorBuilder::new(Placement::Fixed(cpu))
             .name(&format!("shard-{}", shard.0))
             .io_memory(GLOMMIO_MEMORY)
@@ -256,7 +190,8 @@ impl<F: FnOnce() -> Shard + Send + 'static> Seat<F> {
                 let wake = self.stopper.wakes[shard.index()].clone();
                 let stop = self.stopper.stop.clone();
                 let _together = LeaveTogether(self.stopper);
-                let mut ring = Ring::new(self.connections, wake.clone()).map_err(ring_error)?;
+                let mut ring = Ring::new(self.connections, wake.clone())
+                    .map_err(|cause| RuntimeError::ring(cause, kernel::io_uring_disabled()))?;
                 let shard = (self.make)();
                 for (socket, door) in self.listeners {
                     ring.listen(socket, door);
@@ -271,40 +206,8 @@ impl<F: FnOnce() -> Shard + Send + 'static> Seat<F> {
     }
 }
 
-fn glommio_error<T>(shard: usize, cpu: usize, cause: &glommio::GlommioError<T>) -> Error {
-    Error::Shard { shard: shard as u16, cpu, cause: cause.to_string() }
-}
-
-/// Finds out whether the kernel gives us a ring, before anything else is touched.
-fn check_ring() -> Result<(), Error> {
-    let uname = rustix::system::uname();
-    let release = uname.release().to_string_lossy();
-    if !new_enough(&release) {
-        return Err(Error::Kernel { found: release.into_owned() });
-    }
-    uring::probe().map_err(ring_error)
-}
-
-/// Whether a kernel release is 6.1 or newer. One that cannot be read is given the benefit of the doubt.
-fn new_enough(release: &str) -> bool {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (6, 1),
-        _ => true,
-    }
-}
-
-fn ring_error(cause: io::Error) -> Error {
-    match Errno::from_io_error(&cause) {
-        Some(Errno::PERM) if ring_disabled() => Error::Disabled,
-        Some(Errno::PERM | Errno::ACCESS | Errno::NOSYS) => Error::Forbidden { cause },
-        Some(Errno::NOMEM) => Error::Memlock,
-        _ => Error::Ring { cause },
-    }
-}
-
-fn ring_disabled() -> bool {
-    std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").is_ok_and(|value| value.trim() != "0")
+fn glommio_error<T>(shard: usize, cpu: usize, cause: &glommio::GlommioError<T>) -> RuntimeError {
+    RuntimeError::Shard { shard: shard as u16, cpu, cause: cause.to_string() }
 }
 
 /// Takes all the descriptors that the system lets us have: connections are what they are for.
@@ -317,27 +220,6 @@ fn raise_descriptor_limit() {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn kernels_before_6_1_are_told_apart() {
-        for (release, good) in [
-            ("5.15.0-91-generic", false),
-            ("6.0.19", false),
-            ("6.1", true),
-            ("6.18.44-fc", true),
-            ("10.0", true),
-        ] {
-            assert_eq!(new_enough(release), good, "{release}");
-        }
-    }
-
-    #[test]
-    fn each_refusal_of_the_ring_says_what_to_change() {
-        let says = |errno: Errno| ring_error(errno.into()).to_string();
-        assert!(says(Errno::NOSYS).contains("seccomp"));
-        assert!(says(Errno::NOMEM).contains("LimitMEMLOCK"));
-        assert!(says(Errno::PERM).contains("seccomp") || says(Errno::PERM).contains("io_uring_disabled"));
-    }
 
     fn shard(id: u16, shards: u16) -> Shard {
         Shard::new(ShardId(id), shards, Arc::default(), crate::runtime::now())
@@ -397,7 +279,7 @@ mod tests {
         let makes: Vec<Box<dyn FnOnce() -> Shard + Send>> =
             vec![Box::new(|| shard(0, 2)), Box::new(|| panic!("on purpose"))];
         let error = run(plan(&feed), makes).err().expect("shard 1 cannot be made");
-        assert!(matches!(error, Error::Shard { shard: 1, .. }), "{error}");
+        assert!(matches!(error, RuntimeError::Shard { shard: 1, .. }), "{error}");
         assert!(!feed.exists());
     }
 
@@ -407,7 +289,7 @@ mod tests {
         let feed = dir.path().join("feed.sock");
         let plan = Plan { cpus: vec![0, 100_000], ..plan(&feed) };
         let error = run(plan, blank(2)).err().expect("there is no such core");
-        assert!(matches!(error, Error::Shard { shard: 1, cpu: 100_000, .. }), "{error}");
+        assert!(matches!(error, RuntimeError::Shard { shard: 1, cpu: 100_000, .. }), "{error}");
         assert!(!feed.exists());
     }
 }

@@ -1,6 +1,6 @@
 //! Listening sockets: TCP, one per shard and address, and the Unix socket of the feed.
 
-use crate::runtime::boot::Error;
+use crate::runtime::error::RuntimeError;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
@@ -37,8 +37,8 @@ fn when_free<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
 
 /// One listener per shard on `addr`; the kernel spreads new connections over them by their hash. With port 0 the first
 /// one picks the port for all. Also returns the address as bound.
-pub(super) fn tcp(addr: SocketAddr, shards: usize) -> Result<(Vec<Socket>, SocketAddr), Error> {
-    let fail = |cause| Error::Listen { addr, cause };
+pub(super) fn tcp(addr: SocketAddr, shards: usize) -> Result<(Vec<Socket>, SocketAddr), RuntimeError> {
+    let fail = |cause| RuntimeError::Listen { addr, cause };
     // Sharing a port among our shards would also share it with another server of ours, and split its clients: so first
     // see whether the port can be had alone.
     when_free(|| tcp_one(addr, false)).map_err(fail)?;
@@ -83,8 +83,8 @@ impl Drop for FeedPath {
 
 /// Listens on `path`, for this user only (mode 0600). A socket that nobody listens on any more is replaced, a live one
 /// is an error, and so is anything there that is not a socket.
-pub(super) fn feed(path: &Path) -> Result<(Socket, FeedPath), Error> {
-    let fail = |cause| Error::Feed { path: path.to_owned(), cause };
+pub(super) fn feed(path: &Path) -> Result<(Socket, FeedPath), RuntimeError> {
+    let fail = |cause| RuntimeError::Feed { path: path.to_owned(), cause };
     let alive = when_free(|| match UnixStream::connect(path) {
         Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
         // Nobody there, or nobody behind it: the rename below replaces what is left.
@@ -95,7 +95,7 @@ pub(super) fn feed(path: &Path) -> Result<(Socket, FeedPath), Error> {
     });
     match alive {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            return Err(Error::FeedTaken { path: path.to_owned() });
+            return Err(RuntimeError::FeedTaken { path: path.to_owned() });
         }
         alive => alive.map_err(fail)?,
     }
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn a_port_that_another_server_listens_on_is_refused() {
         let (_sockets, bound) = tcp("127.0.0.1:0".parse().unwrap(), 2).unwrap();
-        assert!(matches!(tcp(bound, 2), Err(Error::Listen { .. })));
+        assert!(matches!(tcp(bound, 2), Err(RuntimeError::Listen { .. })));
     }
 
     #[test]

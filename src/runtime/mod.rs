@@ -1,6 +1,8 @@
 //! Floor 4: what touches the machine: executors, the ring, mailboxes, listeners, the turn.
 
 pub mod boot;
+pub mod error;
+pub mod kernel;
 
 mod accept;
 mod buffers;

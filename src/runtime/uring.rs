@@ -42,8 +42,9 @@ struct Memory {
     count: Box<u64>,
 }
 
-/// Asks the kernel for a ring in the mode that the shards use.
-fn setup(entries: u32, completions: u32) -> io::Result<IoUring> {
+/// Asks the kernel for a ring in the mode that the shards use. Nobody asks in another way, least of all to find out
+/// whether there is one.
+pub(super) fn setup(entries: u32, completions: u32) -> io::Result<IoUring> {
     IoUring::builder()
         .setup_single_issuer()
         .setup_defer_taskrun()
@@ -53,11 +54,6 @@ fn setup(entries: u32, completions: u32) -> io::Result<IoUring> {
         .setup_cqsize(completions)
         .dontfork()
         .build(entries)
-}
-
-/// Makes the smallest ring and drops it: whether, and why not, the kernel gives us one.
-pub(super) fn probe() -> io::Result<()> {
-    setup(1, 2).map(drop)
 }
 
 impl Uring {

@@ -14,11 +14,11 @@ use crate::flow::limits::{Access, PatchMode};
 use crate::server::boot::{self, Plan};
 use crate::server::channel::{self, Listening};
 use crate::server::config::{DEFAULT_CONFIG, Settings};
-use crate::server::doctor::{self, State};
+use crate::server::doctor::{self, Severity};
 use crate::server::error::ServerError;
 use crate::server::events::EventFollower;
-use crate::server::facts;
 use crate::server::get;
+use crate::server::probe::Probe;
 use crate::server::publish::{self, Input, Verb};
 use crate::server::serve;
 use crate::server::subscribe::{self, Subscription};
@@ -285,11 +285,11 @@ fn answer(command: Command) -> Result<(), ServerError> {
         }
         Command::Get(args) => get::run(&wanted(args)),
         Command::Doctor => {
-            let findings = doctor::examine(&facts::read());
+            let findings = doctor::examine(&Probe::take());
             for finding in &findings {
                 say(&format!("{finding}\n"))?;
             }
-            match findings.iter().any(|finding| finding.state == State::Wrong) {
+            match findings.iter().any(|finding| finding.severity == Severity::Wrong) {
                 true => Err(ServerError::Unfit),
                 false => Ok(()),
             }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::runtime::boot;
+use crate::runtime::error::RuntimeError;
 
 /// Why a command ended without success.
 #[derive(Debug, Error)]
@@ -50,7 +50,7 @@ pub enum ServerError {
     },
     /// The cores did not start, or one ended before its time.
     #[error(transparent)]
-    Start(boot::Error),
+    Start(RuntimeError),
     /// No server answers on the feed's socket.
     #[error("no server answers on the feed {}: {source}. Start one with 'fanfare serve', or name its socket with --feed.", path.display())]
     FeedSilent {
@@ -116,7 +116,7 @@ impl ServerError {
             Self::Usage(_) => 2,
             Self::AddressBusy { .. } => 75,
             Self::Start(
-                boot::Error::FeedTaken { .. } | boot::Error::Disabled | boot::Error::Forbidden { .. },
+                RuntimeError::FeedTaken { .. } | RuntimeError::Disabled | RuntimeError::Forbidden { .. },
             ) => 75,
             Self::Start(_) => 1,
             Self::ConfigUnreadable { .. } | Self::ConfigWrong { .. } => 78,
@@ -138,14 +138,14 @@ impl ServerError {
     }
 }
 
-impl From<boot::Error> for ServerError {
-    fn from(error: boot::Error) -> Self {
+impl From<RuntimeError> for ServerError {
+    fn from(error: RuntimeError) -> Self {
         let flag = "--listen";
         match error {
-            boot::Error::Listen { addr, cause } if cause.kind() == io::ErrorKind::AddrInUse => {
+            RuntimeError::Listen { addr, cause } if cause.kind() == io::ErrorKind::AddrInUse => {
                 Self::AddressBusy { addr, flag }
             }
-            boot::Error::Listen { addr, cause } => Self::AddressRefused { addr, flag, source: cause },
+            RuntimeError::Listen { addr, cause } => Self::AddressRefused { addr, flag, source: cause },
             error => Self::Start(error),
         }
     }

@@ -14,7 +14,6 @@ use crate::shard::mail::Mail;
 use crate::shard::stats::Stats;
 use crossbeam_channel::{Sender, bounded};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::Socket;
 use std::io;
 use std::net::SocketAddr;
@@ -126,7 +125,6 @@ where
 {
     assert_eq!(plan.cpus.len(), makes.len(), "one core per shard");
     kernel::check()?;
-    raise_descriptor_limit();
     let shards = makes.len();
     let wakes = (0..shards).map(|_| Wake::new().map(Arc::new)).collect::<io::Result<Vec<_>>>();
     let wakes = wakes.map_err(|cause| RuntimeError::Ring { cause })?;
@@ -208,13 +206,6 @@ impl<F: FnOnce() -> Shard + Send + 'static> Seat<F> {
 
 fn glommio_error<T>(shard: usize, cpu: usize, cause: &glommio::GlommioError<T>) -> RuntimeError {
     RuntimeError::Shard { shard: shard as u16, cpu, cause: cause.to_string() }
-}
-
-/// Takes all the descriptors that the system lets us have: connections are what they are for.
-fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    // A refusal leaves the limit as it was, and the accept then rests when it is reached.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
 #[cfg(test)]

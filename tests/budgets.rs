@@ -16,7 +16,6 @@ struct Budgets {
     growth: Vec<Growth>,
     trie: Trie,
     patches: Patches,
-    stream: Stream,
 }
 
 #[derive(Deserialize)]
@@ -44,12 +43,6 @@ struct Trie {
 #[derive(Deserialize)]
 struct Patches {
     versions: usize,
-    most: f64,
-}
-
-#[derive(Deserialize)]
-struct Stream {
-    documents: usize,
     most: f64,
 }
 
@@ -110,20 +103,6 @@ fn cost_does_not_follow_size() {
         }
     }
     assert!(over.is_empty(), "{}", over.join("\n"));
-}
-
-#[test]
-fn a_stream_costs_little_more_than_copying_its_bytes() {
-    let Stream { documents, most } = budgets().stream;
-    let output =
-        Command::new(gate()).args(["against", "stream", "stream_copy", &documents.to_string()]).output();
-    let output = output.expect("the gate starts");
-    let ratio: f64 =
-        String::from_utf8_lossy(&output.stdout).trim().parse().expect("the gate prints a number");
-    println!(
-        "streaming {documents} documents takes {ratio:.2} times as long as copying them, at most {most}"
-    );
-    assert!(ratio <= most, "streaming takes {ratio:.2} times as long as copying; the budget is {most}");
 }
 
 #[test]

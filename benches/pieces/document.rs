@@ -45,3 +45,38 @@ pub fn diff_small_changes(size: usize) -> Work {
         diff(&versions[at], &versions[at + 1]).text_len(0)
     })
 }
+
+/// From one document to the other.
+fn diff_between(old: &str, new: &str) -> Work {
+    let [old, new] = [old, new].map(|text| Json::parse(text.as_bytes()).expect("it is JSON"));
+    Box::new(move || diff(&old, &new).text_len(0))
+}
+
+fn array(elements: impl Iterator<Item = u32>) -> String {
+    let elements: Vec<String> = elements.map(|n| format!(r#"{{"n":{n}}}"#)).collect();
+    format!("[{}]", elements.join(","))
+}
+
+/// An array of different elements, and the same in another order.
+pub fn diff_shuffled(size: usize) -> Work {
+    let mut numbers: Vec<u32> = (0..size as u32).collect();
+    let old = array(numbers.iter().copied());
+    fastrand::Rng::with_seed(13).shuffle(&mut numbers);
+    diff_between(&old, &array(numbers.into_iter()))
+}
+
+/// Two arrays in which the same three elements repeat, in another order.
+pub fn diff_repeated(size: usize) -> Work {
+    let mut rng = fastrand::Rng::with_seed(13);
+    let [old, new] = [(); 2].map(|()| array((0..size).map(|_| rng.u32(..3))));
+    diff_between(&old, &new)
+}
+
+/// An array in which everything changes, below a name as long as it.
+pub fn diff_long_name(size: usize) -> Work {
+    let [old, new] = ["1", "2"].map(|n| {
+        let elements = vec![n; size].join(",");
+        format!(r#"{{"{}":[{elements}]}}"#, "x".repeat(size))
+    });
+    diff_between(&old, &new)
+}

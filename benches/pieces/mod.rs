@@ -49,6 +49,10 @@ pub const PIECES: &[Piece] = &[
     Piece::new("trie_subscribe", &[1_000, 100_000, 1_000_000], trie::subscribe),
     // sizes: entries of the document
     Piece::new("diff", &[1, 60], document::diff_small_changes),
+    // sizes: elements of the array; operations: elements
+    Piece::new("diff_shuffled", &[1_000, 10_000], document::diff_shuffled).times(|elements| elements),
+    Piece::new("diff_repeated", &[1_000, 10_000], document::diff_repeated).times(|elements| elements),
+    Piece::new("diff_long_name", &[1_000, 100_000], document::diff_long_name).times(|elements| elements),
     // sizes: items of the list
     Piece::new("list_update", &[100, 10_000], list::update),
     Piece::new("list_add", &[100, 10_000], list::add),

@@ -1,7 +1,5 @@
 //! Diff, apply and merge against each other and against other people's code, on seeded random documents.
 
-use std::time::{Duration, Instant};
-
 use fastrand::Rng;
 use serde_json::Value;
 
@@ -300,27 +298,14 @@ fn replacing_whole_wins_where_it_is_shorter() {
     assert!(check(&object(1), &object(2)).starts_with(r#"[{"op":"replace","path":"/object","value":{"#));
 }
 
+/// That it costs no more for each element than a short one is held in instructions (`tests/budgets.rs`).
 #[test]
-fn long_arrays_take_bounded_work() {
-    let mut rng = Rng::with_seed(13);
-    let mut numbers: Vec<u32> = (0..10_000).collect();
-    let text = |numbers: &[u32]| list(&numbers.iter().map(|n| format!(r#"{{"n":{n}}}"#)).collect::<Vec<_>>());
-    let old = json(&text(&numbers));
-    let start = Instant::now();
-    rng.shuffle(&mut numbers);
-    let shuffled = json(&text(&numbers));
-    diff(&old, &shuffled);
-    let repeated: Vec<u32> = (0..10_000).map(|_| rng.u32(..3)).collect();
-    let again: Vec<u32> = (0..10_000).map(|_| rng.u32(..3)).collect();
-    diff(&json(&text(&repeated)), &json(&text(&again)));
-    // A hostile name, long and far up: paths must not be built for changes that will not pay.
+fn a_long_array_below_a_long_name_is_replaced_whole() {
     let deep = |n: u32| {
-        let leaf = list(&vec![n.to_string(); 100_000]);
-        format!(r#"{{"{}":{leaf}}}"#, "x".repeat(100_000))
+        let leaf = list(&vec![n.to_string(); 10_000]);
+        format!(r#"{{"{}":{leaf}}}"#, "x".repeat(10_000))
     };
     assert_eq!(diff(&json(&deep(1)), &json(&deep(2))).ops().len(), 1);
-    // Generous: a tenth of this without optimisation on a slow machine.
-    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
 #[test]

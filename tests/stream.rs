@@ -15,7 +15,6 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
-use std::time::Instant;
 
 use serde_json::Value;
 use serde_json::json;
@@ -280,11 +279,8 @@ fn two_hundred_thousand_documents_stream_in_bounded_memory_and_nothing_stays() {
     wait_for_no_connection(&server);
     let (memory, held) = (resident(&server), files(&server));
     let (stop, seen) = watch(&server);
-    let asked = Instant::now();
     let mut first = start(&server, path);
     first.read_exact(&mut [0]).expect("a first byte");
-    // a debug build on a busy machine is allowed more than the 50 ms of a release build
-    assert!(asked.elapsed() < Duration::from_millis(250), "{} ms", asked.elapsed().as_millis());
     drop(first);
     assert!(stream(&server, path, None) > 60 << 20);
     // readers that vanish half-way, and one that is slow
@@ -331,42 +327,6 @@ fn stream(server: &Server, path: &str, most: Option<usize>) -> usize {
             return total;
         }
     }
-}
-
-#[test]
-fn subscribers_hear_in_time_while_streams_go_on() {
-    const VALUES: usize = 60;
-    let server = Server::start(&["--cores", "1"], "");
-    fill(&server, 50_000, &"x".repeat(300));
-    let done = AtomicBool::new(false);
-    let waits = || {
-        let (mut feed, mut sub) = (server.feed(), server.subscribe("tick"));
-        let mut wait = |i| {
-            let sent = Instant::now();
-            feed.send(json!({"op": "set", "key": "tick", "data": i}).to_string().as_bytes());
-            sub.wait("the value", |item| item["data"] == i);
-            sent.elapsed()
-        };
-        let mut waits: Vec<Duration> = (0..VALUES).map(&mut wait).collect();
-        waits.sort();
-        waits[VALUES / 2]
-    };
-    let calm = waits();
-    let busy = thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) {
-                    stream(&server, "/_/stream/k/*", None);
-                }
-            });
-        }
-        let busy = waits();
-        done.store(true, Ordering::Relaxed);
-        busy
-    });
-    // three streams as fast as they go: a subscriber waits for turns, not for streams (which take seconds here)
-    eprintln!("{calm:?} without streams, {busy:?} with them");
-    assert!(busy < calm + Duration::from_millis(50), "{calm:?} without streams, {busy:?} with them");
 }
 
 #[test]

@@ -142,3 +142,31 @@ fn a_burst_of_requests_costs_one_response() {
         assert!((2500..=3001).contains(&got), "{got}: a status line may be cut by a read");
     }
 }
+
+/// A handshake has its time and little more, whether nothing comes, or a part, or one byte now and then.
+#[test]
+fn a_half_open_handshake_has_its_time() {
+    for shards in SHARDS {
+        let mut world = World::new(6, shards, Limits { handshake_timeout: 10 * SEC, ..Limits::default() });
+        let parts = ["", "GET ", "GET /box HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n", "GET /"];
+        let lines = parts.map(|part| {
+            let line = world.connect(Door::Clients(0), 1 << 20);
+            world.say(line, part.as_bytes());
+            line
+        });
+        let start = world.now.mono;
+        while world.now.mono < start + 9 * SEC {
+            world.say(lines[3], b"a");
+            world.now.mono += SEC / 10;
+            world.settle(|_| {});
+            let open = lines.iter().filter(|line| world.socket(**line).is_some()).count();
+            assert!(open == 4 || world.now.mono > start + 10 * SEC, "{open} are open, {shards} shards");
+        }
+        while lines.iter().any(|line| world.socket(*line).is_some_and(|socket| !socket.finished)) {
+            assert!(world.now.mono < start + 15 * SEC, "{shards} shards");
+            world.say(lines[3], b"a");
+            world.now.mono += SEC / 10;
+            world.settle(|_| {});
+        }
+    }
+}

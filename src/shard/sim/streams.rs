@@ -553,6 +553,55 @@ fn a_broadcast_goes_before_the_next_chunks() {
 }
 
 #[test]
+fn the_first_chunk_comes_long_before_the_rest_is_gathered() {
+    for shards in SHARDS {
+        let mut world = filled(shards, Limits::default(), &numbered(20_000));
+        let mut reader = Reader::open(&mut world, 1 << 20);
+        reader.ask(&mut world, "GET", "n/*");
+        for turns in 0.. {
+            for at in 0..shards as usize {
+                world.turn(at);
+            }
+            assert!(reader.read(&mut world));
+            if reader.got.chunks > 0 {
+                break;
+            }
+            assert!(turns < 10, "{shards} shards");
+        }
+        assert!(reader.got.body.len() < 1 << 20 && !reader.got.whole, "{shards} shards");
+        world.hang_up(reader.line);
+    }
+}
+
+#[test]
+fn subscribers_wait_for_turns_and_not_for_streams() {
+    let mut world = filled(1, Limits::default(), &numbered(20_000));
+    let mut sub = Subscriber::open(&mut world, "tick", None, 1 << 20);
+    let mut app = Application::open(&mut world);
+    world.settle(|world| assert!(sub.read(world)));
+    let mut readers: Vec<Reader> = (0..3).map(|_| Reader::open(&mut world, usize::MAX)).collect();
+    readers.iter_mut().for_each(|reader| reader.ask(&mut world, "GET", "n/*"));
+    let (mut values, mut most) = (0, 0);
+    loop {
+        app.send(&mut world, &json!({"op": "set", "key": "tick", "data": values}));
+        let (before, mut turns) = (sub.messages, 0);
+        while sub.messages == before {
+            world.turn(0);
+            turns += 1;
+            assert!(sub.read(&mut world));
+            readers.iter_mut().for_each(|reader| assert!(reader.read(&mut world)));
+        }
+        most = turns.max(most);
+        if readers.iter().any(|reader| reader.got.whole) {
+            break;
+        }
+        values += 1;
+    }
+    // what a turn may cost is held by `many_streams_share_what_a_turn_may_cost`
+    assert!(most <= 5 && values >= 10, "{most} turns at most, {values} values while streams went on");
+}
+
+#[test]
 fn what_a_request_asks_to_be_read_is_bounded() {
     let text = "t".repeat(5000);
     let docs = (0..4000).map(|i| (format!("n/{i:05}"), json!({"t": text}))).collect();

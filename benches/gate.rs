@@ -7,7 +7,7 @@ mod pieces;
 
 use fanfare::flow::encode::frame::Encoder;
 use fanfare::flow::encode::ooo;
-use fanfare::flow::limits::PatchMode;
+use fanfare::flow::limits::documents::PatchMode;
 use fanfare::flow::state::diff::diff;
 use fanfare::flow::state::item::Item;
 use fanfare::wire::key::Key;

@@ -14,8 +14,9 @@ type Rank = (u8, u8);
 const FLOORS: [(&str, u8); 7] =
     [("base", 0), ("wire", 1), ("flow", 2), ("shard", 3), ("runtime", 4), ("control", 4), ("server", 5)];
 
-/// The steps of one event; `limits` lies below them all.
-const STEPS: [&str; 7] = ["limits", "feed", "route", "state", "encode", "fanout", "conn"];
+/// The steps of one event; `limits`, `actor` and `filter` lie below them all.
+const STEPS: [&str; 9] =
+    ["limits", "actor", "filter", "request", "route", "state", "encode", "fanout", "conn"];
 
 /// What no floor below `runtime` names: I/O, the clock, threads, the log, chance, locks.
 const MACHINE: [&str; 24] = [
@@ -252,7 +253,7 @@ fn made_up_offences_are_found() {
         ("base/slab.rs", "use crate::wire::key::Key;"),
         ("wire/feed.rs", "    let x = crate::flow::limits::Limits::default();"),
         ("flow/state/diff.rs", "use crate::flow::encode::frame::Frame;"),
-        ("flow/limits.rs", "use crate::flow::feed::Write;"),
+        ("flow/limits/mod.rs", "use crate::flow::request::write::Write;"),
         ("flow/fanout/plan.rs", "use crate::shard::mail::Mail;"),
         ("flow/conn/mod.rs", "use crate::flow::nowhere::X;"),
         ("flow/conn/mod.rs", "use crate::flow::{fanout, state};"),

@@ -334,8 +334,8 @@ fn a_reader_that_never_reads_is_let_go() {
     let mut server = Server::start(&[], "[conn]\nwrite_timeout = \"1s\"\n");
     fill(&server, 40_000, &"x".repeat(500));
     let sockets: Vec<TcpStream> = (0..10).map(|_| start(&server, "/_/stream/k/*")).collect();
-    let stuck = || metric(&server, "fanfare_connections_ended_total", "reason=\"stuck\"");
-    wait_for("all to be let go", || (stuck() == 10).then_some(()));
+    let timed_out = || metric(&server, "fanfare_connections_ended_total", "reason=\"write_timeout\"");
+    wait_for("all to be let go", || (timed_out() == 10).then_some(()));
     wait_for_no_connection(&server);
     drop(sockets);
     assert!(server.is_alive());

@@ -10,7 +10,7 @@ use fanfare::wire::feed::Publish;
 use fanfare::wire::hub::write::Placed;
 use fanfare::wire::json::Json;
 use fanfare::wire::key::Key;
-use fanfare::wire::ws::{Compression, Decoder, Deflater, Inflater, Kind, Op, encode};
+use fanfare::wire::ws::{Compression, Decoder, Deflater, Inflater, MessageKind, Opcode, encode};
 
 /// Messages in one read.
 pub const FRAMES: usize = 32;
@@ -56,12 +56,12 @@ pub fn inflate(len: usize) -> Work {
     // two or four bytes of header
     let deflated = deflater.frame(&frame).expect("JSON shrinks");
     let data = deflated[if deflated[1] < 126 { 2 } else { 4 }..].to_vec();
-    Box::new(move || inflater.message(Kind::Text, &data, 1 << 20).expect("what was deflated").len())
+    Box::new(move || inflater.message(MessageKind::Text, &data, 1 << 20).expect("what was deflated").len())
 }
 
 fn json_frame(len: usize) -> Vec<u8> {
     let text = entries(60).to_string().repeat(1 + len / 1000);
-    encode(Op::Message(Kind::Text), &text.as_bytes()[..len])
+    encode(Opcode::Message(MessageKind::Text), &text.as_bytes()[..len])
 }
 
 /// As an application sends it: with blanks.
@@ -88,5 +88,5 @@ pub fn encode_publication(len: usize) -> Work {
     let mut encoder = Encoder::default();
     let placed = Placed { room: false, sequence: 1, stamp: 0, told: false };
     let (variant, limits) = (Variant::plain(Dialect::Hub), Limits::default());
-    Box::new(move || hub::publication(&mut encoder, variant, &publish, placed, &limits).len())
+    Box::new(move || hub::publication(&mut encoder, variant, &publish, placed, &limits, "0").len())
 }

@@ -3,10 +3,11 @@
 use super::Work;
 use fanfare::flow::encode::frame::{Dialect, Frame, Variant};
 use fanfare::flow::fanout::plan::Fanout;
-use fanfare::flow::fanout::pool::{Member, Subject};
+use fanfare::flow::fanout::pool::PoolMember;
 use fanfare::flow::fanout::queue::Budget;
-use fanfare::flow::fanout::sockets::{Due, Parts, Short, Sockets};
-use fanfare::flow::limits::Overflow;
+use fanfare::flow::fanout::sockets::{Due, Short, Slices, Sockets};
+use fanfare::flow::limits::channels::Overflow;
+use fanfare::flow::route::subject::Subject;
 
 /// Frames in a busy turn.
 pub const MANY: usize = 32;
@@ -25,8 +26,8 @@ impl Sockets for Null {
         self.sends += batch.len();
         for due in batch {
             self.bytes += match due.bytes {
-                Parts::One(run) => run.len(),
-                Parts::Many(runs) => runs.iter().map(|run| run.len()).sum(),
+                Slices::One(run) => run.len(),
+                Slices::Many(runs) => runs.iter().map(|run| run.len()).sum(),
             };
         }
     }
@@ -50,7 +51,7 @@ fn fan_out(members: usize, frames: usize) -> Work {
     );
     for slot in 0..members as u32 {
         fanout.open(slot);
-        fanout.join(pool, Member { slot, sub: 0 });
+        fanout.join(pool, PoolMember { slot, sub: 0 });
     }
     let frame = Frame::from(&[b'x'; 128][..]);
     let (mut sockets, mut outcomes) = (Null::default(), Vec::new());

@@ -3,9 +3,9 @@
 use super::Work;
 use fanfare::flow::encode::frame::Encoder;
 use fanfare::flow::encode::ooo;
-use fanfare::flow::limits::PatchMode;
+use fanfare::flow::limits::documents::PatchMode;
 use fanfare::flow::state::item::Item;
-use fanfare::flow::state::list::{Change, List};
+use fanfare::flow::state::list::{List, ListChange};
 use fanfare::wire::json::Json;
 use fanfare::wire::key::{Key, Name, Pattern};
 use std::sync::Arc;
@@ -44,7 +44,7 @@ impl Bench {
     }
 
     fn apply(&mut self, key: Key, item: Option<Item>) -> usize {
-        let change = Change { key, version: self.stamp, item: item.map(Arc::new), patch: None };
+        let change = ListChange { key, version: self.stamp, item: item.map(Arc::new), patch: None };
         let (mut steps, mut evicted) = (Vec::new(), Vec::new());
         self.list.apply(change, &mut steps, &mut evicted);
         assert!(!steps.is_empty());

@@ -35,7 +35,7 @@ struct World {
 impl World {
     fn new() -> World {
         let (now, limits) = (Now { mono: 1, wall: WALL }, Arc::new(Limits::default()));
-        let shard = Shard::new(ShardId(0), 1, limits, now);
+        let shard = Shard::new(ShardId(0), 1, limits, "0".into(), now);
         let (sockets, line) = (Null::default(), Vec::new());
         let mut world = World { shard, now, sockets, slots: 0, feed: None, line, count: 0 };
         world.feed = Some(world.open(Door::Feed));

@@ -2,7 +2,11 @@
 
 pub mod limits;
 
-pub mod feed;
+pub mod actor;
+
+pub mod filter;
+
+pub mod request;
 
 pub mod route;
 

@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     fn shard(id: u16, shards: u16) -> Shard {
-        Shard::new(ShardId(id), shards, Arc::default(), crate::runtime::now())
+        Shard::new(ShardId(id), shards, Arc::default(), "0".into(), crate::runtime::now())
     }
 
     /// Shards that nobody talks to.

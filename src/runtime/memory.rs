@@ -6,17 +6,17 @@ use crate::flow::conn::feed::Feed;
 use crate::flow::conn::http::Http;
 use crate::flow::conn::{Conn, Sub};
 use crate::flow::fanout::plan::Fanout;
-use crate::flow::fanout::pool::{Member, Pool};
+use crate::flow::fanout::pool::{Pool, PoolMember};
 use crate::flow::fanout::queue::{Queue, Waiting};
 use crate::shard::mail::Mail;
 
 #[test]
 fn the_manual_tells_what_each_part_takes() {
     let manual = include_str!("../../docs/src/memory.md");
-    let idle = Table::<Conn>::PLACE + size_of::<Member>() + Fanout::IDLE + size_of::<Slot>();
+    let idle = Table::<Conn>::PLACE + size_of::<PoolMember>() + Fanout::IDLE + size_of::<Slot>();
     for (part, bytes) in [
         ("the record, two subscriptions included", Table::<Conn>::PLACE),
-        ("its place in each pool", size_of::<Member>()),
+        ("its place in each pool", size_of::<PoolMember>()),
         ("its place on the sending side", Fanout::IDLE),
         ("its socket on the ring", size_of::<Slot>()),
         ("**an idle connection with one subscription**", idle),

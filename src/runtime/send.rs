@@ -7,7 +7,7 @@
 use crate::runtime::slots::Slots;
 use crate::runtime::uring::Uring;
 use crate::runtime::user_data::UserData;
-use crate::shard::io::{Came, Due, Parts, Short};
+use crate::shard::io::{Came, Due, Short, Slices};
 use io_uring::types::Fd;
 use io_uring::{opcode, squeue};
 use rustix::io::Errno;
@@ -54,9 +54,9 @@ fn push(uring: &mut Uring, slots: &Slots, batch: &[Due<'_>], start: usize) -> us
     for (index, due) in batch.iter().enumerate().skip(start) {
         let fd = Fd(slots.fd(due.slot));
         let entry = match due.bytes {
-            Parts::One(bytes) => send_one(fd, bytes),
-            Parts::Many([bytes]) => send_one(fd, bytes),
-            Parts::Many(parts) => {
+            Slices::One(bytes) => send_one(fd, bytes),
+            Slices::Many([bytes]) => send_one(fd, bytes),
+            Slices::Many(parts) => {
                 let Some(header) = messages.lay(parts) else { return index };
                 opcode::SendMsg::new(fd, header).flags(FLAGS as u32).build()
             }
@@ -94,8 +94,8 @@ fn send_one(fd: Fd, bytes: &[u8]) -> squeue::Entry {
 #[inline]
 fn length(due: &Due<'_>) -> usize {
     match due.bytes {
-        Parts::One(bytes) => bytes.len(),
-        Parts::Many(parts) => parts.iter().map(|run| run.len()).sum(),
+        Slices::One(bytes) => bytes.len(),
+        Slices::Many(parts) => parts.iter().map(|run| run.len()).sum(),
     }
 }
 
@@ -129,7 +129,7 @@ mod tests {
     }
 
     fn frames(frames: &[&'static str]) -> Vec<Due<'static>> {
-        frames.iter().map(|frame| Due { slot: 0, bytes: Parts::One(frame.as_bytes()) }).collect()
+        frames.iter().map(|frame| Due { slot: 0, bytes: Slices::One(frame.as_bytes()) }).collect()
     }
 
     #[test]

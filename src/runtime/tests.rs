@@ -5,7 +5,7 @@ use crate::runtime::buffers;
 use crate::runtime::ring::{Ring, SocketEvents};
 use crate::runtime::uring::ENTRIES;
 use crate::runtime::wake::Wake;
-use crate::shard::io::{Action, Came, Door, Due, Parts, Short, Sockets};
+use crate::shard::io::{Action, Came, Door, Due, Short, Slices, Sockets};
 use socket2::{Domain, SockRef, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -117,7 +117,7 @@ impl World {
 }
 
 fn one(conn: ConnId, bytes: &[u8]) -> Due<'_> {
-    Due { slot: conn.slot, bytes: Parts::One(bytes) }
+    Due { slot: conn.slot, bytes: Slices::One(bytes) }
 }
 
 /// Fills the connection's socket until a send is refused outright.
@@ -268,7 +268,7 @@ fn runs_of_one_send_arrive_joined_and_in_order() {
     let pieces: Vec<Vec<u8>> = (0..900u32).map(|i| i.to_be_bytes().to_vec()).collect();
     let runs: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
     // Ten of these need more headers than one submission has.
-    let batch = vec![Due { slot: conn.slot, bytes: Parts::Many(&runs) }; 10];
+    let batch = vec![Due { slot: conn.slot, bytes: Slices::Many(&runs) }; 10];
     assert!(world.send(&batch).is_empty());
     let mut got = vec![0; 10 * 3600];
     peer.read_exact(&mut got).unwrap();

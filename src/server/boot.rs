@@ -41,6 +41,8 @@ pub struct Plan {
     pub cores: Vec<usize>,
     /// For the shards.
     pub limits: Limits,
+    /// The name of this life of the server's memory: offsets and stamps mean nothing in another one.
+    pub epoch: Arc<str>,
     /// Feed the built-in data set.
     pub demo: bool,
 }
@@ -56,7 +58,8 @@ impl Plan {
             admin: settings.admin.0,
             feed: settings.feed.path.clone().unwrap_or_else(default_feed),
             cores: cores::choose(&settings.cores, &cores::ours())?,
-            limits: Limits { epoch: new_epoch().into(), ..meant::limits(settings)? },
+            limits: meant::limits(settings)?,
+            epoch: new_epoch().into(),
             demo: settings.demo,
         })
     }

@@ -10,7 +10,8 @@ use clap::{Args, Parser, Subcommand};
 use log::LevelFilter;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::flow::limits::{Access, PatchMode};
+use crate::flow::limits::Access;
+use crate::flow::limits::documents::PatchMode;
 use crate::server::boot::{self, Plan};
 use crate::server::channel::{self, Listening};
 use crate::server::config::{DEFAULT_CONFIG, Settings};

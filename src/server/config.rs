@@ -4,12 +4,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde::Deserialize;
 
-use crate::flow::limits::{Access, HubLimits, Overflow, PatchMode, StreamLimits};
+use crate::flow::limits::channels::Overflow;
+use crate::flow::limits::documents::PatchMode;
+use crate::flow::limits::hub::HubLimits;
+use crate::flow::limits::stream::StreamLimits;
+use crate::flow::limits::{Access, Limits};
 use crate::server::doors::{RouteSettings, SseSettings};
 use crate::server::error::ServerError;
 use crate::server::values::{Address, Cores, Implicit, Span, feed_or_path, one_or_many};
@@ -174,6 +177,11 @@ pub struct RuleSettings {
     pub history_age: Option<Span>,
 }
 
+/// A size as it is written.
+fn size(bytes: usize) -> ByteSize {
+    ByteSize(bytes as u64)
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -181,7 +189,7 @@ impl Default for Settings {
             admin: Address(([127, 0, 0, 1], 8801).into()),
             cores: Cores::All,
             anonymous: None,
-            patch: PatchMode::Auto,
+            patch: Limits::default().patch,
             origins: Vec::new(),
             demo: false,
             conn: ConnSettings::default(),
@@ -198,29 +206,31 @@ impl Default for Settings {
 
 impl Default for ConnSettings {
     fn default() -> Self {
+        let limits = Limits::default();
         Self {
-            queue_bytes: ByteSize::kib(64),
-            write_timeout: Span(Duration::from_secs(15)),
-            handshake_timeout: Span(Duration::from_secs(10)),
-            max_message: ByteSize::mib(1),
-            deflate: true,
-            deflate_min: ByteSize::kib(1),
+            queue_bytes: size(limits.queue_bytes),
+            write_timeout: Span::nanos(limits.write_timeout),
+            handshake_timeout: Span::nanos(limits.handshake_timeout),
+            max_message: size(limits.max_message),
+            deflate: limits.deflate,
+            deflate_min: size(limits.deflate_min),
         }
     }
 }
 
 impl Default for FeedSettings {
     fn default() -> Self {
-        Self { path: None, max_line: ByteSize::mib(16) }
+        Self { path: None, max_line: size(Limits::default().max_line) }
     }
 }
 
 impl Default for OooSettings {
     fn default() -> Self {
+        let limits = Limits::default();
         Self {
-            ping_interval: Span(Duration::from_secs(60)),
-            pong_timeout: Span(Duration::from_secs(150)),
-            max_body: ByteSize::mib(10),
+            ping_interval: Span::nanos(limits.ping_interval),
+            pong_timeout: Span::nanos(limits.pong_timeout),
+            max_body: size(limits.max_body),
         }
     }
 }
@@ -228,11 +238,10 @@ impl Default for OooSettings {
 impl Default for HubSettings {
     fn default() -> Self {
         let limits = HubLimits::default();
-        let span = |ns| Span(Duration::from_nanos(ns));
         Self {
             implicit_channels: Implicit(limits.implicit_channels),
-            ping_interval: span(limits.ping_interval),
-            max_message: ByteSize(limits.max_message as u64),
+            ping_interval: Span::nanos(limits.ping_interval),
+            max_message: size(limits.max_message),
             queue_frames: limits.queue_frames as u64,
             rate: limits.rate,
             burst: limits.burst,
@@ -240,10 +249,10 @@ impl Default for HubSettings {
             rooms_per_user: limits.rooms_per_user,
             channels_per_user: limits.channels_per_user,
             auto_create_rooms: limits.auto_create_rooms,
-            typing_timeout: span(limits.typing_timeout),
-            presence_grace: span(limits.presence_grace),
+            typing_timeout: Span::nanos(limits.typing_timeout),
+            presence_grace: Span::nanos(limits.presence_grace),
             presence_list: limits.presence_list as u64,
-            session_ttl: span(limits.session_ttl),
+            session_ttl: Span::nanos(limits.session_ttl),
         }
     }
 }
@@ -261,13 +270,13 @@ impl Default for StreamSettings {
             streams,
         } = StreamLimits::default();
         Self {
-            chunk_threshold: ByteSize(chunk_threshold as u64),
+            chunk_threshold: size(chunk_threshold),
             batch_size: batch_size as u64,
-            buffer_size: ByteSize(buffer_size as u64),
+            buffer_size: size(buffer_size),
             channel_buffer: channel_buffer as u64,
             rate_limit,
             sort_limit: sort_limit as u64,
-            cut_bytes: ByteSize(cut_bytes as u64),
+            cut_bytes: size(cut_bytes),
             streams: streams as u64,
         }
     }
@@ -376,6 +385,7 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn read(text: &str) -> Result<Settings, String> {
         toml::from_str(text).map_err(|error| error.to_string())

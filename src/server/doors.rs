@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::flow::limits::SseLimits;
-use crate::flow::limits::route::{Filter, Profile, Route};
+use crate::flow::limits::route::{FilterRule, Profile, Route};
+use crate::flow::limits::sse::SseLimits;
 use crate::server::error::ServerError;
 use crate::server::meant::span;
 use crate::server::values::Span;
@@ -62,8 +62,11 @@ pub struct FilterSettings {
 impl Default for SseSettings {
     fn default() -> Self {
         let SseLimits { retry, keepalive, replay_limit } = SseLimits::default();
-        let span = |ns| Span(Duration::from_nanos(ns));
-        Self { retry: span(retry), keepalive: span(keepalive), replay_limit: replay_limit as u64 }
+        Self {
+            retry: Span::nanos(retry),
+            keepalive: Span::nanos(keepalive),
+            replay_limit: replay_limit as u64,
+        }
     }
 }
 
@@ -137,7 +140,7 @@ fn route(written: &RouteSettings) -> Result<Route, ServerError> {
         }
         Profile::Hub | Profile::Cella | Profile::CellaViews => {}
     }
-    let filter = |f: &FilterSettings| Filter { query: (&*f.query).into(), field: (&*f.field).into() };
+    let filter = |f: &FilterSettings| FilterRule { query: (&*f.query).into(), field: (&*f.field).into() };
     Ok(Route {
         path,
         profile: written.profile,

@@ -4,7 +4,11 @@ use std::net::SocketAddr;
 
 use bytesize::ByteSize;
 
-use crate::flow::limits::{Access, ChannelRule, HubLimits, Keep, Limits, Rule, StreamLimits};
+use crate::flow::limits::channels::{ChannelRule, Retention};
+use crate::flow::limits::documents::Rule;
+use crate::flow::limits::hub::HubLimits;
+use crate::flow::limits::stream::StreamLimits;
+use crate::flow::limits::{Access, Limits};
 use crate::server::config::{HubSettings, RuleSettings, Settings, StreamSettings};
 use crate::server::doors;
 use crate::server::error::ServerError;
@@ -28,7 +32,7 @@ pub fn limits(settings: &Settings) -> Result<Limits, ServerError> {
     let promised = routes.iter().filter_map(|route| route.channel.as_ref());
     channel_rules.extend(promised.map(|channel| ChannelRule {
         channel: channel.glob(),
-        history: Some(Keep::ROOM.count),
+        history: Some(Retention::ROOM.count),
         ..ChannelRule::default()
     }));
     let limits = Limits {
@@ -46,14 +50,11 @@ pub fn limits(settings: &Settings) -> Result<Limits, ServerError> {
         sse: doors::sse(&settings.sse)?,
         routes,
         hub: hub(&settings.hub)?,
-        epoch: Limits::default().epoch,
         patch: settings.patch,
         rules,
         channel_rules,
         anonymous: settings.listen.iter().map(|at| access(at.0, settings.anonymous)).collect(),
         origins: origins(&settings.origins)?,
-        page: include_str!("page/index.html"),
-        chat: include_str!("page/chat.html"),
     };
     if limits.pong_timeout <= limits.ping_interval {
         let reason = "must be longer than ping_interval, or every client is closed before it is asked";
@@ -247,6 +248,12 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_set_is_as_the_limits_have_it() {
+        let limits = meant("").expect("the defaults");
+        assert_eq!(format!("{limits:?}"), format!("{:?}", Limits::default()));
+    }
+
+    #[test]
     fn the_hub_settings_and_the_history_of_rules_are_taken() {
         let limits = meant(
             "[hub]\nimplicit_channels = 'all'\nrate = 7\nsession_ttl = '30s'\n[[rule]]\nchannel = 'a*'\nhistory = 0\nhistory_bytes = '1KiB'",
@@ -313,7 +320,7 @@ mod tests {
         let route = "[[route]]\npath = '/a/{x}'\nprofile = 'cella'\nchannel = 'a:{x}'";
         let kept = |text: &str, channel: &str| {
             let limits = meant(&format!("{route}\n{text}")).expect("right");
-            limits.keep(channel, Keep::NOTHING).count
+            limits.retention(channel, Retention::NOTHING).count
         };
         assert_eq!((kept("", "a:1"), kept("", "b:1")), (1000, 0));
         assert_eq!(kept("[[rule]]\nchannel = 'a:*'\nhistory = 7", "a:1"), 7);

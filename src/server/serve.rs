@@ -19,8 +19,8 @@ pub fn start(plan: &Plan, bounds: &Bounds) -> Result<Running, ServerError> {
     let limits = Arc::new(plan.limits.clone());
     let shards = plan.cores.len() as u16;
     let makes = (0..shards).map(|id| {
-        let limits = limits.clone();
-        move || Shard::new(ShardId(id), shards, limits, now())
+        let (limits, epoch) = (limits.clone(), plan.epoch.clone());
+        move || Shard::new(ShardId(id), shards, limits, epoch, now())
     });
     let makes = makes.collect();
     let plan = boot::Plan {

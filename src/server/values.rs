@@ -9,8 +9,10 @@ use std::time::Duration;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer, StrDeserializer};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use crate::flow::limits::Access;
+use crate::flow::limits::channels::Overflow;
+use crate::flow::limits::documents::PatchMode;
 use crate::flow::limits::route::Profile;
-use crate::flow::limits::{Access, Overflow, PatchMode};
 use crate::server::config::FeedSettings;
 
 /// An address to listen on: `127.0.0.1:8800`, `[::1]:8800`, `localhost:8800`; port 0 lets the kernel choose.
@@ -33,6 +35,13 @@ impl FromStr for Address {
 /// A length of time: `250ms`, `15s`, `3m`, `1h 30m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span(pub Duration);
+
+impl Span {
+    /// A setting of so many nanoseconds.
+    pub fn nanos(ns: u64) -> Span {
+        Span(Duration::from_nanos(ns))
+    }
+}
 
 impl FromStr for Span {
     type Err = String;

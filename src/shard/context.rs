@@ -23,6 +23,8 @@ pub struct Context {
     pub shards: u16,
     /// What holds.
     pub limits: Arc<Limits>,
+    /// The name of this life of the server's memory: offsets and stamps mean nothing in another one.
+    pub epoch: Arc<str>,
     /// The moment of the present turn.
     pub now: Now,
     /// The clock of commits.
@@ -39,12 +41,12 @@ pub struct Context {
 
 impl Context {
     /// The ctx of shard `id` of `shards`.
-    pub fn new(id: ShardId, shards: u16, limits: Arc<Limits>) -> Context {
+    pub fn new(id: ShardId, shards: u16, limits: Arc<Limits>, epoch: Arc<str>) -> Context {
         let outboxes = (0..shards).map(|_| Vec::new()).collect();
         let (now, stamps, encoder) = (Now::default(), Stamps::new(id), Encoder::new(limits.deflate_min));
         let credit = Credit::new(shards, limits.queue_bytes);
         let (stats, local) = Default::default();
-        Context { id, shards, limits, now, stamps, encoder, credit, stats, local, outboxes }
+        Context { id, shards, limits, epoch, now, stamps, encoder, credit, stats, local, outboxes }
     }
 
     /// Sends mail; to oneself it arrives when the present piece of work is done.

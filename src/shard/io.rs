@@ -1,7 +1,7 @@
 //! The seam between a shard and whoever moves its bytes: the runtime's ring, or the simulator.
 
 use crate::base::id::ConnId;
-pub use crate::flow::fanout::sockets::{Came, Due, Parts, Short, Sockets};
+pub use crate::flow::fanout::sockets::{Came, Due, Short, Slices, Sockets};
 
 /// Where a connection came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,12 +16,11 @@ use crate::base::time::Now;
 use crate::base::timers::Timers;
 use crate::flow::conn::Phase;
 use crate::flow::fanout::plan::Outcome;
-use crate::flow::fanout::pool::Subject;
 use crate::flow::fanout::queue::Budget;
 use crate::flow::limits::Limits;
 use crate::flow::route::owner::owner as owner_of;
-use crate::wire::hub::Class;
-use crate::wire::hub::write;
+use crate::flow::route::subject::Subject;
+use crate::wire::hub::{Class, write};
 use connections::{Clients, Reason};
 use context::Context;
 use io::{Action, Door, Sockets};
@@ -65,9 +64,9 @@ pub struct Shard {
 
 impl Shard {
     /// Shard `id` of `shards`, at its first moment.
-    pub fn new(id: ShardId, shards: u16, limits: Arc<Limits>, now: Now) -> Shard {
+    pub fn new(id: ShardId, shards: u16, limits: Arc<Limits>, epoch: Arc<str>, now: Now) -> Shard {
         let clients = Clients::new(Budget { bytes: limits.queue_bytes, frames: limits.hub.queue_frames });
-        let mut ctx = Context::new(id, shards, limits.clone());
+        let mut ctx = Context::new(id, shards, limits.clone(), epoch);
         ctx.now = now;
         let owner = Owner::new(ctx.stamp(), limits.stream.cut_bytes);
         let (lists, batches, held, quotas, sessions, users, rooms, timers) = Default::default();

@@ -4,12 +4,11 @@ use crate::base::time::{MS, SEC};
 use crate::flow::conn::Phase;
 use crate::flow::encode::frame::{Dialect, Variant};
 use crate::flow::encode::ooo;
-use crate::flow::fanout::pool::Subject;
+use crate::flow::route::subject::Subject;
 use crate::shard::Shard;
 use crate::shard::connections::Reason;
 use crate::wire::http::Response;
-use crate::wire::hub::Class;
-use crate::wire::hub::write;
+use crate::wire::hub::{Class, write};
 use crate::wire::ws;
 
 /// What is to be done at a moment.
@@ -76,7 +75,7 @@ impl Shard {
         let id = self.clients.id(slot);
         let Some(conn) = self.clients.conns.at_mut(slot) else { return };
         if conn.stuck != 0 && conn.stuck + limits.write_timeout <= now {
-            return self.clients.drop_conn(&mut self.ctx, id, Reason::Stuck);
+            return self.clients.drop_conn(&mut self.ctx, id, Reason::WriteTimeout);
         }
         if conn.due > now || conn.stuck != 0 {
             // a full socket is `write_timeout`'s affair: as long as it takes bytes, its peer is there
@@ -85,11 +84,13 @@ impl Shard {
         match &conn.phase {
             Phase::Feed(_) => {}
             Phase::Closing => self.clients.drop_conn(&mut self.ctx, id, Reason::Gone),
-            Phase::Http(http) if http.is_idle() => self.clients.drop_conn(&mut self.ctx, id, Reason::Late),
+            Phase::Http(http) if http.is_idle() => {
+                self.clients.drop_conn(&mut self.ctx, id, Reason::RequestTimeout)
+            }
             Phase::Http(_) => {
                 let response = Response::text(408, "the request did not come in time").closing();
                 self.clients.send(id, response.encode().into());
-                self.clients.finish(&mut self.ctx, id, Reason::Late);
+                self.clients.finish(&mut self.ctx, id, Reason::RequestTimeout);
             }
             Phase::Events(_) => self.clients.keep_alive(&self.ctx, id),
             Phase::Socket(_, dialect) => {
@@ -100,10 +101,10 @@ impl Shard {
                     Dialect::Hub => (limits.hub.ping_interval, limits.hub.pong_timeout()),
                 };
                 if conn.heard + timeout <= now {
-                    return self.clients.drop_conn(&mut self.ctx, id, Reason::Silent);
+                    return self.clients.drop_conn(&mut self.ctx, id, Reason::PingTimeout);
                 }
                 conn.due = now + interval;
-                self.clients.send(id, ws::encode(ws::Op::Ping, b"").into());
+                self.clients.send(id, ws::encode(ws::Opcode::Ping, b"").into());
                 if self.clients.class(id) == Class::Forge {
                     let stamp = self.ctx.stamp();
                     self.clients.say(&mut self.ctx, id, |out| write::ping(stamp, out));

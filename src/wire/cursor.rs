@@ -24,14 +24,14 @@ pub struct Cursor {
     /// The epoch of the histories that the offsets are of. A cursor of another server may lack it.
     pub epoch: Option<Box<str>>,
     /// Documents: by key or pattern.
-    pub keys: BTreeMap<Arc<str>, Far>,
+    pub keys: BTreeMap<Arc<str>, KeyPosition>,
     /// Channels: the offset of the last publication.
     pub channels: BTreeMap<Arc<str>, u64>,
 }
 
 /// How far a connection has come with documents.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Far {
+pub enum KeyPosition {
     /// The version of one document.
     Version(u64),
     /// For a pattern, the stamp up to which each owner's changes were seen, by shard.
@@ -104,11 +104,11 @@ impl Cursor {
     }
 }
 
-impl Far {
+impl KeyPosition {
     fn write(&self, out: &mut Vec<u8>) {
         let stamps = match self {
-            Far::Version(version) => std::slice::from_ref(version),
-            Far::Owners(stamps) => stamps,
+            KeyPosition::Version(version) => std::slice::from_ref(version),
+            KeyPosition::Owners(stamps) => stamps,
         };
         for (i, stamp) in stamps.iter().enumerate() {
             write!(out, "{}{stamp:x}", if i == 0 { '"' } else { '.' }).expect("a Vec takes all");
@@ -125,7 +125,7 @@ fn member(name: &str, out: &mut Vec<u8>) {
     out.push(b':');
 }
 
-fn read_keys(members: Map<String, Value>) -> Result<BTreeMap<Arc<str>, Far>, BadCursor> {
+fn read_keys(members: Map<String, Value>) -> Result<BTreeMap<Arc<str>, KeyPosition>, BadCursor> {
     let stamp = |text: &str| {
         // what `from_str_radix` would take beside digits
         let digits = !text.starts_with('+');
@@ -136,8 +136,8 @@ fn read_keys(members: Map<String, Value>) -> Result<BTreeMap<Arc<str>, Far>, Bad
             return Err(BadCursor);
         };
         let far = match name {
-            Name::Key(_) => Far::Version(stamp(&text)?),
-            Name::Pattern(_) => Far::Owners(text.split('.').map(stamp).collect::<Result<_, _>>()?),
+            Name::Key(_) => KeyPosition::Version(stamp(&text)?),
+            Name::Pattern(_) => KeyPosition::Owners(text.split('.').map(stamp).collect::<Result<_, _>>()?),
         };
         Ok((name.as_str().into(), far))
     };
@@ -146,7 +146,7 @@ fn read_keys(members: Map<String, Value>) -> Result<BTreeMap<Arc<str>, Far>, Bad
 
 #[cfg(test)]
 mod tests {
-    use super::{BASE64URL_NOPAD, BadCursor, Cursor, Far, MAX_TEXT};
+    use super::{BASE64URL_NOPAD, BadCursor, Cursor, KeyPosition, MAX_TEXT};
 
     fn channels(list: &[(&str, u64)]) -> Cursor {
         let channels = list.iter().map(|(name, offset)| ((*name).into(), *offset)).collect();
@@ -173,8 +173,8 @@ mod tests {
     fn members_are_sorted_and_every_kind_has_its_place() {
         let mut cursor = channels(&[("a", 1), ("!", 2), ("é\"", 3), ("-", 4)]);
         cursor.epoch = Some("18e9".into());
-        cursor.keys.insert("b/1".into(), Far::Version(0x18e9c3));
-        cursor.keys.insert("b/*".into(), Far::Owners(vec![1, 0, u64::MAX]));
+        cursor.keys.insert("b/1".into(), KeyPosition::Version(0x18e9c3));
+        cursor.keys.insert("b/*".into(), KeyPosition::Owners(vec![1, 0, u64::MAX]));
         let text =
             r#"{"!":2,"$e":"18e9","$k":{"b/*":"1.0.ffffffffffffffff","b/1":"18e9c3"},"-":4,"a":1,"é\"":3}"#;
         assert_eq!(json(&cursor), text);
@@ -230,9 +230,9 @@ mod tests {
                     .map(|_| *rng.choice(&['!', 'a', '"', '-', '\u{1f600}']).unwrap())
                     .collect();
                 cursor.channels.insert(name.into(), rng.u64(..));
-                cursor.keys.insert(format!("k/{}", rng.u8(..)).into(), Far::Version(rng.u64(..)));
+                cursor.keys.insert(format!("k/{}", rng.u8(..)).into(), KeyPosition::Version(rng.u64(..)));
                 let owners = (0..rng.usize(1..9)).map(|_| rng.u64(..) >> rng.u8(0..64)).collect();
-                cursor.keys.insert(format!("{}/*", rng.u8(..)).into(), Far::Owners(owners));
+                cursor.keys.insert(format!("{}/*", rng.u8(..)).into(), KeyPosition::Owners(owners));
             }
             let text = cursor.encode();
             assert_eq!(Cursor::decode(&text), Ok(cursor), "{text}");

@@ -19,7 +19,7 @@ pub fn is_channel(name: &str) -> bool {
 
 /// What a line asks for.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Op {
+pub enum FeedOp {
     /// Replace a document.
     Set(Key, Json),
     /// Make a new item under a pattern.
@@ -33,7 +33,7 @@ pub enum Op {
     /// Append to a channel.
     Publish(Box<Publish>),
     /// All of these or none.
-    Batch(Vec<Op>),
+    Batch(Vec<FeedOp>),
 }
 
 /// One publication as it was asked for.
@@ -112,7 +112,7 @@ impl LineError {
 }
 
 #[derive(Default, Deserialize)]
-struct Fields<'a> {
+struct LineFields<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -157,8 +157,8 @@ pub(crate) fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String
 }
 
 /// A line as read: the `id` for the reply (a JSON string or number, as written), and what it asks for.
-pub fn parse(line: &[u8]) -> (Option<Box<str>>, Result<Op, LineError>) {
-    let fields: Fields<'_> = match object(line) {
+pub fn parse(line: &[u8]) -> (Option<Box<str>>, Result<FeedOp, LineError>) {
+    let fields: LineFields<'_> = match object(line) {
         Ok(fields) => fields,
         Err(e) => return (None, Err(LineError::Json(e))),
     };
@@ -178,7 +178,7 @@ fn text<'a>(field: Option<&'a RawValue>, why: &'static str) -> Result<Cow<'a, st
     serde_json::from_str::<String>(raw).map(Cow::Owned).map_err(|_| LineError::Field(why))
 }
 
-fn op(fields: &Fields<'_>, outer: bool) -> Result<Op, LineError> {
+fn op(fields: &LineFields<'_>, outer: bool) -> Result<FeedOp, LineError> {
     let name = text(fields.op, "\"op\" is missing or not a string")?;
     let key = || text(fields.key, "\"key\" is missing or not a string");
     let json = |field: Option<&RawValue>, why| {
@@ -189,21 +189,21 @@ fn op(fields: &Fields<'_>, outer: bool) -> Result<Op, LineError> {
         return Err(LineError::Field("\"ack\" can only be \"accepted\" here"));
     }
     Ok(match &*name {
-        "set" => Op::Set(Key::parse(&key()?)?, data()?),
+        "set" => FeedOp::Set(Key::parse(&key()?)?, data()?),
         "push" => match Name::parse(&key()?)? {
-            Name::Pattern(pattern) if pattern.push("0").is_some() => Op::Push(pattern, data()?),
+            Name::Pattern(pattern) if pattern.push("0").is_some() => FeedOp::Push(pattern, data()?),
             _ => return Err(LineError::Key(KeyError::Push)),
         },
-        "merge" => Op::Merge(Key::parse(&key()?)?, data()?),
-        "patch" => Op::Patch(Key::parse(&key()?)?, json(fields.patch, "\"patch\" is missing")?),
-        "del" => Op::Del(Name::parse(&key()?)?),
-        "publish" => Op::Publish(Box::new(publish(fields, data()?)?)),
+        "merge" => FeedOp::Merge(Key::parse(&key()?)?, data()?),
+        "patch" => FeedOp::Patch(Key::parse(&key()?)?, json(fields.patch, "\"patch\" is missing")?),
+        "del" => FeedOp::Del(Name::parse(&key()?)?),
+        "publish" => FeedOp::Publish(Box::new(publish(fields, data()?)?)),
         "batch" if outer => batch(fields.ops)?,
         _ => return Err(LineError::Op(name.into_owned())),
     })
 }
 
-fn publish(fields: &Fields<'_>, data: Json) -> Result<Publish, LineError> {
+fn publish(fields: &LineFields<'_>, data: Json) -> Result<Publish, LineError> {
     let channel = text(fields.channel, "\"channel\" is missing or not a string")?;
     if !is_channel(&channel) {
         return Err(LineError::Channel);
@@ -227,20 +227,20 @@ fn publish(fields: &Fields<'_>, data: Json) -> Result<Publish, LineError> {
     })
 }
 
-fn batch(ops: Option<&RawValue>) -> Result<Op, LineError> {
+fn batch(ops: Option<&RawValue>) -> Result<FeedOp, LineError> {
     let why = LineError::Field("\"ops\" is missing or not an array of objects");
     let ops: Vec<&RawValue> =
         ops.and_then(|ops| serde_json::from_str(ops.get()).ok()).ok_or_else(|| why.clone())?;
     let fields = ops.iter().map(|op| object(op.get().as_bytes()));
-    let fields: Vec<Fields<'_>> = fields.collect::<Result<_, _>>().map_err(|_| why)?;
+    let fields: Vec<LineFields<'_>> = fields.collect::<Result<_, _>>().map_err(|_| why)?;
     let each =
         fields.iter().enumerate().map(|(i, f)| op(f, false).map_err(|e| LineError::Batch(i, Box::new(e))));
-    Ok(Op::Batch(each.collect::<Result<_, _>>()?))
+    Ok(FeedOp::Batch(each.collect::<Result<_, _>>()?))
 }
 
 /// What a reply says went well.
 #[derive(Clone, Copy, Debug)]
-pub enum Reply<'a> {
+pub enum FeedReply<'a> {
     /// A document stands at this version.
     Document(&'a str, u64),
     /// This many documents were deleted.
@@ -252,21 +252,21 @@ pub enum Reply<'a> {
 }
 
 /// Appends the reply to a line that went well.
-pub fn write_ok(id: &str, reply: Reply<'_>, out: &mut Vec<u8>) {
+pub fn write_ok(id: &str, reply: FeedReply<'_>, out: &mut Vec<u8>) {
     write!(out, r#"{{"id":{id},"ok":true"#).expect("a Vec takes all");
     match reply {
-        Reply::Document(key, version) => {
+        FeedReply::Document(key, version) => {
             out.extend_from_slice(br#","key":"#);
             write_string(key, out);
             write!(out, r#","version":"{version:x}""#).expect("a Vec takes all");
         }
-        Reply::Swept(count) => write!(out, r#","deleted":{count}"#).expect("a Vec takes all"),
-        Reply::Channel(channel, offset) => {
+        FeedReply::Swept(count) => write!(out, r#","deleted":{count}"#).expect("a Vec takes all"),
+        FeedReply::Channel(channel, offset) => {
             out.extend_from_slice(br#","channel":"#);
             write_string(channel, out);
             write!(out, r#","offset":{offset}"#).expect("a Vec takes all");
         }
-        Reply::Batch => {}
+        FeedReply::Batch => {}
     }
     out.extend_from_slice(b"}\n");
 }
@@ -284,7 +284,7 @@ pub fn write_error(id: Option<&str>, line: u64, code: &str, message: &str, out: 
 
 #[cfg(test)]
 mod tests {
-    use super::{LineError, Op, parse};
+    use super::{FeedOp, LineError, parse};
 
     fn code(line: &str) -> &'static str {
         parse(line.as_bytes()).1.expect_err(line).code()
@@ -344,7 +344,7 @@ mod tests {
     #[test]
     fn hostile_member_names_stay_names() {
         let line = br#"{"op":"set","key":"a","data":{"$serde_json::private::Number":"1","x":{"$serde_json::private::RawValue":"2"}}}"#;
-        let Ok(Op::Set(_, json)) = parse(line).1 else { panic!() };
+        let Ok(FeedOp::Set(_, json)) = parse(line).1 else { panic!() };
         assert!(json.as_str().contains("private::Number"));
     }
 }

@@ -4,6 +4,8 @@
 //! strings `<`, `>`, `&`, U+2028 and U+2029 escaped (as Go's `encoding/json` does, so that the text may stand inside
 //! HTML). Other characters stay raw, other escapes stay as they came.
 
+pub mod tree;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
@@ -23,7 +25,7 @@ impl Json {
     /// Takes one whole value (RFC 8259) with blanks around it.
     ///
     /// # Errors
-    /// Says what is wrong and where; anything but blanks behind the value is [`Fault::Trailing`].
+    /// Says what is wrong and where; anything but blanks behind the value is [`JsonFault::Trailing`].
     pub fn parse(bytes: &[u8]) -> Result<Json, JsonError> {
         let (json, end) = Json::parse_prefix(bytes)?;
         check_rest(bytes, end)?;
@@ -33,7 +35,7 @@ impl Json {
     /// Takes the first value and says how many bytes it and the blanks before it took; what follows is not looked at.
     ///
     /// # Errors
-    /// As [`Json::parse`], without [`Fault::Trailing`].
+    /// As [`Json::parse`], without [`JsonFault::Trailing`].
     pub fn parse_prefix(bytes: &[u8]) -> Result<(Json, usize), JsonError> {
         let mut out = Vec::new();
         let rest = scan(bytes, &mut out)?;
@@ -107,7 +109,7 @@ impl Json {
 fn is_normal(text: &str) -> bool {
     match Json::parse(text.as_bytes()) {
         Ok(json) => json.as_str() == text,
-        Err(error) => error.fault == Fault::Depth,
+        Err(error) => error.fault == JsonFault::Depth,
     }
 }
 
@@ -116,7 +118,7 @@ fn is_normal(text: &str) -> bool {
 #[error("{fault}, {found} at byte {offset}", found = Found(*.byte))]
 pub struct JsonError {
     /// What is wrong.
-    pub fault: Fault,
+    pub fault: JsonFault,
     /// Where, in bytes from the start of the text.
     pub offset: usize,
     /// The byte that stands there, or `None` at the end of the text.
@@ -125,7 +127,7 @@ pub struct JsonError {
 
 /// What can be wrong with a JSON text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum JsonFault {
     /// No value where one must be.
     #[error("expected a value")]
     Value,
@@ -291,7 +293,7 @@ fn check_rest(bytes: &[u8], at: usize) -> Result<(), JsonError> {
     match bytes[at..].iter().position(|byte| !is_blank(*byte)) {
         None => Ok(()),
         Some(more) => {
-            Err(JsonError { fault: Fault::Trailing, offset: at + more, byte: Some(bytes[at + more]) })
+            Err(JsonError { fault: JsonFault::Trailing, offset: at + more, byte: Some(bytes[at + more]) })
         }
     }
 }
@@ -304,22 +306,22 @@ fn is_blank(byte: u8) -> bool {
 /// the range is the rest, to be appended as it is, and its end is the end of the value.
 fn scan(bytes: &[u8], out: &mut Vec<u8>) -> Result<Range<usize>, JsonError> {
     if bytes.len() > MAX_LEN {
-        return Err(JsonError { fault: Fault::Length, offset: MAX_LEN, byte: Some(bytes[MAX_LEN]) });
+        return Err(JsonError { fault: JsonFault::Length, offset: MAX_LEN, byte: Some(bytes[MAX_LEN]) });
     }
-    let mut scan = Scan { bytes, at: 0, kept: 0, out };
+    let mut scan = Scanner { bytes, at: 0, kept: 0, out };
     scan.value()?;
-    let Scan { at, kept, .. } = scan;
+    let Scanner { at, kept, .. } = scan;
     match std::str::from_utf8(&bytes[..at]) {
         Ok(_) => Ok(kept..at),
         Err(e) => {
             let offset = e.valid_up_to();
-            Err(JsonError { fault: Fault::Encoding, offset, byte: Some(bytes[offset]) })
+            Err(JsonError { fault: JsonFault::Encoding, offset, byte: Some(bytes[offset]) })
         }
     }
 }
 
 /// One pass over a text.
-struct Scan<'a, 'o> {
+struct Scanner<'a, 'o> {
     bytes: &'a [u8],
     at: usize,
     /// Everything before it is in `out`; from here to `at` nothing had to change.
@@ -327,7 +329,7 @@ struct Scan<'a, 'o> {
     out: &'o mut Vec<u8>,
 }
 
-impl Scan<'_, '_> {
+impl Scanner<'_, '_> {
     /// One value with all that is in it; nesting is a bit per level, not a call per level.
     fn value(&mut self) -> Result<(), JsonError> {
         let mut depth = 0;
@@ -355,7 +357,7 @@ impl Scan<'_, '_> {
                 Some(b't') => self.literal("true")?,
                 Some(b'f') => self.literal("false")?,
                 Some(b'n') => self.literal("null")?,
-                _ => return self.fail(Fault::Value),
+                _ => return self.fail(JsonFault::Value),
             }
             loop {
                 if depth == 0 {
@@ -373,7 +375,7 @@ impl Scan<'_, '_> {
                     }
                     Some(b'}') if in_object => {}
                     Some(b']') if !in_object => {}
-                    _ => return self.fail(if in_object { Fault::InObject } else { Fault::InArray }),
+                    _ => return self.fail(if in_object { JsonFault::InObject } else { JsonFault::InArray }),
                 }
                 self.at += 1;
                 depth -= 1;
@@ -387,14 +389,14 @@ impl Scan<'_, '_> {
     }
 
     #[cold]
-    fn fail<T>(&self, fault: Fault) -> Result<T, JsonError> {
+    fn fail<T>(&self, fault: JsonFault) -> Result<T, JsonError> {
         Err(JsonError { fault, offset: self.at, byte: self.peek() })
     }
 
     /// Goes into a container and to what comes first in it.
     fn open(&mut self, depth: usize) -> Result<usize, JsonError> {
         if depth == MAX_DEPTH {
-            return self.fail(Fault::Depth);
+            return self.fail(JsonFault::Depth);
         }
         self.at += 1;
         self.blanks();
@@ -417,12 +419,12 @@ impl Scan<'_, '_> {
     fn name(&mut self) -> Result<(), JsonError> {
         self.blanks();
         if self.peek() != Some(b'"') {
-            return self.fail(Fault::Name);
+            return self.fail(JsonFault::Name);
         }
         self.string()?;
         self.blanks();
         if self.peek() != Some(b':') {
-            return self.fail(Fault::Colon);
+            return self.fail(JsonFault::Colon);
         }
         self.at += 1;
         Ok(())
@@ -449,7 +451,7 @@ impl Scan<'_, '_> {
                 [byte @ (b'<' | b'>' | b'&'), ..] => self.instead(1, &unicode(byte)),
                 [0xe2, 0x80, last @ (0xa8 | 0xa9), ..] => self.instead(3, separator(last)),
                 [0xe2, ..] => self.at += 1,
-                _ => return self.fail(Fault::Text),
+                _ => return self.fail(JsonFault::Text),
             }
         }
     }
@@ -471,10 +473,10 @@ impl Scan<'_, '_> {
                 };
                 if !paired {
                     self.at = start;
-                    return self.fail(Fault::Surrogate);
+                    return self.fail(JsonFault::Surrogate);
                 }
             }
-            _ => return self.fail(Fault::Escape),
+            _ => return self.fail(JsonFault::Escape),
         }
         Ok(())
     }
@@ -486,7 +488,7 @@ impl Scan<'_, '_> {
             self.at += 1;
             match self.peek().and_then(|byte| char::from(byte).to_digit(16)) {
                 Some(digit) => unit = unit << 4 | digit,
-                None => return self.fail(Fault::Escape),
+                None => return self.fail(JsonFault::Escape),
             }
         }
         self.at += 1;
@@ -522,7 +524,7 @@ impl Scan<'_, '_> {
         while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
             self.at += 1;
         }
-        if self.at == start { self.fail(Fault::Number) } else { Ok(()) }
+        if self.at == start { self.fail(JsonFault::Number) } else { Ok(()) }
     }
 
     fn literal(&mut self, word: &'static str) -> Result<(), JsonError> {
@@ -531,7 +533,7 @@ impl Scan<'_, '_> {
             return Ok(());
         }
         self.at += self.bytes[self.at..].iter().zip(word.as_bytes()).take_while(|(a, b)| a == b).count();
-        self.fail(Fault::Literal(word))
+        self.fail(JsonFault::Literal(word))
     }
 }
 

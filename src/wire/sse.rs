@@ -86,7 +86,7 @@ pub mod reader {
 
     /// One event as a client sees it.
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
-    pub struct Event {
+    pub struct SseEvent {
         /// Its name, `message` unless said.
         pub name: String,
         /// Its data, lines joined.
@@ -97,7 +97,7 @@ pub mod reader {
 
     /// Reads bytes of a chunked body.
     #[derive(Debug, Default)]
-    pub struct Reader {
+    pub struct SseReader {
         raw: Vec<u8>,
         text: Vec<u8>,
         id: String,
@@ -105,7 +105,7 @@ pub mod reader {
         name: String,
         data: String,
         /// The events so far.
-        pub events: Vec<Event>,
+        pub events: Vec<SseEvent>,
         /// How often a comment came.
         pub comments: usize,
         /// What `retry:` said last.
@@ -114,7 +114,7 @@ pub mod reader {
         pub ended: bool,
     }
 
-    impl Reader {
+    impl SseReader {
         /// The last id that came.
         pub fn id(&self) -> &str {
             &self.id
@@ -161,20 +161,20 @@ pub mod reader {
             let (name, data) = (std::mem::take(&mut self.name), std::mem::take(&mut self.data));
             let Some(data) = data.strip_suffix('\n') else { return };
             let name = if name.is_empty() { "message".to_owned() } else { name };
-            self.events.push(Event { name, data: data.to_owned(), id: self.id.clone() });
+            self.events.push(SseEvent { name, data: data.to_owned(), id: self.id.clone() });
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::reader::{Event, Reader};
+    use super::reader::{SseEvent, SseReader};
     use super::{
         LAST_CHUNK, chunk, write_comment, write_id, write_json, write_name, write_retry, write_text,
     };
 
-    fn event(name: &str, data: &str, id: &str) -> Event {
-        Event { name: name.into(), data: data.into(), id: id.into() }
+    fn event(name: &str, data: &str, id: &str) -> SseEvent {
+        SseEvent { name: name.into(), data: data.into(), id: id.into() }
     }
 
     #[test]
@@ -212,7 +212,7 @@ mod tests {
                 want.push(event(name, &text, &last));
             }
             wire.extend_from_slice(LAST_CHUNK);
-            let mut reader = Reader::default();
+            let mut reader = SseReader::default();
             let mut rest = &wire[..];
             while !rest.is_empty() {
                 let (piece, more) = rest.split_at(rng.usize(1..=rest.len()));
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn nobody_can_add_fields_of_his_own() {
-        let mut reader = Reader::default();
+        let mut reader = SseReader::default();
         reader.push(&chunk(|out| {
             write_id("a\nevent: x\0", out);
             write_name("evil\r\ndata: 1\n\ndata: 2", out);

@@ -1,123 +1,16 @@
-//! Server-sent events: what a request for them asks for, and what such a connection remembers.
+//! What a connection that gets server-sent events remembers, and what it is answered.
 
-use crate::base::id::{ConnId, ShardId};
-use crate::flow::conn::spec::forbidden;
+use crate::base::id::ShardId;
 use crate::flow::encode::frame::Dialect;
-use crate::flow::fanout::pool::Subject;
-use crate::flow::limits::{Access, Limits};
+use crate::flow::limits::Limits;
+use crate::flow::request::events::ConnName;
 use crate::flow::route::owner::owner;
-use crate::wire::cursor::{BadCursor, Cursor, Far};
-use crate::wire::feed::{is_channel, object};
-use crate::wire::http::{Field, Head, Method, Response, Version};
-use crate::wire::hub::is_user;
+use crate::flow::route::subject::Subject;
+use crate::wire::cursor::{Cursor, KeyPosition};
+use crate::wire::http::{Field, Head, Response};
 use crate::wire::key::Name;
-use crate::wire::url;
-use serde::Deserialize;
 use std::borrow::Cow;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
-
-/// The largest body of a request that changes a connection's subscriptions, in bytes.
-pub const MAX_CHANGE: usize = 64 << 10;
-
-/// What a request for events asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wish {
-    /// Channels, each once.
-    pub channels: Vec<Arc<str>>,
-    /// Rooms, each once.
-    pub rooms: Vec<Arc<str>>,
-    /// Documents.
-    pub names: Vec<Name>,
-    /// How far the client had come, if it was here before.
-    pub cursor: Option<Result<Cursor, BadCursor>>,
-    /// Who it says it is.
-    pub user: Option<Arc<str>>,
-}
-
-impl Wish {
-    /// Reads a request for events.
-    ///
-    /// # Errors
-    /// The response that says what is wrong.
-    pub fn read(head: &Head, access: Access) -> Result<Wish, Response<'static>> {
-        check(head, access)?;
-        let mut wish = Wish::default();
-        for parameter in parameters(head) {
-            let (name, value) = parameter?;
-            match &*name {
-                "channels" => put_channels(&mut wish.channels, &value)?,
-                "rooms" => put_channels(&mut wish.rooms, &value)?,
-                "keys" => put_names(&mut wish.names, &value)?,
-                "user" => wish.user = believed(&value, access),
-                "lastEventId" | "last_event_id" => wish.take_cursor(&value),
-                _ => {}
-            }
-        }
-        // what the browser itself remembers is newer than what stands in the address
-        wish.take_cursor(head.get(Field::LastEventId).unwrap_or_default());
-        Ok(wish)
-    }
-
-    fn take_cursor(&mut self, text: &str) {
-        if !text.is_empty() {
-            self.cursor = Some(Cursor::decode(text));
-        }
-    }
-}
-
-/// Who somebody says he is: believed only where anybody may write.
-pub(super) fn believed(user: &str, access: Access) -> Option<Arc<str>> {
-    (access == Access::Write && is_user(user)).then(|| user.into())
-}
-
-/// The parameters of a request, or the response to one that is not well-formed.
-pub(super) fn parameters(
-    head: &Head,
-) -> impl Iterator<Item = Result<(Cow<'_, str>, Cow<'_, str>), Response<'static>>> {
-    let query = url::query(head.query.as_deref().unwrap_or_default());
-    query.map(|parameter| parameter.map_err(|why| bad("invalid_parameter", &why.to_string())))
-}
-
-/// Whether a request may have a stream of events at all.
-pub(super) fn check(head: &Head, access: Access) -> Result<(), Response<'static>> {
-    if head.method != Method::Get {
-        let response = Response::problem(405, "method_not_allowed", "events are read with GET");
-        return Err(response.header("Allow", "GET"));
-    }
-    if head.version != Version::Http11 {
-        return Err(Response::problem(505, "http_version", "events are sent in chunks, which HTTP/1.1 has"));
-    }
-    if access < Access::Read { Err(forbidden("reading", "read")) } else { Ok(()) }
-}
-
-fn put_channels(channels: &mut Vec<Arc<str>>, list: &str) -> Result<(), Response<'static>> {
-    for name in list.split(',').filter(|name| !name.is_empty()) {
-        if !is_channel(name) {
-            let detail = format!("{name}: a name has at most 1024 bytes and does not begin with '$'");
-            return Err(bad("invalid_channel", &detail));
-        }
-        if !channels.iter().any(|channel| **channel == *name) {
-            channels.push(name.into());
-        }
-    }
-    Ok(())
-}
-
-fn put_names(names: &mut Vec<Name>, list: &str) -> Result<(), Response<'static>> {
-    for name in list.split(',').filter(|name| !name.is_empty()) {
-        let name = Name::parse_native(name).map_err(|why| bad("invalid_key", &format!("{name}: {why}")))?;
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    Ok(())
-}
-
-fn bad(code: &str, detail: &str) -> Response<'static> {
-    Response::problem(400, code, detail)
-}
 
 /// What a connection that gets events remembers.
 #[derive(Debug)]
@@ -163,13 +56,13 @@ impl Events {
     fn document(&mut self, name: &Name, shard: ShardId, at: u64, shards: u16) {
         match name {
             Name::Key(key) if owner(key.as_str(), shards) == shard => {
-                self.cursor.keys.insert(key.as_str().into(), Far::Version(at));
+                self.cursor.keys.insert(key.as_str().into(), KeyPosition::Version(at));
             }
             Name::Key(_) => {}
             Name::Pattern(pattern) => {
-                let nowhere = || Far::Owners(vec![0; usize::from(shards)]);
+                let nowhere = || KeyPosition::Owners(vec![0; usize::from(shards)]);
                 let far = self.cursor.keys.entry(pattern.as_str().into()).or_insert_with(nowhere);
-                if let Far::Owners(stamps) = far {
+                if let KeyPosition::Owners(stamps) = far {
                     stamps[shard.index()] = at;
                 }
             }
@@ -195,106 +88,6 @@ pub fn response(head: &Head, limits: &Limits) -> Response<'static> {
     response.streaming(head)
 }
 
-/// What a connection is called towards its client. The stamp makes it hard to guess.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConnName {
-    /// Its shard.
-    pub shard: ShardId,
-    /// Its place there.
-    pub conn: ConnId,
-    /// When it began: a stamp of that shard.
-    pub stamp: u64,
-}
-
-impl fmt::Display for ConnName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ConnName { shard, conn, stamp } = self;
-        write!(f, "{:x}-{:x}-{:x}-{stamp:x}", shard.0, conn.slot, conn.generation)
-    }
-}
-
-impl FromStr for ConnName {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<ConnName, ()> {
-        let mut parts = text.splitn(4, '-').map(|part| u64::from_str_radix(part, 16).map_err(|_| ()));
-        let mut part = || parts.next().ok_or(())?;
-        let shard = ShardId(part()?.try_into().map_err(|_| ())?);
-        let slot = part()?.try_into().map_err(|_| ())?;
-        let generation = part()?.try_into().map_err(|_| ())?;
-        Ok(ConnName { shard, conn: ConnId { slot, generation }, stamp: part()? })
-    }
-}
-
-/// A request that adds to what a connection gets, or takes away from it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// Whose subscriptions.
-    pub conn: ConnName,
-    /// Who says so.
-    pub user: Option<Arc<str>>,
-    /// Whether they are added.
-    pub add: bool,
-    /// Channels, rooms among them.
-    pub channels: Vec<Arc<str>>,
-    /// Rooms.
-    pub rooms: Vec<Arc<str>>,
-    /// Documents.
-    pub names: Vec<Name>,
-    /// What was asked for and cannot be.
-    pub errors: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct Body {
-    #[serde(default)]
-    conn_id: String,
-    #[serde(default)]
-    rooms: Vec<String>,
-    #[serde(default)]
-    channels: Vec<String>,
-    #[serde(default)]
-    keys: Vec<String>,
-}
-
-impl Change {
-    /// Reads `POST /sse/subscribe` or `/sse/unsubscribe`.
-    ///
-    /// # Errors
-    /// The response that says what is wrong.
-    pub fn read(head: &Head, body: &[u8], access: Access, add: bool) -> Result<Change, Response<'static>> {
-        if access < Access::Read {
-            return Err(forbidden("reading", "read"));
-        }
-        if body.len() > MAX_CHANGE {
-            return Err(error(413, "request body too large"));
-        }
-        let body: Body = object(body).map_err(|_| error(400, "invalid request body"))?;
-        if body.conn_id.is_empty() {
-            return Err(error(400, "conn_id is required"));
-        }
-        let conn = body.conn_id.parse().map_err(|()| not_found())?;
-        let query = url::query(head.query.as_deref().unwrap_or_default()).flatten();
-        let user = query.into_iter().find(|(name, _)| name == "user");
-        let user = user.and_then(|(_, value)| believed(&value, access));
-        let mut errors = Vec::new();
-        let mut channels = |list: Vec<String>| -> Vec<Arc<str>> {
-            let good = |name: &String| {
-                let good = is_channel(name);
-                errors.extend((!good).then(|| format!("{name}: not a valid name")));
-                good
-            };
-            list.into_iter().filter(good).map(Arc::from).collect()
-        };
-        let (channels, rooms) = (channels(body.channels), channels(body.rooms));
-        let name = |name: &String| {
-            Name::parse_native(name).map_err(|why| errors.push(format!("{name}: {why}"))).ok()
-        };
-        let names = body.keys.iter().filter_map(name).collect();
-        Ok(Change { conn, user, add, channels, rooms, names, errors })
-    }
-}
-
 /// The answer to a change: done, or what of it could not be done.
 pub fn changed(errors: &[String]) -> Response<'static> {
     let (status, body) = match errors {
@@ -304,73 +97,15 @@ pub fn changed(errors: &[String]) -> Response<'static> {
     Response::new(status).body("application/json", body.to_string().into_bytes())
 }
 
-/// There is no such connection, or it is somebody else's.
-pub fn not_found() -> Response<'static> {
-    error(404, "connection not found or access denied")
-}
-
-fn error(status: u16, text: &str) -> Response<'static> {
-    let body = serde_json::json!({"error": text}).to_string();
-    Response::new(status).body("application/json", body.into_bytes())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Change, ConnName, Wish, changed, response};
-    use crate::base::id::{ConnId, ShardId};
-    use crate::flow::limits::{Access, Limits};
-    use crate::wire::cursor::{BadCursor, Cursor};
+    use super::{changed, response};
+    use crate::flow::limits::Limits;
     use crate::wire::http::{Head, MAX_HEAD, parse_head};
 
     fn head(line: &str, headers: &str) -> Head {
         let text = format!("{line} HTTP/1.1\r\nHost: h\r\n{headers}\r\n");
         parse_head(text.as_bytes(), MAX_HEAD).unwrap().unwrap().0
-    }
-
-    fn read(query: &str, headers: &str) -> Result<Wish, u16> {
-        let head = head(&format!("GET /sse?{query}"), headers);
-        Wish::read(&head, Access::Write).map_err(|response| response.status())
-    }
-
-    #[test]
-    fn a_wish_names_channels_rooms_and_documents_once() {
-        let wish =
-            read("channels=a,b&channels=b,,c%2Cd&rooms=r&keys=x/1,y/*,x/1&user=u&other=1", "").unwrap();
-        let texts =
-            |list: &[std::sync::Arc<str>]| list.iter().map(|name| name.to_string()).collect::<Vec<_>>();
-        assert_eq!(
-            (texts(&wish.channels), texts(&wish.rooms)),
-            (["a", "b", "c", "d"].map(String::from).into(), vec!["r".to_owned()])
-        );
-        assert_eq!(wish.names.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["x/1", "y/*"]);
-        assert_eq!((wish.user.as_deref(), wish.cursor), (Some("u"), None));
-    }
-
-    #[test]
-    fn the_header_counts_before_the_address() {
-        let mut cursor = Cursor::default();
-        cursor.channels.insert("room-1".into(), 7);
-        for (query, headers, want) in [
-            ("lastEventId=eyJyb29tLTEiOjd9", "", Some(Ok(cursor.clone()))),
-            ("last_event_id=eyJyb29tLTEiOjd9", "", Some(Ok(cursor.clone()))),
-            ("lastEventId=e30", "Last-Event-ID: eyJyb29tLTEiOjd9\r\n", Some(Ok(cursor.clone()))),
-            ("lastEventId=eyJyb29tLTEiOjd9", "Last-Event-ID: //++\r\n", Some(Err(BadCursor))),
-            ("lastEventId=", "Last-Event-ID: \r\n", None),
-        ] {
-            assert_eq!(read(query, headers).unwrap().cursor, want, "{query} {headers}");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_is_refused_with_a_status() {
-        for query in ["channels=$x", "rooms=a,$b", "keys=a//b", "keys=ws/x", "channels=%ff"] {
-            assert_eq!(read(query, ""), Err(400), "{query}");
-        }
-        let status = |head: &Head, access| Wish::read(head, access).map_err(|response| response.status());
-        assert_eq!(status(&head("POST /sse", ""), Access::Write), Err(405));
-        assert_eq!(status(&head("GET /sse", ""), Access::None), Err(403));
-        let old = parse_head(b"GET /sse HTTP/1.0\r\n\r\n", MAX_HEAD).unwrap().unwrap().0;
-        assert_eq!(status(&old, Access::Write), Err(505));
     }
 
     #[test]
@@ -395,39 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_found_by_its_name_alone() {
-        let name =
-            ConnName { shard: ShardId(3), conn: ConnId { slot: 70_000, generation: 2 }, stamp: u64::MAX };
-        assert_eq!(name.to_string().parse(), Ok(name));
-        for text in ["", "1-2-3", "1-2-3-", "1-2-3-x", "10000-1-1-1", "1-2-3-4-5", "1-1ffffffff-1-1"] {
-            assert!(text.parse::<ConnName>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_change_is_read_as_forge_has_it() {
-        let read = |body: &str| {
-            let read =
-                Change::read(&head("POST /sse/subscribe?user=u", ""), body.as_bytes(), Access::Write, true);
-            read.map_err(|response| {
-                let text = String::from_utf8(response.encode()).unwrap();
-                (response.status(), text.split("\r\n\r\n").nth(1).unwrap().to_owned())
-            })
-        };
-        let change =
-            read(r#"{"conn_id":"1-2-3-4","rooms":["r","$"],"channels":["c"],"keys":["k/*","/"]}"#).unwrap();
-        assert_eq!((&*change.channels[0], &*change.rooms[0], change.names.len()), ("c", "r", 1));
-        assert_eq!((change.errors.len(), change.user.as_deref()), (2, Some("u")));
-        let invalid = (400, r#"{"error":"invalid request body"}"#.to_owned());
-        for body in ["", "[]", "{", r#"{"conn_id":1}"#, r#"{"conn_id":"1-2-3-4","rooms":"r"}"#] {
-            assert_eq!(read(body), Err(invalid.clone()), "{body}");
-        }
-        for body in ["{}", r#"{"conn_id":""}"#] {
-            assert_eq!(read(body), Err((400, r#"{"error":"conn_id is required"}"#.to_owned())));
-        }
-        let gone = (404, r#"{"error":"connection not found or access denied"}"#.to_owned());
-        assert_eq!(read(r#"{"conn_id":"nobody"}"#), Err(gone));
-        assert_eq!(read(&format!("{{\"a\":\"{}\"}}", "x".repeat(64 << 10))).unwrap_err().0, 413);
+    fn a_change_that_is_done_in_part_has_a_status_of_its_own() {
         assert_eq!((changed(&[]).status(), changed(&["a".into()]).status()), (200, 207));
     }
 }

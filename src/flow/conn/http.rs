@@ -1,10 +1,10 @@
 //! The request that is coming in on a connection.
 
-use crate::flow::conn::import::{Import, Next};
-use crate::flow::conn::rest::Pending;
+use crate::flow::conn::import::{Import, NextElement};
+use crate::flow::conn::pending::Pending;
 use crate::flow::conn::stream::Stream;
 use crate::flow::limits::Limits;
-use crate::wire::http::{BadRequest, Body, Head, MAX_HEAD, parse_head};
+use crate::wire::http::{BadRequest, BodyDecoder, Head, MAX_HEAD, parse_head};
 
 /// A connection that speaks HTTP.
 #[derive(Debug, Default)]
@@ -12,7 +12,7 @@ pub struct Http {
     /// Bytes that belong to no request yet.
     buf: Vec<u8>,
     /// The request whose body is coming in.
-    incoming: Option<(Head, Body, Vec<u8>)>,
+    incoming: Option<(Head, BodyDecoder, Vec<u8>)>,
     /// The request that waits for the owners' answers.
     pub pending: Option<Pending>,
     /// The streamed answer under way.
@@ -31,7 +31,7 @@ pub enum Progress {
     /// A whole request.
     Whole(Head, Vec<u8>),
     /// The head of an import, whose body is read as it comes; whether the client waits for a `100 Continue`.
-    Import(Head, Body, bool),
+    Import(Head, BodyDecoder, bool),
 }
 
 impl Http {
@@ -61,7 +61,7 @@ impl Http {
     }
 
     /// What comes next in the import under way.
-    pub fn next_element(&mut self, limits: &Limits) -> Option<Next> {
+    pub fn next_element(&mut self, limits: &Limits) -> Option<NextElement> {
         let Http { import, buf, .. } = self;
         import.as_mut().map(|import| import.next(buf, limits))
     }
@@ -76,10 +76,10 @@ impl Http {
             self.buf.drain(..len);
             let waits = head.expects_continue();
             if Import::is_one(&head) {
-                let body = Body::new(head.framing, usize::MAX)?;
+                let body = BodyDecoder::new(head.framing, usize::MAX)?;
                 return Ok(Progress::Import(head, body, waits && self.buf.is_empty()));
             }
-            let body = Body::new(head.framing, max_body)?;
+            let body = BodyDecoder::new(head.framing, max_body)?;
             self.incoming = Some((head, body, Vec::new()));
             if waits && self.buf.is_empty() {
                 return Ok(Progress::Continue);

@@ -1,19 +1,16 @@
 //! What a connection of the hub has shown to be, beyond a plain listener to channels.
 
-use crate::flow::conn::ask::Has;
 use crate::flow::conn::bucket::Bucket;
-use crate::flow::conn::seats::{Gather, Seats};
+use crate::flow::conn::memberships::{Gather, Memberships};
 use crate::flow::fanout::pool::PoolId;
-use crate::flow::limits::PatchMode;
-use crate::wire::cursor::{Cursor, Far};
-use crate::wire::hub::{About, Class};
-use crate::wire::key::{Key, Name};
-use hashbrown::HashMap;
+use crate::flow::limits::documents::PatchMode;
+use crate::flow::request::documents::DocumentRequest;
+use crate::flow::request::position::Position;
+use crate::wire::cursor::{Cursor, KeyPosition};
+use crate::wire::hub::{Class, ReplyTo};
+use crate::wire::key::Name;
 use std::collections::VecDeque;
 use std::sync::Arc;
-
-/// The versions of documents that a client has.
-pub type Versions = HashMap<Key, u64>;
 
 /// What a connection has shown of itself, and what it has asked of documents and how far that is.
 #[derive(Debug, Default)]
@@ -35,7 +32,7 @@ pub struct Hub {
     /// Subscriptions to channels whose beginning it waits to be told.
     pub replies: Vec<Beginning>,
     /// The rooms that it is in.
-    pub seats: Seats,
+    pub memberships: Memberships,
     /// What it has said and is not listened to yet, while it waits for answers.
     pub held: Option<Vec<u8>>,
     /// How many answers it waits for.
@@ -45,11 +42,11 @@ pub struct Hub {
     /// How often it has done that.
     pub gathered: u32,
     /// Its document subscriptions. No two mean the same key: those that would are one.
-    pub documents: Vec<Documents>,
+    pub documents: Vec<DocumentSubscription>,
     /// The one that is being brought up to date.
     pub syncing: Option<Syncing>,
     /// What it has asked meanwhile; done one after the other.
-    pub waiting: VecDeque<Request>,
+    pub waiting: VecDeque<DocumentRequest>,
     /// How far it had come on an earlier connection, with what it has not subscribed to again yet.
     pub cursor: Option<Box<Cursor>>,
 }
@@ -70,7 +67,7 @@ impl Hub {
     }
 
     /// How far the client had come with a name, by its cursor; only its first subscription counts.
-    pub fn far(&mut self, name: &Name) -> Option<Far> {
+    pub fn far(&mut self, name: &Name) -> Option<KeyPosition> {
         self.cursor.as_mut()?.keys.remove(name.as_str())
     }
 
@@ -91,14 +88,14 @@ pub struct Beginning {
     /// Its pool.
     pub pool: PoolId,
     /// The frame that asked for it.
-    pub about: About,
+    pub about: ReplyTo,
     /// Whether that said what was seen last.
     pub recovers: bool,
 }
 
 /// One subscription to documents: a pool at each owner.
 #[derive(Debug)]
-pub struct Documents {
+pub struct DocumentSubscription {
     /// What it is about, in order.
     pub names: Arc<[Name]>,
     /// How changes come, and at most how often a second (0: as they come).
@@ -116,37 +113,7 @@ pub struct Syncing {
     /// What is to be announced when it is complete.
     pub announce: Option<Announced>,
     /// The owners' parts that are missing, and what the client had of them.
-    pub missing: Vec<(PoolId, Has)>,
+    pub missing: Vec<(PoolId, Position)>,
     /// Keys whose state was sent.
     pub count: u32,
-}
-
-/// What a client asks of documents.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Request {
-    /// Subscribe, or change how it is subscribed.
-    Subscribe {
-        /// To what.
-        name: Name,
-        /// How changes are to come.
-        patch: PatchMode,
-        /// At most so many deliveries a second; 0: as they come.
-        max_hz: u32,
-        /// What the client has already.
-        versions: Versions,
-        /// How far it had come, by its cursor.
-        far: Option<Far>,
-        /// The `request_id`.
-        request: Option<Box<str>>,
-    },
-    /// End a subscription; the `request_id`.
-    Unsubscribe(Name, Option<Box<str>>),
-}
-
-impl Request {
-    /// Subscribe to a name of which the client has nothing.
-    pub fn subscribe(name: Name) -> Request {
-        let (patch, max_hz, versions, far, request) = Default::default();
-        Request::Subscribe { name, patch, max_hz, versions, far, request }
-    }
 }

@@ -1,8 +1,8 @@
 //! An import: elements out of a body as it comes, each written by its owner, a bounded number of them at a time.
 
-use crate::flow::conn::spec::forbidden;
 use crate::flow::limits::{Access, Limits};
-use crate::wire::http::{BadRequest, Body, Field, Head, Method, Response};
+use crate::flow::request::refusals::forbidden;
+use crate::wire::http::{BadRequest, BodyDecoder, Field, Head, Method, Response};
 use crate::wire::json::{Json, write_string};
 use crate::wire::key::Key;
 use crate::wire::stream::{Elements, Format, RowError, element};
@@ -15,7 +15,7 @@ const PIECE: usize = 16 << 10;
 
 /// What comes next in an import.
 #[derive(Debug)]
-pub enum Next {
+pub enum NextElement {
     /// This is to be written.
     Write(Key, Json),
     /// More of the body is needed.
@@ -31,7 +31,7 @@ pub enum Next {
 pub struct Import {
     /// The request's head.
     pub head: Head,
-    body: Body,
+    body: BodyDecoder,
     complete: bool,
     elements: Elements,
     /// Keys up to this one are passed over.
@@ -53,7 +53,7 @@ impl Import {
     ///
     /// # Errors
     /// The response that says what is wrong, after which the connection is closed.
-    pub fn new(head: Head, mut body: Body, access: Access) -> Result<Import, Response<'static>> {
+    pub fn new(head: Head, mut body: BodyDecoder, access: Access) -> Result<Import, Response<'static>> {
         let refuse = |status, code, detail: &str| Err(Response::problem(status, code, detail).closing());
         if access < Access::Write {
             return Err(forbidden("writing", "write").closing());
@@ -109,13 +109,17 @@ impl Import {
     }
 
     /// The next element of what has come, which is taken from `buf`.
-    pub fn next(&mut self, buf: &mut Vec<u8>, limits: &Limits) -> Next {
+    pub fn next(&mut self, buf: &mut Vec<u8>, limits: &Limits) -> NextElement {
         loop {
             if self.error.is_some() {
-                return if self.in_flight > 0 { Next::Wait } else { Next::Done(self.response()) };
+                return if self.in_flight > 0 {
+                    NextElement::Wait
+                } else {
+                    NextElement::Done(self.response())
+                };
             }
             if self.in_flight >= WINDOW {
-                return Next::Wait;
+                return NextElement::Wait;
             }
             match self.step(limits.max_body) {
                 Ok(Some(next)) => return next,
@@ -127,10 +131,14 @@ impl Import {
                 }
             }
             if self.complete {
-                return if self.in_flight > 0 { Next::Wait } else { Next::Done(self.response()) };
+                return if self.in_flight > 0 {
+                    NextElement::Wait
+                } else {
+                    NextElement::Done(self.response())
+                };
             }
             if buf.is_empty() {
-                return Next::More;
+                return NextElement::More;
             }
             let piece = &buf[..buf.len().min(PIECE)];
             match self.body.feed(piece, self.elements.buf()) {
@@ -144,7 +152,7 @@ impl Import {
     }
 
     /// The next element of what has been read; `None`: there is none.
-    fn step(&mut self, max: usize) -> Result<Option<Next>, RowError> {
+    fn step(&mut self, max: usize) -> Result<Option<NextElement>, RowError> {
         loop {
             let Some(text) = self.elements.next(self.complete, max)? else { return Ok(None) };
             let (key, value) = element(text)?;
@@ -155,7 +163,7 @@ impl Import {
             self.in_flight += 1;
             self.imported += 1;
             self.last = Some(key.clone());
-            return Ok(Some(Next::Write(key, value)));
+            return Ok(Some(NextElement::Write(key, value)));
         }
     }
 

@@ -1,21 +1,17 @@
 //! One connection: what it speaks, what it has asked for, what it is subscribed to. An idle one is this record and
 //! nothing else.
 
-pub mod ask;
 pub mod bucket;
-pub mod catchup;
 pub mod events;
 pub mod feed;
 pub mod http;
 pub mod hub;
 pub mod import;
 pub mod listing;
-pub mod rest;
-pub mod rooms;
-pub mod seats;
-pub mod spec;
+pub mod memberships;
+pub mod pending;
+pub mod response_part;
 pub mod stream;
-pub mod views;
 pub mod writer;
 
 use crate::flow::encode::frame::Dialect;

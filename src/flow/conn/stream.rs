@@ -2,15 +2,15 @@
 
 use crate::base::id::ShardId;
 use crate::base::time::{Now, SEC};
-use crate::flow::conn::spec::{Spec, too_many_to_sort};
 use crate::flow::conn::writer::Writer;
 use crate::flow::encode::frame::Frame;
+use crate::flow::filter::select::Rank;
 use crate::flow::limits::Limits;
-use crate::flow::state::cut::{Part, Then};
+use crate::flow::request::stream::{StreamRequest, too_many_to_sort};
 use crate::flow::state::item::Item;
-use crate::flow::state::select::Rank;
-use crate::flow::state::tree::Tree;
+use crate::flow::state::scan::{Chunk, Then};
 use crate::wire::http::{Field, Head, Method, Response, Version};
+use crate::wire::json::tree::Tree;
 use crate::wire::stream::{Coding, Format};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ struct Source {
 
 /// What is to be done next.
 #[derive(Debug)]
-pub enum Step {
+pub enum StreamStep {
     /// Ask this owner for its next batch.
     Ask(ShardId),
     /// Send this.
@@ -65,7 +65,7 @@ pub struct Stream {
     /// The request's head.
     pub head: Head,
     /// What was asked for.
-    pub spec: Spec,
+    pub spec: StreamRequest,
     sources: Vec<Source>,
     /// How many documents have come in.
     came: u64,
@@ -92,7 +92,7 @@ pub struct Stream {
 
 impl Stream {
     /// A stream from `shards` owners, each of which has been asked for its first batch.
-    pub fn new(count: u32, head: Head, spec: Spec, shards: u16) -> Stream {
+    pub fn new(count: u32, head: Head, spec: StreamRequest, shards: u16) -> Stream {
         let source = || Source { queue: VecDeque::new(), low: 0, asked: true, ended: false, total: None };
         let s = &spec.settings;
         let chunked = head.version == Version::Http11;
@@ -125,7 +125,7 @@ impl Stream {
         }
     }
 
-    /// The owners that hold a cut open for it.
+    /// The owners that hold a scan open for it.
     pub fn open(&self) -> impl Iterator<Item = ShardId> {
         let open = self.sources.iter().enumerate().filter(|(_, source)| !source.ended);
         open.map(|(shard, _)| ShardId(shard as u16))
@@ -137,23 +137,23 @@ impl Stream {
     }
 
     /// An owner's batch has come.
-    pub fn take(&mut self, from: ShardId, part: Part) {
+    pub fn take(&mut self, from: ShardId, chunk: Chunk) {
         let source = &mut self.sources[from.index()];
         source.asked = false;
-        source.ended = part.then != Then::More;
-        source.total = source.total.or(part.total);
-        self.broken |= part.then == Then::Broken;
-        self.came += part.items.len() as u64;
-        source.low = part.items.len() / 2;
+        source.ended = chunk.then != Then::More;
+        source.total = source.total.or(chunk.total);
+        self.broken |= chunk.then == Then::Broken;
+        self.came += chunk.items.len() as u64;
+        source.low = chunk.items.len() / 2;
         let Some(order) = &self.spec.order else {
             match source.queue.is_empty() {
-                true => source.queue = part.items.into(),
-                false => source.queue.extend(part.items),
+                true => source.queue = chunk.items.into(),
+                false => source.queue.extend(chunk.items),
             }
             return;
         };
-        for item in part.items {
-            let rank = order.rank(&item);
+        for item in chunk.items {
+            let rank = order.rank(&item.value);
             self.ranks += rank.text_len();
             self.sorted.push((rank, item));
         }
@@ -177,34 +177,34 @@ impl Stream {
     }
 
     /// What is to be done next.
-    pub fn poll(&mut self, now: Now, limits: &Limits) -> Step {
+    pub fn poll(&mut self, now: Now, limits: &Limits) -> StreamStep {
         if self.broken {
-            return if self.begun { Step::Abort } else { Step::Refuse(torn()) };
+            return if self.begun { StreamStep::Abort } else { StreamStep::Refuse(torn()) };
         }
         if self.too_many {
-            return Step::Refuse(too_many_to_sort(self.spec.settings.sort_limit));
+            return StreamStep::Refuse(too_many_to_sort(self.spec.settings.sort_limit));
         }
         if let Some(ask) = self.ask() {
             return ask;
         }
         if !self.ready && !self.begin() {
-            return Step::Wait;
+            return StreamStep::Wait;
         }
         if !self.begun {
             self.begun = true;
-            return Step::Send(self.response(limits).encode().into());
+            return StreamStep::Send(self.response(limits).encode().into());
         }
         if self.head.method == Method::Head {
-            return Step::Last(Frame::default());
+            return StreamStep::Last(Frame::default());
         }
         self.fill(now)
     }
 
     /// An owner whose batch is half used up is asked for the next one.
-    fn ask(&mut self) -> Option<Step> {
+    fn ask(&mut self) -> Option<StreamStep> {
         let shard = self.sources.iter().position(|s| !s.asked && !s.ended && s.queue.len() <= s.low)?;
         self.sources[shard].asked = true;
-        Some(Step::Ask(ShardId(shard as u16)))
+        Some(StreamStep::Ask(ShardId(shard as u16)))
     }
 
     /// Whether the first element can be told: by key when each owner has said something, else when all have said all.
@@ -237,21 +237,21 @@ impl Stream {
         response.headers(limits.origins.headers(&self.head)).streaming(&self.head)
     }
 
-    fn fill(&mut self, now: Now) -> Step {
+    fn fill(&mut self, now: Now) -> StreamStep {
         let pace = SEC.checked_div(self.spec.settings.rate_limit).unwrap_or(0);
         self.due = self.due.max(now.mono.saturating_sub(BURST));
         loop {
             if self.left == 0 {
-                return Step::Last(self.writer.finish());
+                return StreamStep::Last(self.writer.finish());
             }
             if pace > 0 && self.due > now.mono {
                 let ready = self.writer.has_elements();
-                return if ready { self.send() } else { Step::Until(self.due + BURST / 2) };
+                return if ready { self.send() } else { StreamStep::Until(self.due + BURST / 2) };
             }
             let item = match self.next() {
-                Next::Item(item) => item,
-                Next::Wait => return self.ask().unwrap_or(Step::Wait),
-                Next::End => return Step::Last(self.writer.finish()),
+                NextItem::Item(item) => item,
+                NextItem::Wait => return self.ask().unwrap_or(StreamStep::Wait),
+                NextItem::End => return StreamStep::Last(self.writer.finish()),
             };
             if self.skip > 0 {
                 self.skip -= 1;
@@ -266,15 +266,15 @@ impl Stream {
         }
     }
 
-    fn send(&mut self) -> Step {
+    fn send(&mut self) -> StreamStep {
         self.cost = 0;
-        Step::Send(self.writer.cut())
+        StreamStep::Send(self.writer.cut())
     }
 
     fn write(&mut self, item: &Item) {
         self.cost += self.weight * item.text_len();
         self.spent += self.weight * item.text_len();
-        let Spec { fields, bare, .. } = &self.spec;
+        let StreamRequest { fields, bare, .. } = &self.spec;
         let value = |out: &mut Vec<u8>| match fields {
             None => out.extend_from_slice(item.value.as_bytes()),
             Some(mask) => mask.write(Tree::new(&item.value).root(), out),
@@ -283,15 +283,15 @@ impl Stream {
     }
 
     /// The next document: the one with the first key, when every owner that has more has said what its next one is.
-    fn next(&mut self) -> Next {
+    fn next(&mut self) -> NextItem {
         if self.spec.order.is_some() {
-            return self.sorted.pop().map_or(Next::End, |(_, item)| Next::Item(item));
+            return self.sorted.pop().map_or(NextItem::End, |(_, item)| NextItem::Item(item));
         }
         let mut first: Option<usize> = None;
         for (at, source) in self.sources.iter().enumerate() {
             match source.queue.front() {
                 None if source.ended => {}
-                None => return Next::Wait,
+                None => return NextItem::Wait,
                 Some(item) => {
                     let smaller = |first: usize| item.key < self.sources[first].queue[0].key;
                     if first.is_none_or(smaller) {
@@ -301,11 +301,11 @@ impl Stream {
             }
         }
         let item = first.and_then(|at| self.sources[at].queue.pop_front());
-        item.map_or(Next::End, Next::Item)
+        item.map_or(NextItem::End, NextItem::Item)
     }
 }
 
-enum Next {
+enum NextItem {
     Item(Arc<Item>),
     Wait,
     End,

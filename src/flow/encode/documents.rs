@@ -1,7 +1,7 @@
 //! Documents in the native dialect: `snapshot`, `patch` and `delete`, each with its key and version.
 
 use crate::flow::encode::frame::{Dialect, Encoder, Frame};
-use crate::flow::limits::PatchMode;
+use crate::flow::limits::documents::PatchMode;
 use crate::flow::state::diff::Patch;
 use crate::flow::state::item::Item;
 use crate::wire::hub::write::Object;
@@ -11,7 +11,7 @@ use std::io::Write;
 
 /// What one write did to a document.
 #[derive(Clone, Copy, Debug)]
-pub struct Change<'a> {
+pub struct DocumentChange<'a> {
     /// Its key.
     pub key: &'a Key,
     /// The version before; `None` if it was not there.
@@ -49,8 +49,8 @@ pub fn delete(encoder: &mut Encoder, dialect: Dialect, key: &Key, from: u64, ver
 }
 
 /// What a write did: a patch where there is one and `mode` wants it, the whole document otherwise.
-pub fn change(encoder: &mut Encoder, dialect: Dialect, mode: PatchMode, change: Change<'_>) -> Frame {
-    let Change { key, from, version, new, patch } = change;
+pub fn change(encoder: &mut Encoder, dialect: Dialect, mode: PatchMode, change: DocumentChange<'_>) -> Frame {
+    let DocumentChange { key, from, version, new, patch } = change;
     let Some(item) = new else { return delete(encoder, dialect, key, from.unwrap_or(version), version) };
     let whole = item.value.as_str().len();
     let wanted = |patch: &&Patch| match mode {

@@ -1,6 +1,7 @@
 //! Events that say something about the connection itself.
 
 use crate::wire::hub::write::Object;
+use crate::wire::json::write_string;
 use crate::wire::sse::{write_json, write_name};
 use std::fmt::Display;
 use std::io::Write;
@@ -26,4 +27,28 @@ pub fn write_denied(channel: &str, code: &str, message: &str, out: &mut Vec<u8>)
     write_json(out, |out| {
         Object::new(out).text("channel", channel).text("code", code).text("message", message).end();
     });
+}
+
+/// The data of the event that says that the client has caught up, and up to where.
+pub fn write_offset(cursor: Option<&str>, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#"{"cursor":"#);
+    match cursor {
+        Some(cursor) => write_string(cursor, out),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.push(b'}');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::write_offset;
+
+    #[test]
+    fn the_offset_event_names_the_cursor_or_null() {
+        for (cursor, text) in [(Some("a\"b"), r#"{"cursor":"a\"b"}"#), (None, r#"{"cursor":null}"#)] {
+            let mut out = Vec::new();
+            write_offset(cursor, &mut out);
+            assert_eq!(out, text.as_bytes());
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! Finished bytes, and what makes two subscribers' bytes differ.
 
-use crate::flow::limits::PatchMode;
+use crate::flow::limits::documents::PatchMode;
 use crate::wire::sse;
-use crate::wire::ws::{self, Deflater, Kind};
+use crate::wire::ws::{self, Deflater, MessageKind};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -86,9 +86,9 @@ impl Encoder {
     }
 
     /// One whole WebSocket message; `write` appends its payload.
-    pub fn message(&mut self, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) -> Frame {
+    pub fn message(&mut self, kind: MessageKind, write: impl FnOnce(&mut Vec<u8>)) -> Frame {
         self.frame_of(write, |frame, header| {
-            ws::encode_into(ws::Op::Message(kind), frame.len() - Self::HEADER, header);
+            ws::encode_into(ws::Opcode::Message(kind), frame.len() - Self::HEADER, header);
             let start = Self::HEADER - header.len();
             frame[start..Self::HEADER].copy_from_slice(header);
             start
@@ -117,7 +117,7 @@ impl Encoder {
     /// One object of the native dialects: a text message, or an event of that name.
     pub fn object(&mut self, dialect: Dialect, event: &str, write: impl FnOnce(&mut Vec<u8>)) -> Frame {
         match dialect {
-            Dialect::Ooo | Dialect::Hub => self.message(Kind::Text, write),
+            Dialect::Ooo | Dialect::Hub => self.message(MessageKind::Text, write),
             Dialect::Sse | Dialect::Change(_) => self.chunk(|out| {
                 sse::write_name(event, out);
                 sse::write_json(out, write);
@@ -191,7 +191,7 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
-    use super::{Dialect, Encoder, Frame, Frames, Kind, Variant};
+    use super::{Dialect, Encoder, Frame, Frames, MessageKind, Variant};
     use std::cell::Cell;
 
     /// The frames of one change for the two who want it plain and the two who want it deflated.
@@ -201,7 +201,7 @@ mod tests {
             let variant = Variant { deflate, ..Variant::plain(Dialect::Hub) };
             let frame = frames.get(&mut encoder, variant, |encoder| {
                 made.set(made.get() + 1);
-                Some(encoder.message(Kind::Text, |out| out.extend_from_slice(text)))
+                Some(encoder.message(MessageKind::Text, |out| out.extend_from_slice(text)))
             });
             frame.expect("the hub has something to say")
         };

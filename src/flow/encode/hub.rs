@@ -1,8 +1,8 @@
 //! Frames of the hub: one JSON object with a `type` in each text message, or as the data of an event.
 
 use crate::flow::encode::frame::{Dialect, Encoder, Frame, Variant};
+use crate::flow::filter;
 use crate::flow::limits::Limits;
-use crate::flow::state::choice;
 use crate::wire::cursor::Cursor;
 use crate::wire::feed::Publish;
 use crate::wire::hub::write::{self, Placed};
@@ -16,11 +16,12 @@ pub fn publication(
     publish: &Publish,
     placed: Placed,
     limits: &Limits,
+    epoch: &str,
 ) -> Frame {
     let write = |out: &mut Vec<u8>| write::publication(publish, placed, out);
     match variant.dialect {
         Dialect::Change(route) => {
-            let id = name(publish, placed.sequence, route, limits);
+            let id = name(publish, placed.sequence, route, limits, epoch);
             encoder.chunk(|out| {
                 sse::write_name("change", out);
                 sse::write_line(publish.data.as_bytes(), out);
@@ -30,7 +31,7 @@ pub fn publication(
         }
         // all who share these bytes follow this channel and nothing else, so it is their whole place
         Dialect::Sse if !variant.personal && *publish.channel != *"*" => {
-            let id = place(&publish.channel, placed.sequence, &limits.epoch);
+            let id = place(&publish.channel, placed.sequence, epoch);
             encoder.chunk(|out| {
                 sse::write_id(&id, out);
                 sse::write_name("message", out);
@@ -48,8 +49,8 @@ pub fn place(channel: &Arc<str>, offset: u64, epoch: &str) -> String {
 }
 
 /// What the readers of a route call a publication: the field that is its id, or the cursor behind it.
-pub fn name(publish: &Publish, offset: u64, route: u8, limits: &Limits) -> String {
+pub fn name(publish: &Publish, offset: u64, route: u8, limits: &Limits, epoch: &str) -> String {
     let field = limits.routes[usize::from(route)].id_field.as_deref();
-    let name = field.and_then(|path| choice::field(&publish.data, path));
-    name.map_or_else(|| place(&publish.channel, offset, &limits.epoch), String::from)
+    let name = field.and_then(|path| filter::field(&publish.data, path));
+    name.map_or_else(|| place(&publish.channel, offset, epoch), String::from)
 }

@@ -1,12 +1,11 @@
 //! The ooo envelope: `{"snapshot":bool,"version":"hex","data":...}` in a binary message.
 
-use crate::flow::encode::frame::Encoder;
-use crate::flow::encode::frame::Frame;
-use crate::flow::limits::PatchMode;
+use crate::flow::encode::frame::{Encoder, Frame};
+use crate::flow::limits::documents::PatchMode;
 use crate::flow::state::diff::Patch;
 use crate::flow::state::item::Item;
-use crate::flow::state::list::{List, Step};
-use crate::wire::ws::Kind;
+use crate::flow::state::list::{List, ListStep};
+use crate::wire::ws::MessageKind;
 use std::io::Write;
 
 /// More than a position in a list is long.
@@ -30,7 +29,7 @@ fn write_item(item: Option<&Item>, out: &mut Vec<u8>) {
 /// The state of a key: its item, or the empty one.
 pub fn item(encoder: &mut Encoder, version: u64, item: Option<&Item>) -> Frame {
     encoder.count.snapshots += 1;
-    encoder.message(Kind::Binary, |out| {
+    encoder.message(MessageKind::Binary, |out| {
         envelope(true, version, out);
         write_item(item, out);
         out.push(b'}');
@@ -78,7 +77,7 @@ fn patch_message(
     write_ops: impl FnOnce(&mut Vec<u8>),
 ) -> Frame {
     let mut ops = 0;
-    let frame = encoder.message(Kind::Binary, |out| {
+    let frame = encoder.message(MessageKind::Binary, |out| {
         envelope(false, version, out);
         let start = out.len();
         out.push(b'[');
@@ -95,7 +94,7 @@ fn patch_message(
 /// The whole list, newest first.
 pub fn list(encoder: &mut Encoder, list: &List) -> Frame {
     encoder.count.snapshots += 1;
-    encoder.message(Kind::Binary, |out| {
+    encoder.message(MessageKind::Binary, |out| {
         out.reserve(list.text_len() + 80);
         envelope(true, list.version, out);
         out.push(b'[');
@@ -110,7 +109,7 @@ pub fn list(encoder: &mut Encoder, list: &List) -> Frame {
 }
 
 /// A change of a list; `list` stands already as after the steps.
-pub fn list_change(encoder: &mut Encoder, mode: PatchMode, list_now: &List, steps: &[Step]) -> Frame {
+pub fn list_change(encoder: &mut Encoder, mode: PatchMode, list_now: &List, steps: &[ListStep]) -> Frame {
     let whole = list_now.text_len();
     let long = || steps.iter().map(step_len).sum::<usize>() > whole;
     if mode == PatchMode::Never || (mode == PatchMode::Auto && long()) {
@@ -127,11 +126,13 @@ pub fn list_change(encoder: &mut Encoder, mode: PatchMode, list_now: &List, step
 }
 
 /// A little more than the step's text will be.
-fn step_len(step: &Step) -> usize {
+fn step_len(step: &ListStep) -> usize {
     match step {
-        Step::Remove(_) => OP_COST + POSITION,
-        Step::Add(_, item) | Step::Change(_, item, None) => OP_COST + POSITION + item.text_len(),
-        Step::Change(_, item, Some(patch)) => (OP_COST + POSITION + item.text_len()).min(fields_len(patch)),
+        ListStep::Remove(_) => OP_COST + POSITION,
+        ListStep::Add(_, item) | ListStep::Change(_, item, None) => OP_COST + POSITION + item.text_len(),
+        ListStep::Change(_, item, Some(patch)) => {
+            (OP_COST + POSITION + item.text_len()).min(fields_len(patch))
+        }
     }
 }
 
@@ -139,9 +140,11 @@ fn fields_len(patch: &Patch) -> usize {
     OP_COST + "/12345678/updated".len() + 20 + patch.text_len("/12345678/data".len())
 }
 
-fn write_step(step: &Step, out: &mut Vec<u8>) {
+fn write_step(step: &ListStep, out: &mut Vec<u8>) {
     let (op, at, item) = match step {
-        Step::Change(at, item, Some(patch)) if fields_len(patch) <= OP_COST + POSITION + item.text_len() => {
+        ListStep::Change(at, item, Some(patch))
+            if fields_len(patch) <= OP_COST + POSITION + item.text_len() =>
+        {
             write!(out, r#"{{"op":"replace","path":"/{at}/updated","value":{}}}"#, item.updated)
                 .expect("a Vec takes all");
             if !patch.is_empty() {
@@ -150,11 +153,11 @@ fn write_step(step: &Step, out: &mut Vec<u8>) {
             }
             return;
         }
-        Step::Remove(at) => {
+        ListStep::Remove(at) => {
             return write!(out, r#"{{"op":"remove","path":"/{at}"}}"#).expect("a Vec takes all");
         }
-        Step::Add(at, item) => ("add", at, item),
-        Step::Change(at, item, _) => ("replace", at, item),
+        ListStep::Add(at, item) => ("add", at, item),
+        ListStep::Change(at, item, _) => ("replace", at, item),
     };
     write!(out, r#"{{"op":"{op}","path":"/{at}","value":"#).expect("a Vec takes all");
     item.write(out);
@@ -163,5 +166,5 @@ fn write_step(step: &Step, out: &mut Vec<u8>) {
 
 /// One tick of the clock: decimal nanoseconds, no JSON.
 pub fn clock(encoder: &mut Encoder, wall: u64) -> Frame {
-    encoder.message(Kind::Binary, |out| write!(out, "{wall}").expect("a Vec takes all"))
+    encoder.message(MessageKind::Binary, |out| write!(out, "{wall}").expect("a Vec takes all"))
 }

@@ -1,9 +1,9 @@
 //! What is told around a room, beside its messages: members, presence, typing.
 
 use crate::flow::encode::frame::{Dialect, Encoder, Frame};
-use crate::flow::state::history::Entry;
+use crate::flow::state::history::HistoryEntry;
 use crate::flow::state::presence::{Presence, Shown};
-use crate::flow::state::room::{Member, Role, Room};
+use crate::flow::state::room::{Role, Room, RoomMember};
 use crate::wire::hub::write::{self, Object};
 use crate::wire::json::write_string;
 
@@ -12,9 +12,9 @@ pub fn text(encoder: &mut Encoder, dialect: Dialect, write: impl FnOnce(&mut Vec
     encoder.object(dialect, "message", write)
 }
 
-fn shown<'a>(user: &'a str, shown: &'a Shown) -> write::Presence<'a> {
+fn shown<'a>(user: &'a str, shown: &'a Shown) -> write::PresenceFields<'a> {
     let custom = shown.custom.as_deref();
-    write::Presence { user, status: shown.status.name(), custom, since: shown.since }
+    write::PresenceFields { user, status: shown.status.name(), custom, since: shown.since }
 }
 
 /// How a user shows itself now, in a room or by itself.
@@ -59,17 +59,17 @@ pub fn members<'a>(object: Object<'a>, room: &Room, most: usize) -> Object<'a> {
     object.number("member_count", room.len() as u64)
 }
 
-fn of<'a>(user: &'a str, member: &Member) -> write::Member<'a> {
-    write::Member { user, role: member.role.name(), joined_at: member.joined }
+fn of<'a>(user: &'a str, member: &RoomMember) -> write::MemberFields<'a> {
+    write::MemberFields { user, role: member.role.name(), joined_at: member.joined }
 }
 
 /// Somebody has become a member.
-pub fn member_joined(room: &str, user: &str, member: &Member, out: &mut Vec<u8>) {
+pub fn member_joined(room: &str, user: &str, member: &RoomMember, out: &mut Vec<u8>) {
     write::member(room, true, &of(user, member), out);
 }
 
 /// Somebody is a member no more.
-pub fn member_left(room: &str, user: &str, member: &Member, out: &mut Vec<u8>) {
+pub fn member_left(room: &str, user: &str, member: &RoomMember, out: &mut Vec<u8>) {
     write::member(room, false, &of(user, member), out);
 }
 
@@ -105,7 +105,7 @@ pub fn about<'a>(object: Object<'a>, id: &str, room: &Room) -> Object<'a> {
 }
 
 /// What has become of a message of the past, into its object, which is closed already.
-pub fn fate(entry: &Entry, out: &mut Vec<u8>) {
+pub fn fate(entry: &HistoryEntry, out: &mut Vec<u8>) {
     if !entry.edited && entry.reactions.is_empty() {
         return;
     }

@@ -7,10 +7,10 @@
 
 use crate::base::bits::Bits;
 use crate::flow::encode::frame::Frame;
-use crate::flow::fanout::pool::{Member, PoolId, Pools};
+use crate::flow::fanout::pool::{PoolId, PoolMember, Pools};
 use crate::flow::fanout::queue::{Budget, Offered, Queue, Waiting};
-use crate::flow::fanout::sockets::{Came, Due, Parts, Short, Sockets};
-use crate::flow::limits::Overflow;
+use crate::flow::fanout::sockets::{Came, Due, Short, Slices, Sockets};
+use crate::flow::limits::channels::Overflow;
 use std::collections::VecDeque;
 
 /// How many sends one slice holds: about 2 ms of kernel time.
@@ -45,18 +45,18 @@ pub struct Sent {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct PlannedSend {
     slot: u32,
     generation: u32,
     run: u32,
 }
 
 #[derive(Debug, Default)]
-struct Plan {
-    entries: Vec<Entry>,
+struct SendPlan {
+    entries: Vec<PlannedSend>,
     next: usize,
     /// Second and further entries of connections that are in several pools.
-    extras: Vec<Entry>,
+    extras: Vec<PlannedSend>,
     runs: Vec<Run>,
 }
 
@@ -82,7 +82,7 @@ impl Sent {
     }
 }
 
-impl Plan {
+impl SendPlan {
     /// A run of shared bytes; one frame is its own run.
     fn add_run(&mut self, frames: &[Frame], pool: PoolId, before: u64) -> u32 {
         let bytes = match frames {
@@ -97,7 +97,7 @@ impl Plan {
         self.next == self.entries.len()
     }
 
-    fn extras_of(&self, slot: u32) -> &[Entry] {
+    fn extras_of(&self, slot: u32) -> &[PlannedSend] {
         let from = self.extras.partition_point(|e| e.slot < slot);
         let len = self.extras[from..].partition_point(|e| e.slot == slot);
         &self.extras[from..from + len]
@@ -105,7 +105,7 @@ impl Plan {
 }
 
 #[derive(Debug, Default)]
-struct Place {
+struct SendState {
     /// Rises when the slot changes hands: entries of the one before are void.
     generation: u32,
     queue: Option<Box<Queue>>,
@@ -119,7 +119,7 @@ pub struct Fanout {
     /// What it has come to so far.
     pub sent: Sent,
     budget: Budget,
-    places: Vec<Place>,
+    places: Vec<SendState>,
     /// Sockets that refused bytes and have not been writable since.
     blocked: Bits,
     /// Connections that were blocked and have not caught up since.
@@ -133,15 +133,15 @@ pub struct Fanout {
     deferred: Vec<u32>,
     touched: Vec<PoolId>,
     backlog: usize,
-    plan: Plan,
+    plan: SendPlan,
     short: Vec<Short>,
 }
 
 impl Fanout {
     /// Bytes that one connection takes here while nothing waits for it.
-    pub const IDLE: usize = size_of::<Place>();
+    pub const IDLE: usize = size_of::<SendState>();
     /// Bytes that one connection takes in a broadcast.
-    pub const DUE: usize = size_of::<Entry>();
+    pub const DUE: usize = size_of::<PlannedSend>();
 
     /// `budget`: what may wait for one connection.
     pub fn new(budget: Budget) -> Fanout {
@@ -158,7 +158,7 @@ impl Fanout {
             deferred: Vec::new(),
             touched: Vec::new(),
             backlog: 0,
-            plan: Plan::default(),
+            plan: SendPlan::default(),
             short: Vec::new(),
         }
     }
@@ -181,7 +181,7 @@ impl Fanout {
     /// A new connection has the slot.
     pub fn open(&mut self, slot: u32) {
         if slot as usize >= self.places.len() {
-            self.places.resize_with(slot as usize + 1, Place::default);
+            self.places.resize_with(slot as usize + 1, SendState::default);
         }
         debug_assert!(self.places[slot as usize].queue.is_none());
     }
@@ -197,7 +197,7 @@ impl Fanout {
     }
 
     /// Puts a connection into a pool; it gets what is delivered from now on. Returns its place there.
-    pub fn join(&mut self, id: PoolId, member: Member) -> u32 {
+    pub fn join(&mut self, id: PoolId, member: PoolMember) -> u32 {
         let pool = self.pools.get_mut(id).expect("joined by name");
         if !pool.frames.is_empty() {
             pool.newcomers.push((member.slot, pool.frames.len() as u32));
@@ -208,7 +208,7 @@ impl Fanout {
 
     /// Takes a connection out of a pool; what is due to it and is not planned yet it does not get, so that nothing
     /// old ever arrives behind the state of a later subscription. Returns the member that has its place now.
-    pub fn leave(&mut self, id: PoolId, place: u32) -> Option<Member> {
+    pub fn leave(&mut self, id: PoolId, place: u32) -> Option<PoolMember> {
         let pool = self.pools.get_mut(id).expect("left by name");
         let slot = pool.members.swap_remove(place as usize).slot;
         pool.newcomers.retain(|(newcomer, _)| *newcomer != slot);
@@ -344,7 +344,7 @@ impl Fanout {
                 Err(_) => whole,
             };
             let generation = self.places[member.slot as usize].generation;
-            let entry = Entry { slot: member.slot, generation, run };
+            let entry = PlannedSend { slot: member.slot, generation, run };
             let first = self.due.insert(member.slot);
             if first { &mut self.plan.entries } else { &mut self.plan.extras }.push(entry);
         }
@@ -370,7 +370,7 @@ impl Fanout {
         let due = |&(slot, end): &(u32, usize)| {
             let parts = &runs[from..end];
             from = end;
-            Due { slot, bytes: if let [one] = parts { Parts::One(one) } else { Parts::Many(parts) } }
+            Due { slot, bytes: if let [one] = parts { Slices::One(one) } else { Slices::Many(parts) } }
         };
         let batch: Vec<Due<'_>> = slots.iter().map(due).collect();
         self.short.clear();
@@ -426,9 +426,9 @@ impl Fanout {
                 continue;
             }
             let bytes = if !plan.extras.is_empty() && !plan.extras_of(entry.slot).is_empty() {
-                Parts::Many(next_double.next().expect("one for each"))
+                Slices::Many(next_double.next().expect("one for each"))
             } else {
-                Parts::One(&plan.runs[entry.run as usize].bytes)
+                Slices::One(&plan.runs[entry.run as usize].bytes)
             };
             batch.push(Due { slot: entry.slot, bytes });
             sent.push(*entry);
@@ -454,22 +454,22 @@ impl Fanout {
     }
 
     /// The runs of each connection of the slice that has several and takes them, in order.
-    fn doubles<'a>(&self, plan: &'a Plan, slice: &[Entry]) -> Vec<Vec<&'a [u8]>> {
+    fn doubles<'a>(&self, plan: &'a SendPlan, slice: &[PlannedSend]) -> Vec<Vec<&'a [u8]>> {
         if plan.extras.is_empty() {
             return Vec::new();
         }
-        let current = |e: &&Entry| {
+        let current = |e: &&PlannedSend| {
             self.places[e.slot as usize].generation == e.generation
                 && self.due.contains(e.slot)
                 && !self.blocked.contains(e.slot)
                 && !plan.extras_of(e.slot).is_empty()
         };
-        let runs = |e: &Entry| all_runs(plan, e).map(|run| &run.bytes[..]).collect();
+        let runs = |e: &PlannedSend| all_runs(plan, e).map(|run| &run.bytes[..]).collect();
         slice.iter().filter(current).map(runs).collect()
     }
 
     /// The connection's socket is full: its runs wait, within the budget.
-    fn queue_up(&mut self, plan: &Plan, entry: &Entry, outcomes: &mut Vec<Outcome>) {
+    fn queue_up(&mut self, plan: &SendPlan, entry: &PlannedSend, outcomes: &mut Vec<Outcome>) {
         let queue = self.places[entry.slot as usize].queue.get_or_insert_default();
         let mut behind = Vec::new();
         for run in all_runs(plan, entry) {
@@ -509,7 +509,7 @@ impl Fanout {
     }
 
     /// The socket took `n` bytes of the connection's runs and is full now.
-    fn keep_rest(&mut self, plan: &Plan, entry: &Entry, mut n: usize) {
+    fn keep_rest(&mut self, plan: &SendPlan, entry: &PlannedSend, mut n: usize) {
         let mut rest = Vec::new();
         for Run { bytes, frames, pool, .. } in all_runs(plan, entry) {
             if n < bytes.len() {
@@ -547,15 +547,15 @@ impl Fanout {
     }
 }
 
-fn all_runs<'a>(plan: &'a Plan, entry: &Entry) -> impl Iterator<Item = &'a Run> {
+fn all_runs<'a>(plan: &'a SendPlan, entry: &PlannedSend) -> impl Iterator<Item = &'a Run> {
     let own = entry.generation;
     let extras = plan.extras_of(entry.slot).iter().filter(move |e| e.generation == own);
     std::iter::once(*entry).chain(extras.copied()).map(|e| &plan.runs[e.run as usize])
 }
 
-fn len(parts: &Parts<'_>) -> usize {
+fn len(parts: &Slices<'_>) -> usize {
     match parts {
-        Parts::One(run) => run.len(),
-        Parts::Many(runs) => runs.iter().map(|r| r.len()).sum(),
+        Slices::One(run) => run.len(),
+        Slices::Many(runs) => runs.iter().map(|r| r.len()).sum(),
     }
 }

@@ -1,76 +1,20 @@
 //! The connections of one shard that share one subscription, and the frames that are due to them.
 
-use crate::base::id::ShardId;
 use crate::base::slab::{Id, Slab};
 use crate::base::time::SEC;
 use crate::flow::encode::frame::{Frame, Variant};
-use crate::flow::limits::Overflow;
-use crate::flow::route::owner::{owner, owner_of_user};
-use crate::flow::state::choice::Choice;
-use crate::wire::key::{Key, Name, Pattern};
+use crate::flow::limits::channels::Overflow;
+use crate::flow::route::subject::Subject;
+use crate::wire::key::Key;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
-use std::sync::Arc;
 
 /// The name of a pool. It travels to owners and back, so that a frame finds its pool without a look-up.
 pub type PoolId = Id;
 
-/// What the subscribers of a pool want.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Subject {
-    /// One document.
-    Key(Key),
-    /// The list of a pattern.
-    List(Pattern),
-    /// The documents of one owner that one of these names means (in order, at least one). A subscription of the native
-    /// dialect has such a part at each owner.
-    Part(Arc<[Name]>, ShardId),
-    /// The publications of a channel.
-    Channel(Arc<str>),
-    /// Some of the publications of a channel.
-    Chosen(Arc<str>, Arc<Choice>),
-    /// The publications of all channels of one owner.
-    Every(ShardId),
-    /// What happens around a room beside its messages: members, presence, typing.
-    Room(Arc<str>),
-    /// How a user shows itself.
-    User(Arc<str>),
-    /// The time of day, once a second.
-    Clock,
-}
-
-impl Subject {
-    /// What it is called; empty for the clock.
-    pub fn name(&self) -> &str {
-        match self {
-            Subject::Key(key) => key.as_str(),
-            Subject::List(pattern) => pattern.as_str(),
-            Subject::Part(names, _) => names[0].as_str(),
-            Subject::Channel(name) | Subject::Chosen(name, _) => name,
-            Subject::Room(name) | Subject::User(name) => name,
-            Subject::Every(_) => "*",
-            Subject::Clock => "",
-        }
-    }
-
-    /// The shard that has its state; `None` if every shard has it.
-    pub fn owner(&self, shards: u16) -> Option<ShardId> {
-        match self {
-            Subject::Key(_)
-            | Subject::List(_)
-            | Subject::Channel(_)
-            | Subject::Chosen(..)
-            | Subject::Room(_) => Some(owner(self.name(), shards)),
-            Subject::User(name) => Some(owner_of_user(name, shards)),
-            Subject::Part(_, owner) | Subject::Every(owner) => Some(*owner),
-            Subject::Clock => None,
-        }
-    }
-}
-
 /// A connection's place in a pool, kept on both sides so that leaving costs the same however many there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Member {
+pub struct PoolMember {
     /// The connection's slot.
     pub slot: u32,
     /// Which of the connection's subscriptions this is.
@@ -89,7 +33,7 @@ pub struct Pool {
     /// What happens to a member that is full to its budget.
     pub overflow: Overflow,
     /// Those that have the state and follow it.
-    pub members: Vec<Member>,
+    pub members: Vec<PoolMember>,
     /// How many more are on their way in (or behind, and to come back).
     pub waiting: u32,
     /// How far its frames have come: the owner's stamp or offset of the last one.

@@ -2,7 +2,7 @@
 
 use crate::flow::encode::frame::Frame;
 use crate::flow::fanout::pool::PoolId;
-use crate::flow::limits::Overflow;
+use crate::flow::limits::channels::Overflow;
 use std::collections::VecDeque;
 
 /// One run of bytes.
@@ -184,7 +184,7 @@ impl Queue {
 mod tests {
     use super::{Budget, Offered, Queue};
     use crate::base::slab::Id;
-    use crate::flow::limits::Overflow;
+    use crate::flow::limits::channels::Overflow;
 
     #[test]
     fn bytes_leave_once_and_in_order() {

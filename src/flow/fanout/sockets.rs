@@ -6,12 +6,12 @@ pub struct Due<'a> {
     /// The connection's slot.
     pub slot: u32,
     /// What to send.
-    pub bytes: Parts<'a>,
+    pub bytes: Slices<'a>,
 }
 
 /// The bytes of one send.
 #[derive(Clone, Copy, Debug)]
-pub enum Parts<'a> {
+pub enum Slices<'a> {
     /// One run.
     One(&'a [u8]),
     /// Several runs, to leave as one send.

@@ -24,7 +24,7 @@ pub struct Route {
     /// The channel that it leads to. The hub can do without.
     pub channel: Option<NameTemplate>,
     /// Which publications a client may choose.
-    pub filter: Option<Filter>,
+    pub filter: Option<FilterRule>,
     /// The field of a publication's data that names it to clients; where it lacks one, they get the cursor.
     pub id_field: Option<Box<str>>,
     /// Nanoseconds between signs of life.
@@ -37,7 +37,7 @@ pub struct Route {
 
 /// A client chooses by a parameter of the query, `a,b`: publications whose field is one of these.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Filter {
+pub struct FilterRule {
     /// The parameter.
     pub query: Box<str>,
     /// The field of the publication's data.

@@ -13,7 +13,7 @@ const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
 #[repr(align(64))]
-struct Node<T> {
+struct TrieNode<T> {
     parent: u32,
     /// The child for `*`.
     star: u32,
@@ -25,16 +25,23 @@ struct Node<T> {
     values: SmallVec<[T; 1]>,
 }
 
-impl<T> Node<T> {
-    fn new(parent: u32, segment: &[u8]) -> Node<T> {
-        Node { parent, star: NONE, deep: NONE, named: 0, segment: segment.into(), values: SmallVec::new() }
+impl<T> TrieNode<T> {
+    fn new(parent: u32, segment: &[u8]) -> TrieNode<T> {
+        TrieNode {
+            parent,
+            star: NONE,
+            deep: NONE,
+            named: 0,
+            segment: segment.into(),
+            values: SmallVec::new(),
+        }
     }
 }
 
 /// A set of `(pattern, value)` pairs, matched by key.
 #[derive(Debug)]
 pub struct Trie<T> {
-    nodes: Vec<Node<T>>,
+    nodes: Vec<TrieNode<T>>,
     free: Vec<u32>,
     /// The named children of all nodes.
     edges: HashTable<u32>,
@@ -44,7 +51,7 @@ pub struct Trie<T> {
 
 impl<T> Default for Trie<T> {
     fn default() -> Self {
-        let nodes = vec![Node::new(NONE, b"")];
+        let nodes = vec![TrieNode::new(NONE, b"")];
         Trie { nodes, free: Vec::new(), edges: HashTable::new(), hasher: DefaultHashBuilder::default() }
     }
 }
@@ -131,7 +138,7 @@ impl<T: PartialEq> Trie<T> {
     }
 
     fn grow(&mut self, parent: u32, segment: &[u8]) -> u32 {
-        let node = Node::new(parent, segment);
+        let node = TrieNode::new(parent, segment);
         let at = self.free.pop().unwrap_or(self.nodes.len() as u32);
         if at as usize == self.nodes.len() {
             self.nodes.push(node);
@@ -236,6 +243,6 @@ mod tests {
 
     #[test]
     fn a_node_is_one_cache_line() {
-        assert_eq!(size_of::<super::Node<[u32; 3]>>(), 64);
+        assert_eq!(size_of::<super::TrieNode<[u32; 3]>>(), 64);
     }
 }

@@ -12,7 +12,7 @@ use json_patch::{
 };
 use serde_json::{Map, Value};
 
-use crate::flow::state::tree::{Kind, Members, Node, Tree};
+use crate::wire::json::tree::{MemberNodes, Node, Tree, ValueKind};
 use crate::wire::json::{Json, MAX_DEPTH, MAX_LEN, read_string, write_string};
 
 /// How many bytes of values the copies and moves of one patch may carry in all.
@@ -78,7 +78,7 @@ pub enum Why {
 /// The first operation that fails, and why; nothing is applied then.
 pub fn apply(doc: &Json, patch: &Json) -> Result<Json, ApplyError> {
     let patch = Tree::new(patch);
-    if patch.root().kind() != Kind::Array {
+    if patch.root().kind() != ValueKind::Array {
         return Err(ApplyError { index: None, why: Why::NotAnArray });
     }
     let mut copy = Copy { value: stand_in(Tree::new(doc).root()), carried: 0 };
@@ -101,7 +101,7 @@ struct Copy {
 
 impl Copy {
     fn apply(&mut self, op: Node<'_>) -> Result<(), Why> {
-        if op.kind() != Kind::Object {
+        if op.kind() != ValueKind::Object {
             return Err(Why::NotAnObject);
         }
         let members = op.members();
@@ -128,14 +128,14 @@ impl Copy {
     }
 
     /// The operation's value, if it may stand at `path`.
-    fn new_value(&self, members: &Members<'_>, path: &Pointer) -> Result<Value, Why> {
+    fn new_value(&self, members: &MemberNodes<'_>, path: &Pointer) -> Result<Value, Why> {
         let value = stand_in(members.get("value").ok_or(Why::Missing("value"))?);
         check_depth(path, measure(&value).depth)?;
         Ok(value)
     }
 
     /// Where to copy or move from, if what is there may stand at `path`.
-    fn carry(&mut self, members: &Members<'_>, path: &Pointer) -> Result<PointerBuf, Why> {
+    fn carry(&mut self, members: &MemberNodes<'_>, path: &Pointer) -> Result<PointerBuf, Why> {
         let from = pointer(members, "from")?;
         let size = measure(self.at(&from)?);
         check_depth(path, size.depth)?;
@@ -143,7 +143,7 @@ impl Copy {
         if self.carried > MAX_CARRIED { Err(Why::TooMuch) } else { Ok(from) }
     }
 
-    fn test(&self, members: &Members<'_>, path: &Pointer) -> Result<(), Why> {
+    fn test(&self, members: &MemberNodes<'_>, path: &Pointer) -> Result<(), Why> {
         let expected = stand_in(members.get("value").ok_or(Why::Missing("value"))?);
         if same(self.at(path)?, &expected) { Ok(()) } else { Err(Why::TestFailed(path.to_string())) }
     }
@@ -153,15 +153,15 @@ impl Copy {
     }
 }
 
-fn string(members: &Members<'_>, name: &'static str) -> Result<String, Why> {
+fn string(members: &MemberNodes<'_>, name: &'static str) -> Result<String, Why> {
     let node = members.get(name).ok_or(Why::Missing(name))?;
     match node.kind() {
-        Kind::String => Ok(read_string(node.text()).into_owned()),
+        ValueKind::String => Ok(read_string(node.text()).into_owned()),
         _ => Err(Why::NotAString(name)),
     }
 }
 
-fn pointer(members: &Members<'_>, name: &'static str) -> Result<PointerBuf, Why> {
+fn pointer(members: &MemberNodes<'_>, name: &'static str) -> Result<PointerBuf, Why> {
     let text = string(members, name)?;
     Pointer::parse(&text).map(Pointer::to_buf).map_err(|_| Why::NotAPointer(text))
 }
@@ -169,8 +169,8 @@ fn pointer(members: &Members<'_>, name: &'static str) -> Result<PointerBuf, Why>
 /// What stands in for a value: leaves as strings that hold their text.
 fn stand_in(node: Node<'_>) -> Value {
     match node.kind() {
-        Kind::Array => node.children().map(stand_in).collect(),
-        Kind::Object => {
+        ValueKind::Array => node.children().map(stand_in).collect(),
+        ValueKind::Object => {
             let mut map = Map::new();
             for child in node.children() {
                 let name = read_string(child.quoted_name().expect("a member has a name")).into_owned();

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::flow::state::align::{align, gaps};
-use crate::flow::state::tree::{Kind, Node, Tree};
+use crate::wire::json::tree::{Node, Tree, ValueKind};
 use crate::wire::json::{Json, read_string, write_string};
 
 /// What an operation does.
@@ -33,7 +33,7 @@ const VALUE: &str = r#"","value":"#;
 
 /// One operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Op {
+pub struct PatchOp {
     /// What it does.
     pub kind: OpKind,
     /// Where: a JSON pointer relative to the document's value ("" is the value itself), as it stands inside a JSON
@@ -43,7 +43,7 @@ pub struct Op {
     pub value: Range<usize>,
 }
 
-impl Op {
+impl PatchOp {
     /// The length of its text, without a prefix.
     fn text_len(kind: OpKind, path: &str, value: &Range<usize>) -> usize {
         let end = if kind == OpKind::Remove { r#""}"#.len() } else { VALUE.len() + value.len() + "}".len() };
@@ -54,7 +54,7 @@ impl Op {
 /// The operations that turn one version into the next. Holds on to the new version, whose text has the values.
 #[derive(Clone, Debug)]
 pub struct Patch {
-    ops: Vec<Op>,
+    ops: Vec<PatchOp>,
     new: Json,
     /// Length of all operations, each with a comma, without prefixes.
     len: usize,
@@ -67,12 +67,12 @@ impl Patch {
     }
 
     /// The operations, in the order in which they are to be applied.
-    pub fn ops(&self) -> &[Op] {
+    pub fn ops(&self) -> &[PatchOp] {
         &self.ops
     }
 
     /// An operation's value, as text.
-    pub fn value(&self, op: &Op) -> &str {
+    pub fn value(&self, op: &PatchOp) -> &str {
         &self.new.as_str()[op.value.clone()]
     }
 
@@ -117,7 +117,7 @@ pub fn diff(old: &Json, new: &Json) -> Patch {
 
 /// The walk over both versions.
 struct Differ {
-    ops: Vec<Op>,
+    ops: Vec<PatchOp>,
     /// Length of the operations so far, each with a comma.
     len: usize,
     /// Where the walk is.
@@ -130,12 +130,12 @@ struct Differ {
 impl Differ {
     #[must_use]
     fn emit(&mut self, kind: OpKind, value: Range<usize>, limit: usize) -> bool {
-        let len = self.len + Op::text_len(kind, &self.path, &value) + 1;
+        let len = self.len + PatchOp::text_len(kind, &self.path, &value) + 1;
         if len > limit {
             return false;
         }
         self.len = len;
-        self.ops.push(Op { kind, path: self.path.clone(), value });
+        self.ops.push(PatchOp { kind, path: self.path.clone(), value });
         true
     }
 
@@ -154,10 +154,10 @@ impl Differ {
             return true;
         }
         let (count, len) = (self.ops.len(), self.len);
-        let whole = len + Op::text_len(OpKind::Replace, &self.path, &new.span()) + 1;
+        let whole = len + PatchOp::text_len(OpKind::Replace, &self.path, &new.span()) + 1;
         let fits = match (old.kind(), new.kind()) {
-            (Kind::Object, Kind::Object) => self.object(old, new, limit.min(whole)),
-            (Kind::Array, Kind::Array) => self.array(old, new, limit.min(whole)),
+            (ValueKind::Object, ValueKind::Object) => self.object(old, new, limit.min(whole)),
+            (ValueKind::Array, ValueKind::Array) => self.array(old, new, limit.min(whole)),
             _ => return self.emit(OpKind::Replace, new.span(), limit),
         };
         if fits {

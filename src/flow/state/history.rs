@@ -1,6 +1,6 @@
 //! What was published into a channel: a stretch of its offsets without a gap, bounded by count, bytes and age.
 
-use crate::flow::limits::Keep;
+use crate::flow::limits::channels::Retention;
 use crate::wire::feed::Publish;
 use crate::wire::hub::{Bound, Query};
 use crate::wire::json::{Json, write_string};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// One publication and what has become of it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
+pub struct HistoryEntry {
     /// The owner's stamp, which rises from entry to entry: its id, and its time.
     pub stamp: u64,
     /// What was said; after an edit, what it says now.
@@ -22,10 +22,10 @@ pub struct Entry {
     pub reactions: Vec<(Arc<str>, Vec<Arc<str>>)>,
 }
 
-impl Entry {
+impl HistoryEntry {
     /// A new one.
-    pub fn new(stamp: u64, publish: Box<Publish>) -> Entry {
-        Entry { stamp, publish, edited: false, deleted: false, reactions: Vec::new() }
+    pub fn new(stamp: u64, publish: Box<Publish>) -> HistoryEntry {
+        HistoryEntry { stamp, publish, edited: false, deleted: false, reactions: Vec::new() }
     }
 
     /// Roughly what it takes.
@@ -39,7 +39,7 @@ impl Entry {
             .map(|(emoji, users)| emoji.len() + users.iter().map(|u| u.len()).sum::<usize>())
             .sum();
         let texts = text(&p.event) + text(&p.user_id) + text(&p.thread_id) + p.kind.len() + json(&p.metadata);
-        size_of::<Entry>() + size_of::<Publish>() + p.data.as_bytes().len() + texts + reactions
+        size_of::<HistoryEntry>() + size_of::<Publish>() + p.data.as_bytes().len() + texts + reactions
     }
 
     /// Whether a query means it; its place is looked at by the caller.
@@ -58,7 +58,7 @@ impl Entry {
 /// The past of one channel.
 #[derive(Debug, Default)]
 pub struct History {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<HistoryEntry>,
     /// The offset of the first entry; of the next one, if there is none.
     first: u64,
     bytes: usize,
@@ -71,7 +71,7 @@ impl History {
     }
 
     /// Takes the next publication and returns its offset; lets go what is beyond `keep`.
-    pub fn push(&mut self, entry: Entry, keep: Keep) -> u64 {
+    pub fn push(&mut self, entry: HistoryEntry, keep: Retention) -> u64 {
         debug_assert!(self.entries.back().is_none_or(|last| last.stamp < entry.stamp));
         let now = entry.stamp;
         self.bytes += entry.bytes();
@@ -81,7 +81,7 @@ impl History {
     }
 
     /// Lets go what is beyond `keep` at `now`, nanoseconds since 1970.
-    pub fn trim(&mut self, keep: Keep, now: u64) {
+    pub fn trim(&mut self, keep: Retention, now: u64) {
         while let Some(oldest) = self.entries.front() {
             let old = oldest.stamp.saturating_add(keep.age) < now;
             if self.entries.len() <= keep.count && self.bytes <= keep.bytes && !old {
@@ -117,7 +117,7 @@ impl History {
     }
 
     /// Everything behind `offset`, oldest first, with its offset. `None` if some of it is gone, or `offset` lies ahead.
-    pub fn since(&self, offset: u64) -> Option<impl Iterator<Item = (u64, &Entry)>> {
+    pub fn since(&self, offset: u64) -> Option<impl Iterator<Item = (u64, &HistoryEntry)>> {
         if offset + 1 < self.first || offset > self.last() {
             return None;
         }
@@ -127,18 +127,18 @@ impl History {
     }
 
     /// What a query means, newest first, with its offset.
-    pub fn query<'a>(&'a self, query: &'a Query) -> impl Iterator<Item = (u64, &'a Entry)> {
+    pub fn query<'a>(&'a self, query: &'a Query) -> impl Iterator<Item = (u64, &'a HistoryEntry)> {
         let search = query.search.as_ref().map(|search| {
             let mut text = Vec::new();
             write_string(search, &mut text);
             let text = String::from_utf8_lossy(&text).to_lowercase();
             text[1..text.len() - 1].to_owned()
         });
-        let place = |offset: u64, entry: &Entry, bound: Bound| match bound {
+        let place = |offset: u64, entry: &HistoryEntry, bound: Bound| match bound {
             Bound::Sequence(at) => offset.cmp(&at),
             Bound::Time(at) => entry.stamp.cmp(&at),
         };
-        let range = move |offset, entry: &Entry| {
+        let range = move |offset, entry: &HistoryEntry| {
             query.before.is_none_or(|before| place(offset, entry, before).is_le())
                 && query.after.is_none_or(|after| place(offset, entry, after).is_ge())
         };
@@ -151,19 +151,19 @@ impl History {
     }
 
     /// The newest publication that is there, and its offset.
-    pub fn newest(&self) -> Option<(u64, &Entry)> {
+    pub fn newest(&self) -> Option<(u64, &HistoryEntry)> {
         let at = self.entries.iter().rposition(|entry| !entry.deleted)?;
         Some((self.first + at as u64, &self.entries[at]))
     }
 
     /// The publication with that id, and its offset.
-    pub fn find(&self, id: u64) -> Option<(u64, &Entry)> {
+    pub fn find(&self, id: u64) -> Option<(u64, &HistoryEntry)> {
         let at = self.entries.binary_search_by_key(&id, |entry| entry.stamp).ok()?;
         Some((self.first + at as u64, &self.entries[at])).filter(|(_, entry)| !entry.deleted)
     }
 
     /// Changes the publication with that id; false if there is none.
-    fn change(&mut self, id: u64, change: impl FnOnce(&mut Entry) -> bool) -> bool {
+    fn change(&mut self, id: u64, change: impl FnOnce(&mut HistoryEntry) -> bool) -> bool {
         let Ok(at) = self.entries.binary_search_by_key(&id, |entry| entry.stamp) else { return false };
         let entry = &mut self.entries[at];
         if entry.deleted {
@@ -223,7 +223,7 @@ impl History {
 
 #[cfg(test)]
 mod tests {
-    use super::{Entry, History, Keep};
+    use super::{History, HistoryEntry, Retention};
     use crate::wire::feed::Publish;
     use crate::wire::hub::{Bound, Query};
     use crate::wire::json::Json;
@@ -247,15 +247,15 @@ mod tests {
     }
 
     /// The naive model: every publication there ever was, by offset from 1.
-    type Model = Vec<Entry>;
+    type Model = Vec<HistoryEntry>;
 
     /// What of the model is still kept: the longest end of it that fits all three bounds.
-    fn kept(model: &Model, keep: Keep, now: u64) -> usize {
+    fn kept(model: &Model, keep: Retention, now: u64) -> usize {
         (0..=model.len())
             .find(|from| {
                 let rest = &model[*from..];
                 rest.len() <= keep.count
-                    && rest.iter().map(Entry::bytes).sum::<usize>() <= keep.bytes
+                    && rest.iter().map(HistoryEntry::bytes).sum::<usize>() <= keep.bytes
                     && rest.iter().all(|e| e.stamp + keep.age >= now)
             })
             .unwrap_or(model.len())
@@ -265,14 +265,15 @@ mod tests {
     fn agrees_with_a_naive_model_through_random_operations() {
         for seed in 0..60 {
             let mut rng = Rng::with_seed(seed);
-            let keep = Keep { count: rng.usize(1..40), bytes: rng.usize(500..9000), age: rng.u64(5..400) };
+            let keep =
+                Retention { count: rng.usize(1..40), bytes: rng.usize(500..9000), age: rng.u64(5..400) };
             let (mut history, mut model, mut now) = (History::new(0), Model::new(), 1);
             let mut first = 0;
             for _ in 0..200 {
                 now += rng.u64(1..10);
                 match rng.u8(0..8) {
                     0..=3 => {
-                        let entry = Entry::new(now, publish(&mut rng));
+                        let entry = HistoryEntry::new(now, publish(&mut rng));
                         model.push(entry.clone());
                         assert_eq!(history.push(entry, keep), model.len() as u64);
                     }
@@ -318,9 +319,9 @@ mod tests {
 
     fn check(rng: &mut Rng, history: &History, model: &Model, first: usize) {
         assert_eq!((history.len(), history.last()), (model.len() - first, model.len() as u64));
-        assert_eq!(history.bytes(), model[first..].iter().map(Entry::bytes).sum::<usize>());
+        assert_eq!(history.bytes(), model[first..].iter().map(HistoryEntry::bytes).sum::<usize>());
         let offset = rng.u64(0..model.len() as u64 + 3);
-        let live = |(at, entry): &(usize, &Entry)| *at >= first && !entry.deleted;
+        let live = |(at, entry): &(usize, &HistoryEntry)| *at >= first && !entry.deleted;
         let all = || model.iter().enumerate().filter(live).map(|(at, entry)| (at as u64 + 1, entry));
         let want: Vec<_> = all().filter(|(own, _)| *own > offset).collect();
         let reaches = offset >= first as u64 && offset <= model.len() as u64;
@@ -335,7 +336,7 @@ mod tests {
             user: word(rng),
             search: rng.choice([None, Some("AB"), Some("é"), Some("\"")]).unwrap().map(Arc::from),
         };
-        let fits = |own: u64, entry: &Entry, bound: Option<Bound>, least: bool| match bound {
+        let fits = |own: u64, entry: &HistoryEntry, bound: Option<Bound>, least: bool| match bound {
             None => true,
             Some(Bound::Sequence(at)) => {
                 if least {
@@ -369,9 +370,9 @@ mod tests {
 
     #[test]
     fn a_user_reacts_once_with_each_emoji() {
-        let keep = Keep { count: 9, bytes: 9999, age: 9 };
+        let keep = Retention { count: 9, bytes: 9999, age: 9 };
         let mut history = History::new(41);
-        assert_eq!(history.push(Entry::new(7, publish(&mut Rng::with_seed(1))), keep), 42);
+        assert_eq!(history.push(HistoryEntry::new(7, publish(&mut Rng::with_seed(1))), keep), 42);
         let [up, down, u, v] = ["+", "-", "u", "v"].map(Arc::from);
         for (emoji, user, add, changes) in [
             (&up, &u, true, true),

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// What happened to one key, as its owner tells those who follow it.
 #[derive(Clone, Debug)]
-pub struct Change {
+pub struct ListChange {
     /// The key.
     pub key: Key,
     /// When, by its owner.
@@ -26,7 +26,7 @@ pub struct Change {
 
 /// One step of a list's document. Positions count from the newest, 0, and hold when the steps before are done.
 #[derive(Clone, Debug)]
-pub enum Step {
+pub enum ListStep {
     /// A new item stands at this place.
     Add(usize, Arc<Item>),
     /// The item at this place changed, and how.
@@ -77,11 +77,11 @@ impl List {
 
     /// Takes one change in and returns the steps that bring a copy up to date. Items that leave because of the limit
     /// are put into `evicted`.
-    pub fn apply(&mut self, change: Change, steps: &mut Vec<Step>, evicted: &mut Vec<Arc<Item>>) {
+    pub fn apply(&mut self, change: ListChange, steps: &mut Vec<ListStep>, evicted: &mut Vec<Arc<Item>>) {
         let old = self.place(change.key.as_str());
         let Some(new) = change.item else {
             if let Some(at) = old.filter(|&at| self.items.get(at).version() <= change.version) {
-                steps.push(Step::Remove(self.items.newer(at)));
+                steps.push(ListStep::Remove(self.items.newer(at)));
                 self.take(at);
             }
             return;
@@ -89,13 +89,13 @@ impl List {
         match old {
             Some(at) if self.items.get(at).version() >= new.version() => {}
             Some(at) if self.items.get(at).created == new.created => {
-                steps.push(Step::Change(self.items.newer(at), new.clone(), change.patch));
+                steps.push(ListStep::Change(self.items.newer(at), new.clone(), change.patch));
                 self.text_len += new.text_len();
                 self.text_len -= self.items.replace(at, new).text_len();
             }
             Some(at) => {
                 // deleted and made anew before we heard of either
-                steps.push(Step::Remove(self.items.newer(at)));
+                steps.push(ListStep::Remove(self.items.newer(at)));
                 self.take(at);
                 self.add(new, steps, evicted);
             }
@@ -103,17 +103,17 @@ impl List {
         }
     }
 
-    fn add(&mut self, item: Arc<Item>, steps: &mut Vec<Step>, evicted: &mut Vec<Arc<Item>>) {
+    fn add(&mut self, item: Arc<Item>, steps: &mut Vec<ListStep>, evicted: &mut Vec<Arc<Item>>) {
         if self.limit.is_some_and(|limit| self.items.len() >= limit) {
             let older = |&at: &Place| self.items.get(at).created < item.created;
             let Some(oldest) = self.items.oldest().filter(older) else { return evicted.push(item) };
             // the oldest leaves in the same breath; said first, as the copy must never be over the limit
             evicted.push(self.take(oldest));
-            steps.push(Step::Remove(self.items.len()));
+            steps.push(ListStep::Remove(self.items.len()));
         }
         self.text_len += item.text_len();
         self.places.insert(item.key.clone(), item.created);
-        steps.push(Step::Add(self.items.insert(item.clone()), item));
+        steps.push(ListStep::Add(self.items.insert(item.clone()), item));
     }
 
     fn place(&self, key: &str) -> Option<Place> {
@@ -130,7 +130,7 @@ impl List {
 
 #[cfg(test)]
 mod tests {
-    use super::{Change, List, Step};
+    use super::{List, ListChange, ListStep};
     use crate::flow::state::item::Item;
     use crate::wire::json::Json;
     use crate::wire::key::{Key, Name};
@@ -142,12 +142,12 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    fn play(copy: &mut Vec<String>, steps: &[Step]) {
+    fn play(copy: &mut Vec<String>, steps: &[ListStep]) {
         for step in steps {
             match step {
-                Step::Add(at, item) => copy.insert(*at, text(item)),
-                Step::Change(at, item, _) => copy[*at] = text(item),
-                Step::Remove(at) => drop(copy.remove(*at)),
+                ListStep::Add(at, item) => copy.insert(*at, text(item)),
+                ListStep::Change(at, item, _) => copy[*at] = text(item),
+                ListStep::Remove(at) => drop(copy.remove(*at)),
             }
         }
     }
@@ -174,7 +174,7 @@ mod tests {
                 let item = (!delete)
                     .then(|| Arc::new(Item::new(key.clone(), created, updated, Json::parse(b"0").unwrap())));
                 let (mut steps, mut evicted) = (Vec::new(), Vec::new());
-                list.apply(Change { key, version: stamp, item, patch: None }, &mut steps, &mut evicted);
+                list.apply(ListChange { key, version: stamp, item, patch: None }, &mut steps, &mut evicted);
                 play(&mut copy, &steps);
                 let want: Vec<_> = list.newest_first().map(|i| text(i)).collect();
                 assert_eq!(copy, want);

@@ -1,6 +1,6 @@
 //! Deep merge, as the ooo dialect's PATCH and the feed's `merge` mean it.
 
-use crate::flow::state::tree::{Kind, Member, Node, Tree};
+use crate::wire::json::tree::{MemberNode, Node, Tree, ValueKind};
 use crate::wire::json::{Json, MAX_LEN};
 
 /// A merge that is refused. The texts are the ones that ooo's clients know.
@@ -28,10 +28,10 @@ pub enum MergeError {
 pub fn merge(doc: &Json, patch: &Json) -> Result<Json, MergeError> {
     let (doc_tree, patch_tree) = (Tree::new(doc), Tree::new(patch));
     let (old, new) = (doc_tree.root(), patch_tree.root());
-    if new.kind() != Kind::Object {
+    if new.kind() != ValueKind::Object {
         return Err(MergeError::Root);
     }
-    if !matches!(old.kind(), Kind::Object | Kind::Array) {
+    if !matches!(old.kind(), ValueKind::Object | ValueKind::Array) {
         return Ok(doc.clone());
     }
     if doc.as_str().len() + patch.as_str().len() > MAX_LEN {
@@ -53,9 +53,9 @@ impl Merger {
     fn value(&mut self, old: Node<'_>, new: Option<Node<'_>>) -> Result<(), MergeError> {
         match (old.kind(), new) {
             (_, None) => self.out.push_str(old.text()),
-            (Kind::Object, Some(new)) if new.kind() == Kind::Object => self.object(old, new)?,
-            (Kind::Object, Some(_)) => return Err(MergeError::Member(self.names.join("."))),
-            (Kind::Array, Some(new)) if new.kind() == Kind::Object => self.array(old, new)?,
+            (ValueKind::Object, Some(new)) if new.kind() == ValueKind::Object => self.object(old, new)?,
+            (ValueKind::Object, Some(_)) => return Err(MergeError::Member(self.names.join("."))),
+            (ValueKind::Array, Some(new)) if new.kind() == ValueKind::Object => self.array(old, new)?,
             (_, Some(new)) => self.out.push_str(new.text()),
         }
         Ok(())
@@ -64,14 +64,14 @@ impl Merger {
     fn object(&mut self, old: Node<'_>, new: Node<'_>) -> Result<(), MergeError> {
         let (before, patch) = (old.members(), new.members());
         self.out.push('{');
-        for Member { name, value } in before.iter() {
+        for MemberNode { name, value } in before.iter() {
             self.name(*value);
             self.names.push(name.clone().into_owned());
             self.value(*value, patch.get(name))?;
             self.names.pop();
             self.out.push(',');
         }
-        for Member { value, .. } in patch.iter().filter(|member| before.get(&member.name).is_none()) {
+        for MemberNode { value, .. } in patch.iter().filter(|member| before.get(&member.name).is_none()) {
             self.name(*value);
             self.out.push_str(value.text());
             self.out.push(',');

@@ -2,8 +2,6 @@
 
 pub mod align;
 pub mod apply;
-pub mod choice;
-pub mod cut;
 pub mod diff;
 pub mod history;
 pub mod item;
@@ -12,10 +10,9 @@ pub mod merge;
 pub mod order;
 pub mod presence;
 pub mod room;
-pub mod select;
+pub mod scan;
 pub mod stamp;
 pub mod store;
-pub mod tree;
 pub mod typing;
 
 #[cfg(test)]

@@ -62,11 +62,11 @@ impl Shown {
 }
 
 /// A connection of a user, anywhere.
-pub type Line = (ShardId, ConnId);
+pub type ConnAddress = (ShardId, ConnId);
 
 /// Where a user stands with a room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Seat {
+struct Standing {
     /// How many attempts to become a member are under way.
     under_way: u32,
     /// Whether it is one, as the room has said last.
@@ -76,7 +76,7 @@ struct Seat {
 /// One user over all its connections, kept by the user's owner.
 #[derive(Debug)]
 pub struct User {
-    lines: SmallVec<[Line; 2]>,
+    lines: SmallVec<[ConnAddress; 2]>,
     /// What it has said of itself since it came.
     status: Status,
     custom: Option<Arc<str>>,
@@ -84,7 +84,7 @@ pub struct User {
     missed: u64,
     /// What others see.
     shown: Shown,
-    rooms: HashMap<Arc<str>, Seat>,
+    rooms: HashMap<Arc<str>, Standing>,
 }
 
 impl User {
@@ -101,7 +101,7 @@ impl User {
     }
 
     /// Its connections.
-    pub fn lines(&self) -> &[Line] {
+    pub fn lines(&self) -> &[ConnAddress] {
         &self.lines
     }
 
@@ -112,18 +112,18 @@ impl User {
 
     /// The rooms that it is a member of.
     pub fn rooms(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.rooms.iter().filter(|(_, seat)| seat.member).map(|(room, _)| room)
+        self.rooms.iter().filter(|(_, standing)| standing.member).map(|(room, _)| room)
     }
 
     /// A connection of this user. One that is known stays single.
-    pub fn connect(&mut self, line: Line) {
+    pub fn connect(&mut self, line: ConnAddress) {
         if !self.lines.contains(&line) {
             self.lines.push(line);
         }
     }
 
     /// A connection is gone. If it was the last one, returns until when the user is not missed (monotonic).
-    pub fn disconnect(&mut self, line: Line, now: u64, grace: u64) -> Option<u64> {
+    pub fn disconnect(&mut self, line: ConnAddress, now: u64, grace: u64) -> Option<u64> {
         let at = self.lines.iter().position(|l| *l == line)?;
         self.lines.swap_remove(at);
         self.missed = now + grace;
@@ -166,15 +166,15 @@ impl User {
     /// A reservation has come to its end, if this is the answer to one; `member` is what the room says, if it has
     /// said something.
     pub fn settle(&mut self, room: &str, reserved: bool, member: Option<bool>) {
-        let Some(seat) = self.rooms.get_mut(room) else {
+        let Some(standing) = self.rooms.get_mut(room) else {
             if member == Some(true) {
-                self.rooms.insert(room.into(), Seat { under_way: 0, member: true });
+                self.rooms.insert(room.into(), Standing { under_way: 0, member: true });
             }
             return;
         };
-        seat.under_way -= u32::from(reserved);
-        seat.member = member.unwrap_or(seat.member);
-        if *seat == Seat::default() {
+        standing.under_way -= u32::from(reserved);
+        standing.member = member.unwrap_or(standing.member);
+        if *standing == Standing::default() {
             self.rooms.remove(room);
         }
     }

@@ -1,6 +1,7 @@
 //! One room: who is a member, in which role, and who may do what. Time is an argument, in nanoseconds of the wall clock.
 
-use crate::wire::hub::Profile;
+use crate::flow::actor::Actor;
+use crate::wire::hub::RoomProfile;
 use hashbrown::HashMap;
 use std::cmp::Reverse;
 use std::fmt;
@@ -60,30 +61,9 @@ impl Role {
     }
 }
 
-/// Who wants something.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Actor {
-    /// The application: whoever may write and names no user. It may do everything.
-    App,
-    /// A user.
-    User(Arc<str>),
-    /// Somebody who may only read.
-    Nobody,
-}
-
-impl Actor {
-    /// The user, if it is one.
-    pub fn user(&self) -> Option<&Arc<str>> {
-        match self {
-            Actor::User(user) => Some(user),
-            Actor::App | Actor::Nobody => None,
-        }
-    }
-}
-
 /// One member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Member {
+pub struct RoomMember {
     /// What it is.
     pub role: Role,
     /// Since when.
@@ -105,11 +85,11 @@ pub enum Left {
 
 /// What has happened in a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum RoomEvent {
     /// Somebody became a member.
-    Joined(Arc<str>, Member),
+    Joined(Arc<str>, RoomMember),
     /// A member, as it was, went.
-    Left(Arc<str>, Member, Left),
+    Left(Arc<str>, RoomMember, Left),
     /// A member has another role.
     Role(Arc<str>, Role),
     /// A member may not send until then; 0: it may again.
@@ -187,10 +167,10 @@ impl fmt::Display for Refusal {
 /// One room.
 #[derive(Clone, Debug)]
 pub struct Room {
-    about: Profile,
+    about: RoomProfile,
     created: u64,
     updated: u64,
-    members: HashMap<Arc<str>, Member>,
+    members: HashMap<Arc<str>, RoomMember>,
     /// Who may not enter, until when.
     bans: HashMap<Arc<str>, u64>,
 }
@@ -200,21 +180,21 @@ impl Room {
     ///
     /// # Errors
     /// `Forbidden` for those who may not write.
-    pub fn new(actor: &Actor, now: u64, about: Profile) -> Result<Room, Refusal> {
+    pub fn new(actor: &Actor, now: u64, about: RoomProfile) -> Result<Room, Refusal> {
         let mut room =
             Room { about, created: now, updated: now, members: HashMap::new(), bans: HashMap::new() };
         match actor {
             Actor::Nobody => return Err(Refusal::Forbidden),
             Actor::App => {}
             Actor::User(user) => {
-                room.members.insert(user.clone(), Member { role: Role::Owner, joined: now, muted: 0 });
+                room.members.insert(user.clone(), RoomMember { role: Role::Owner, joined: now, muted: 0 });
             }
         }
         Ok(room)
     }
 
     /// What is said about it.
-    pub fn about(&self) -> &Profile {
+    pub fn about(&self) -> &RoomProfile {
         &self.about
     }
 
@@ -239,12 +219,12 @@ impl Room {
     }
 
     /// A member.
-    pub fn member(&self, user: &str) -> Option<&Member> {
+    pub fn member(&self, user: &str) -> Option<&RoomMember> {
         self.members.get(user)
     }
 
     /// All members, those first who came first.
-    pub fn members(&self) -> Vec<(&Arc<str>, &Member)> {
+    pub fn members(&self) -> Vec<(&Arc<str>, &RoomMember)> {
         let mut all: Vec<_> = self.members.iter().collect();
         all.sort_unstable_by_key(|(user, member)| (member.joined, *user));
         all
@@ -305,9 +285,9 @@ impl Room {
     ///
     /// # Errors
     /// `Forbidden` for those who do not moderate.
-    pub fn update(&mut self, actor: &Actor, now: u64, about: Profile) -> Result<Vec<Event>, Refusal> {
+    pub fn update(&mut self, actor: &Actor, now: u64, about: RoomProfile) -> Result<Vec<RoomEvent>, Refusal> {
         self.rank(actor, Permission::Moderate)?;
-        let Profile { name, description, private, max_members, metadata } = about;
+        let RoomProfile { name, description, private, max_members, metadata } = about;
         let old = &mut self.about;
         old.name = name.or(old.name.take());
         old.description = description.or(old.description.take());
@@ -315,7 +295,7 @@ impl Room {
         old.max_members = max_members.or(old.max_members);
         old.metadata = metadata.or(old.metadata.take());
         self.updated = now;
-        Ok(vec![Event::Updated])
+        Ok(vec![RoomEvent::Updated])
     }
 
     /// Whether somebody may delete the room.
@@ -331,7 +311,7 @@ impl Room {
     ///
     /// # Errors
     /// `Banned`, `AccessDenied` (private, not brought in), `Limit` (the room is full).
-    pub fn join(&mut self, user: &Arc<str>, now: u64) -> Result<Vec<Event>, Refusal> {
+    pub fn join(&mut self, user: &Arc<str>, now: u64) -> Result<Vec<RoomEvent>, Refusal> {
         self.not_banned(user, now)?;
         if self.members.contains_key(user) {
             return Ok(Vec::new());
@@ -346,7 +326,7 @@ impl Room {
     ///
     /// # Errors
     /// `NotFound`: it is no member.
-    pub fn leave(&mut self, user: &Arc<str>) -> Result<Vec<Event>, Refusal> {
+    pub fn leave(&mut self, user: &Arc<str>) -> Result<Vec<RoomEvent>, Refusal> {
         self.take_out(user, Left::Left)
     }
 
@@ -361,7 +341,7 @@ impl Room {
         now: u64,
         user: &Arc<str>,
         wanted: Role,
-    ) -> Result<Vec<Event>, Refusal> {
+    ) -> Result<Vec<RoomEvent>, Refusal> {
         let needed = if self.members.contains_key(user) { Permission::Moderate } else { Permission::Invite };
         let own = self.rank(actor, needed)?;
         if own.is_some_and(|own| wanted > own) {
@@ -376,14 +356,14 @@ impl Room {
         }
         self.outranks(own, user)?;
         self.members.get_mut(user).expect("just seen").role = wanted;
-        Ok([vec![Event::Role(user.clone(), wanted)], self.crown()].concat())
+        Ok([vec![RoomEvent::Role(user.clone(), wanted)], self.crown()].concat())
     }
 
     /// Takes a member out; whoever takes itself out leaves.
     ///
     /// # Errors
     /// `Forbidden`, `NotFound`.
-    pub fn kick(&mut self, actor: &Actor, user: &Arc<str>) -> Result<Vec<Event>, Refusal> {
+    pub fn kick(&mut self, actor: &Actor, user: &Arc<str>) -> Result<Vec<RoomEvent>, Refusal> {
         if actor.user() == Some(user) {
             return self.leave(user);
         }
@@ -402,7 +382,7 @@ impl Room {
         now: u64,
         user: &Arc<str>,
         until: u64,
-    ) -> Result<Vec<Event>, Refusal> {
+    ) -> Result<Vec<RoomEvent>, Refusal> {
         let own = self.rank(actor, Permission::Moderate)?;
         self.outranks(own, user)?;
         self.bans.retain(|_, until| *until > now);
@@ -418,11 +398,11 @@ impl Room {
     ///
     /// # Errors
     /// `Forbidden`, `NotFound`.
-    pub fn mute(&mut self, actor: &Actor, user: &Arc<str>, until: u64) -> Result<Vec<Event>, Refusal> {
+    pub fn mute(&mut self, actor: &Actor, user: &Arc<str>, until: u64) -> Result<Vec<RoomEvent>, Refusal> {
         let own = self.rank(actor, Permission::Moderate)?;
         self.outranks(own, user)?;
         self.members.get_mut(user).ok_or(Refusal::NotFound)?.muted = until;
-        Ok(vec![Event::Muted(user.clone(), until)])
+        Ok(vec![RoomEvent::Muted(user.clone(), until)])
     }
 
     fn not_banned(&self, user: &str, now: u64) -> Result<(), Refusal> {
@@ -450,19 +430,19 @@ impl Room {
         }
     }
 
-    fn add(&mut self, user: &Arc<str>, role: Role, now: u64) -> Result<Vec<Event>, Refusal> {
+    fn add(&mut self, user: &Arc<str>, role: Role, now: u64) -> Result<Vec<RoomEvent>, Refusal> {
         let most = self.about.max_members.filter(|most| *most > 0);
         if most.is_some_and(|most| self.members.len() as u64 >= most) {
             return Err(Refusal::Limit);
         }
-        let member = Member { role, joined: now, muted: 0 };
+        let member = RoomMember { role, joined: now, muted: 0 };
         self.members.insert(user.clone(), member);
-        Ok(vec![Event::Joined(user.clone(), member)])
+        Ok(vec![RoomEvent::Joined(user.clone(), member)])
     }
 
-    fn take_out(&mut self, user: &Arc<str>, how: Left) -> Result<Vec<Event>, Refusal> {
+    fn take_out(&mut self, user: &Arc<str>, how: Left) -> Result<Vec<RoomEvent>, Refusal> {
         let member = self.members.remove(user).ok_or(Refusal::NotFound)?;
-        let mut events = vec![Event::Left(user.clone(), member, how)];
+        let mut events = vec![RoomEvent::Left(user.clone(), member, how)];
         if member.role == Role::Owner {
             events.extend(self.crown());
         }
@@ -470,7 +450,7 @@ impl Room {
     }
 
     /// A room that has lost its last owner gets another one, if somebody is there who may send.
-    fn crown(&mut self) -> Vec<Event> {
+    fn crown(&mut self) -> Vec<RoomEvent> {
         if self.members.values().any(|member| member.role == Role::Owner) {
             return Vec::new();
         }
@@ -478,7 +458,7 @@ impl Room {
         let heir = able.max_by_key(|(user, member)| (member.role, Reverse((member.joined, (*user).clone()))));
         heir.map_or_else(Vec::new, |(user, member)| {
             member.role = Role::Owner;
-            vec![Event::Role(user.clone(), Role::Owner)]
+            vec![RoomEvent::Role(user.clone(), Role::Owner)]
         })
     }
 }

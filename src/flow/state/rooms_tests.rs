@@ -1,10 +1,11 @@
 //! What must hold for rooms, presence and typing, against naive models.
 
 use super::presence::{News, Presence, Shown, Status, User};
-use super::room::{Actor, Event, FOREVER, Left, Permission, Refusal, Role, Room};
+use super::room::{FOREVER, Left, Permission, Refusal, Role, Room, RoomEvent};
 use super::typing::{MOST, Typing};
 use crate::base::id::{ConnId, ShardId};
-use crate::wire::hub::Profile;
+use crate::flow::actor::Actor;
+use crate::wire::hub::RoomProfile;
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,23 +18,23 @@ fn user(name: &str) -> Actor {
     Actor::User(name.into())
 }
 
-fn about(private: bool) -> Profile {
-    Profile { private: Some(private), ..Profile::default() }
+fn about(private: bool) -> RoomProfile {
+    RoomProfile { private: Some(private), ..RoomProfile::default() }
 }
 
 /// Members, roles and mutes of a room, as its events tell them.
 type Told = BTreeMap<Arc<str>, (Role, u64)>;
 
-fn fold(told: &mut Told, events: &[Event]) {
+fn fold(told: &mut Told, events: &[RoomEvent]) {
     for event in events {
         match event {
-            Event::Joined(who, member) => {
+            RoomEvent::Joined(who, member) => {
                 assert!(told.insert(who.clone(), (member.role, member.muted)).is_none());
             }
-            Event::Left(who, ..) => assert!(told.remove(who).is_some()),
-            Event::Role(who, role) => told.get_mut(who).expect("a member").0 = *role,
-            Event::Muted(who, until) => told.get_mut(who).expect("a member").1 = *until,
-            Event::Updated => {}
+            RoomEvent::Left(who, ..) => assert!(told.remove(who).is_some()),
+            RoomEvent::Role(who, role) => told.get_mut(who).expect("a member").0 = *role,
+            RoomEvent::Muted(who, until) => told.get_mut(who).expect("a member").1 = *until,
+            RoomEvent::Updated => {}
         }
     }
 }
@@ -126,7 +127,7 @@ fn roles_may_what_the_table_says() {
 #[test]
 fn every_refusal_names_its_reason() {
     let (ann, bob): (Arc<str>, Arc<str>) = ("ann".into(), "bob".into());
-    let mut room = Room::new(&user("ann"), 5, Profile { max_members: Some(2), ..about(true) }).unwrap();
+    let mut room = Room::new(&user("ann"), 5, RoomProfile { max_members: Some(2), ..about(true) }).unwrap();
     assert_eq!(Room::new(&Actor::Nobody, 5, about(false)).err(), Some(Refusal::Forbidden));
     assert_eq!(room.join(&bob, 6), Err(Refusal::AccessDenied));
     assert_eq!(room.may_read(&Actor::Nobody, 6), Err(Refusal::AccessDenied));
@@ -147,12 +148,12 @@ fn every_refusal_names_its_reason() {
     assert_eq!(room.may_delete(&user("bob")), Err(Refusal::Forbidden));
     let events = room.ban(&user("ann"), 9, &bob, FOREVER).unwrap();
     assert!(
-        matches!(&events[..], [Event::Left(who, member, Left::Banned)] if *who == bob && member.muted == 9)
+        matches!(&events[..], [RoomEvent::Left(who, member, Left::Banned)] if *who == bob && member.muted == 9)
     );
     assert_eq!(room.join(&bob, 10), Err(Refusal::Banned(FOREVER)));
     assert_eq!(Refusal::Banned(FOREVER).until(), None);
     let events = room.leave(&ann).unwrap();
-    assert!(matches!(&events[..], [Event::Left(who, _, Left::Left)] if *who == ann) && room.is_empty());
+    assert!(matches!(&events[..], [RoomEvent::Left(who, _, Left::Left)] if *who == ann) && room.is_empty());
 }
 
 /// A user is there while a connection is, and for the grace after the last one; what it says of itself ends with it.
@@ -196,9 +197,9 @@ fn a_user_is_there_as_long_as_a_connection_is_and_a_little_longer() {
 }
 
 /// Reservations race with joins, kicks and refusals, as the mail between two owners lets them: in the end the user
-/// has exactly the seats that the rooms say, and never more than it may have by joining.
+/// has exactly the memberships that the rooms say, and never more than it may have by joining.
 #[test]
-fn seats_are_what_the_rooms_say() {
+fn memberships_are_what_the_rooms_say() {
     let rooms = names(5);
     for seed in 0..200 {
         let mut rng = Rng::with_seed(seed);

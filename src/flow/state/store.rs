@@ -1,7 +1,7 @@
 //! The documents of one owner, by key, and the memory of the ones deleted last.
 
-use crate::flow::state::cut::{CutId, Cuts, Documents, Part, Place};
 use crate::flow::state::item::Item;
+use crate::flow::state::scan::{Chunk, Documents, KeyEntry, ScanId, Scans};
 use crate::wire::key::{Key, Name, Pattern};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, VecDeque};
@@ -18,13 +18,13 @@ pub struct Store {
     /// Where each document lies.
     places: HashMap<Key, u32>,
     /// The same by key, for patterns: a walk looks nothing up. Only a new key or a deleted one pays for it.
-    keys: BTreeMap<Key, Place>,
+    keys: BTreeMap<Key, KeyEntry>,
     /// The documents.
     items: Vec<Option<Arc<Item>>>,
     /// Places that are free.
     free: Vec<u32>,
     /// What was deleted: its last version, and the stamp of the deletion.
-    graves: HashMap<Key, (u64, u64)>,
+    tombstones: HashMap<Key, (u64, u64)>,
     /// The same in the order of deletion.
     order: VecDeque<(Key, u64)>,
     /// The stamp of the last deletion that is forgotten.
@@ -32,13 +32,13 @@ pub struct Store {
     /// How many documents stand directly under each parent, by the parent's hash: totals are wanted at once.
     counts: HashMap<u64, u32>,
     /// What is being read at the state of an earlier moment.
-    pub cuts: Cuts,
+    pub scans: Scans,
 }
 
 impl Store {
-    /// An empty one, whose cuts may keep `cut_bytes`.
+    /// An empty one, whose scans may keep `cut_bytes`.
     pub fn new(cut_bytes: usize) -> Store {
-        Store { cuts: Cuts::new(cut_bytes), ..Store::default() }
+        Store { scans: Scans::new(cut_bytes), ..Store::default() }
     }
 
     /// The document, if there is one.
@@ -52,14 +52,14 @@ impl Store {
 
     /// The version at which the document was deleted, as far as that is remembered.
     pub fn deleted_at(&self, key: &str) -> Option<u64> {
-        self.graves.get(key).map(|(_, stamp)| *stamp)
+        self.tombstones.get(key).map(|(_, stamp)| *stamp)
     }
 
     /// What was deleted after a stamp and is still gone: key, last version, stamp of the deletion; latest first.
     pub fn deleted_since(&self, stamp: u64) -> impl Iterator<Item = (&Key, u64, u64)> {
         let since = self.order.iter().rev().take_while(move |(_, deleted)| *deleted > stamp);
         since.filter_map(|(key, deleted)| {
-            let (last, stamp) = self.graves.get(key)?;
+            let (last, stamp) = self.tombstones.get(key)?;
             (stamp == deleted).then_some((key, *last, *stamp))
         })
     }
@@ -71,10 +71,10 @@ impl Store {
 
     /// Puts a document in place of what was there.
     pub fn put(&mut self, item: Arc<Item>) {
-        self.graves.remove(item.key.as_str());
+        self.tombstones.remove(item.key.as_str());
         if let Some(place) = self.places.get(item.key.as_str()) {
             let old = self.items[*place as usize].replace(item);
-            return self.cuts.keep(&old.expect("a key's place holds its document"));
+            return self.scans.keep(&old.expect("a key's place holds its document"));
         }
         let key = item.key.clone();
         let place = self.free.pop().unwrap_or_else(|| {
@@ -84,7 +84,7 @@ impl Store {
         self.items[place as usize] = Some(item);
         *self.counts.entry(parent(key.as_str())).or_default() += 1;
         self.places.insert(key.clone(), place);
-        let known = Place::new(place, key.as_str());
+        let known = KeyEntry::new(place, key.as_str());
         self.keys.insert(key, known);
     }
 
@@ -93,7 +93,7 @@ impl Store {
         let place = self.places.remove(key)?;
         let item = self.items[place as usize].take().expect("a key's place holds its document");
         self.free.push(place);
-        self.cuts.keep(&item);
+        self.scans.keep(&item);
         let parent = parent(key.as_str());
         if let Some(count) = self.counts.get_mut(&parent) {
             *count -= 1;
@@ -102,14 +102,14 @@ impl Store {
             }
         }
         self.keys.remove(key);
-        self.graves.insert(key.clone(), (item.version(), version));
+        self.tombstones.insert(key.clone(), (item.version(), version));
         self.order.push_back((key.clone(), version));
         if self.order.len() > GRAVES
             && let Some((key, version)) = self.order.pop_front()
         {
             self.forgotten = version;
-            if self.graves.get(&key).is_some_and(|(_, stamp)| *stamp == version) {
-                self.graves.remove(&key);
+            if self.tombstones.get(&key).is_some_and(|(_, stamp)| *stamp == version) {
+                self.tombstones.remove(&key);
             }
         }
         Some(item)
@@ -132,7 +132,7 @@ impl Store {
         one.into_iter().chain(walked.map(|(_, place)| self.at(place.at)))
     }
 
-    fn beginning_with<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a Key, &'a Place)> {
+    fn beginning_with<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a Key, &'a KeyEntry)> {
         let range = self.keys.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
         range.take_while(move |(key, _)| key.as_str().starts_with(prefix))
     }
@@ -149,10 +149,10 @@ impl Store {
         }
     }
 
-    /// The next batch of a cut, of at most `most` documents, and what it has cost.
-    pub fn next_part(&mut self, id: CutId, most: usize) -> Option<(Part, usize)> {
+    /// The next batch of a scan, of at most `most` documents, and what it has cost.
+    pub fn next_chunk(&mut self, id: ScanId, most: usize) -> Option<(Chunk, usize)> {
         let docs = Documents { keys: &self.keys, items: &self.items };
-        self.cuts.next(docs, id, most)
+        self.scans.next(docs, id, most)
     }
 
     /// All keys, in order.

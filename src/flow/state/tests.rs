@@ -7,7 +7,7 @@ use crate::flow::state::align::align;
 use crate::flow::state::apply::{Why, apply};
 use crate::flow::state::diff::{OpKind, Patch, diff};
 use crate::flow::state::merge::merge;
-use crate::flow::state::tree::{Kind, Tree};
+use crate::wire::json::tree::{Tree, ValueKind};
 use crate::wire::json::{Json, MAX_DEPTH};
 
 fn json(text: &str) -> Json {
@@ -124,7 +124,7 @@ fn mutate(rng: &mut Rng, text: &str) -> String {
             walk(rng, &json(child.text()), &mut changed);
             match rng.u8(0..12) {
                 0 => {}
-                1 if root.kind() == Kind::Array => inside.extend([changed.clone(), changed]),
+                1 if root.kind() == ValueKind::Array => inside.extend([changed.clone(), changed]),
                 _ => inside.push(changed),
             }
         }
@@ -134,13 +134,13 @@ fn mutate(rng: &mut Rng, text: &str) -> String {
             inside.insert(to, moved);
         }
         match root.kind() {
-            Kind::Array => {
+            ValueKind::Array => {
                 if rng.u8(0..6) == 0 {
                     inside.insert(rng.usize(..=inside.len()), document(rng, 1));
                 }
                 out.push_str(&list(&inside));
             }
-            Kind::Object => out.push_str(&format!("{{{}}}", inside.join(","))),
+            ValueKind::Object => out.push_str(&format!("{{{}}}", inside.join(","))),
             _ => out.push_str(root.text()),
         }
     }
@@ -151,7 +151,7 @@ fn mutate(rng: &mut Rng, text: &str) -> String {
 
 #[test]
 fn the_index_knows_every_value_and_name() {
-    fn rebuild(node: crate::flow::state::tree::Node<'_>) -> String {
+    fn rebuild(node: crate::wire::json::tree::Node<'_>) -> String {
         let inside: Vec<_> = node
             .children()
             .map(|child| match child.quoted_name() {
@@ -160,8 +160,8 @@ fn the_index_knows_every_value_and_name() {
             })
             .collect();
         match node.kind() {
-            Kind::Array => list(&inside),
-            Kind::Object => format!("{{{}}}", inside.join(",")),
+            ValueKind::Array => list(&inside),
+            ValueKind::Object => format!("{{{}}}", inside.join(",")),
             _ => node.text().to_owned(),
         }
     }

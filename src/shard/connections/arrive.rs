@@ -1,22 +1,21 @@
 //! Who comes to the hub, and what is left of it when it goes: identity, limits per user, sessions.
 
 use crate::base::id::ConnId;
-use crate::flow::conn::ask::Has;
-use crate::flow::conn::hub::{Hub, Request};
-use crate::flow::conn::rest::Arrival;
-use crate::flow::fanout::pool::Subject;
+use crate::flow::conn::hub::Hub;
+use crate::flow::request::documents::DocumentRequest;
+use crate::flow::request::handshake::HubRequest;
+use crate::flow::request::position::Position;
+use crate::flow::route::subject::Subject;
 use crate::shard::connections::channels::too_many_channels;
 use crate::shard::connections::events::is_ours;
 use crate::shard::connections::{Clients, EVERYONE, Reason};
 use crate::shard::context::Context;
 use crate::shard::mail::to_owner::ToOwner;
-use crate::shard::mail::user::QuotaChange;
-use crate::shard::mail::user::Session;
-use crate::shard::mail::user::SessionUpdate;
+use crate::shard::mail::user::{QuotaChange, Session, SessionUpdate};
 use crate::shard::owner::sessions;
 use crate::wire::cursor::BadCursor;
 use crate::wire::hub::write::{self, Object, System};
-use crate::wire::hub::{About, Class};
+use crate::wire::hub::{Class, ReplyTo};
 use std::sync::Arc;
 
 /// The close code for one connection too many of a user. Those that it has may be dead and not found to be yet, so it
@@ -37,8 +36,8 @@ pub(super) fn come_back(code: u16) -> Option<u64> {
 
 impl Clients {
     /// A connection has come to the hub's door.
-    pub(super) fn arrive(&mut self, ctx: &mut Context, id: ConnId, arrival: Arrival) {
-        let Arrival { channels, rooms, user, session, native, forge, cursor } = arrival;
+    pub(super) fn arrive(&mut self, ctx: &mut Context, id: ConnId, arrival: HubRequest) {
+        let HubRequest { channels, rooms, user, session, native, forge, cursor } = arrival;
         let class = match (native, forge) {
             (_, true) => Class::Forge,
             (true, false) => Class::Native,
@@ -51,7 +50,7 @@ impl Clients {
             conn.hub = Some(Box::new(Hub { class, strict: native, user, cursor, ..Hub::default() }));
         }
         self.hold(ctx, id, QuotaChange::Connect);
-        self.subscribe(ctx, id, Subject::Channel(EVERYONE.into()), Has::Nothing);
+        self.subscribe(ctx, id, Subject::Channel(EVERYONE.into()), Position::Nothing);
         if lost {
             self.say_resync(ctx, id);
         }
@@ -60,11 +59,11 @@ impl Clients {
         }
         if channels.is_empty() && ctx.limits.hub.implicit_channels && class == Class::Plain {
             for shard in ctx.all() {
-                self.subscribe(ctx, id, Subject::Every(shard), Has::Nothing);
+                self.subscribe(ctx, id, Subject::Every(shard), Position::Nothing);
             }
         }
         for channel in channels {
-            let about = About { channel: Some(channel.clone()), ..About::default() };
+            let about = ReplyTo { channel: Some(channel.clone()), ..ReplyTo::default() };
             if self.channel_pool(id, &channel).is_some() {
                 continue;
             }
@@ -80,9 +79,9 @@ impl Clients {
     }
 
     /// What a connection had seen of a channel when it was here before, by its cursor.
-    pub(super) fn seen(&mut self, ctx: &Context, id: ConnId, channel: &str) -> Has {
+    pub(super) fn seen(&mut self, ctx: &Context, id: ConnId, channel: &str) -> Position {
         let offset = self.hub(id).and_then(|hub| hub.offset(channel));
-        offset.map_or(Has::Nothing, |offset| Has::Offset((*ctx.limits.epoch).into(), offset))
+        offset.map_or(Position::Nothing, |offset| Position::Offset((*ctx.epoch).into(), offset))
     }
 
     /// Tells whoever understands it that what was missed cannot be made up for.
@@ -96,7 +95,7 @@ impl Clients {
     /// Enters rooms that no frame asks for.
     pub(super) fn enter_rooms(&mut self, ctx: &mut Context, id: ConnId, rooms: Vec<Arc<str>>) {
         for room in rooms {
-            let about = About { room: Some(room.clone()), ..About::default() };
+            let about = ReplyTo { room: Some(room.clone()), ..ReplyTo::default() };
             if let Err(rejection) = self.enter_room(ctx, id, room, &about) {
                 self.reject(ctx, id, &about, &rejection);
             }
@@ -113,12 +112,12 @@ impl Clients {
     pub(in crate::shard) fn over(&mut self, ctx: &mut Context, id: ConnId, channel: Option<Arc<str>>) {
         let Some(channel) = channel else {
             let why = "you have as many connections as you may have";
-            return self.close(ctx, id, Some(CROWDED), why, Reason::Crowded);
+            return self.close(ctx, id, Some(CROWDED), why, Reason::TooManyConnections);
         };
         if let Some(pool) = self.channel_pool(id, &channel) {
             self.unsubscribe(ctx, id, pool);
             let asked = self.hub(id).and_then(|hub| hub.take_replies(pool).pop()).map(|asked| asked.about);
-            let about = asked.unwrap_or(About { channel: Some(channel), ..About::default() });
+            let about = asked.unwrap_or(ReplyTo { channel: Some(channel), ..ReplyTo::default() });
             self.reject(ctx, id, &about, &too_many_channels());
         }
     }
@@ -155,7 +154,7 @@ impl Clients {
         for (channel, offset) in earlier.channels {
             if self.channel_pool(id, &channel).is_none() {
                 self.hold(ctx, id, QuotaChange::Subscribe(channel.clone()));
-                let has = Has::Offset((*ctx.limits.epoch).into(), offset);
+                let has = Position::Offset((*ctx.epoch).into(), offset);
                 self.subscribe(ctx, id, Subject::Channel(channel), has);
             }
         }
@@ -163,7 +162,11 @@ impl Clients {
         self.enter_rooms(ctx, id, earlier.rooms);
         for (name, patch, max_hz) in earlier.documents {
             let (versions, far, request) = Default::default();
-            self.documents(ctx, id, Request::Subscribe { name, patch, max_hz, versions, far, request });
+            self.documents(
+                ctx,
+                id,
+                DocumentRequest::Subscribe { name, patch, max_hz, versions, far, request },
+            );
         }
     }
 

@@ -1,20 +1,20 @@
 //! Channels, as connections see them: subscribing, being told where that begins, publishing.
 
 use crate::base::id::ConnId;
-use crate::flow::conn::ask::Has;
 use crate::flow::conn::hub::Beginning;
 use crate::flow::conn::{Conn, Stage, Sub};
-use crate::flow::fanout::pool::{PoolId, Subject};
-use crate::flow::feed::Write;
+use crate::flow::fanout::pool::PoolId;
 use crate::flow::limits::Access;
+use crate::flow::request::position::Position;
+use crate::flow::request::write::Write;
+use crate::flow::route::subject::Subject;
 use crate::shard::connections::hub::Rejection;
 use crate::shard::connections::{Clients, EVERYONE};
 use crate::shard::context::Context;
 use crate::shard::mail::question::{Question, WriteOrigin, WriteTicket};
 use crate::shard::mail::user::QuotaChange;
 use crate::wire::feed::Publish;
-use crate::wire::hub::write;
-use crate::wire::hub::{About, As, Class, Post, Recover};
+use crate::wire::hub::{As, Class, NewMessage, Recover, ReplyTo, write};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ impl Clients {
     /// How many channels a connection has asked for, beside those of the rooms that it is in.
     pub(super) fn channel_count(&mut self, id: ConnId) -> usize {
         let channels = self.channels_of(id);
-        let rooms = self.hub(id).map(|hub| &hub.seats);
+        let rooms = self.hub(id).map(|hub| &hub.memberships);
         channels
             .iter()
             .filter(|(name, _)| rooms.as_ref().is_none_or(|rooms| rooms.get(name).is_none()))
@@ -66,12 +66,12 @@ impl Clients {
         id: ConnId,
         channel: Arc<str>,
         recover: Option<Recover>,
-        about: &About,
+        about: &ReplyTo,
     ) -> Result<(), Rejection> {
         let seen = self.seen(ctx, id, &channel);
-        let has = recover.map_or(seen, |place| Has::Offset(place.epoch, place.offset));
+        let has = recover.map_or(seen, |place| Position::Offset(place.epoch, place.offset));
         match self.channel_pool(id, &channel) {
-            Some(pool) if *channel == *EVERYONE || matches!(has, Has::Nothing) => {
+            Some(pool) if *channel == *EVERYONE || matches!(has, Position::Nothing) => {
                 self.expect_beginning(id, pool, about, false);
                 if self.is_member(id, pool) {
                     let at = self.fanout.position(pool, id.slot);
@@ -86,7 +86,7 @@ impl Clients {
             None => self.hold(ctx, id, QuotaChange::Subscribe(channel.clone())),
         }
         let subject = Subject::Channel(channel);
-        let recovers = !matches!(has, Has::Nothing);
+        let recovers = !matches!(has, Position::Nothing);
         if let Some(pool) = self.subscribe(ctx, id, subject, has) {
             self.expect_beginning(id, pool, about, recovers);
         }
@@ -100,7 +100,7 @@ impl Clients {
     }
 
     /// The connection is to be told where a subscription begins, if it understands that.
-    fn expect_beginning(&mut self, id: ConnId, pool: PoolId, about: &About, recovers: bool) {
+    fn expect_beginning(&mut self, id: ConnId, pool: PoolId, about: &ReplyTo, recovers: bool) {
         if self.class(id) > Class::Plain
             && let Some(hub) = self.hub(id)
         {
@@ -113,7 +113,7 @@ impl Clients {
         let Some(channel) = self.channel_of(pool).cloned() else { return };
         let Some(hub) = self.hub(id) else { return };
         let due = hub.take_replies(pool);
-        let epoch = ctx.limits.epoch.clone();
+        let epoch = ctx.epoch.clone();
         for Beginning { about, recovers, .. } in due {
             let (request, recovered) = (about.request.as_deref(), recovers && !gap);
             self.say(ctx, id, |out| write::subscribed(request, &channel, (&epoch, at), recovered, out));
@@ -126,7 +126,7 @@ impl Clients {
         ctx: &mut Context,
         id: ConnId,
         channel: &Arc<str>,
-        about: &About,
+        about: &ReplyTo,
     ) {
         if **channel != *EVERYONE
             && let Some(pool) = self.channel_pool(id, channel)
@@ -148,9 +148,9 @@ impl Clients {
         ctx: &mut Context,
         id: ConnId,
         channel: Arc<str>,
-        post: Post,
+        post: NewMessage,
         how: As,
-        about: &About,
+        about: &ReplyTo,
     ) -> Result<(), Rejection> {
         let subscribed = how == As::Writer || self.channel_pool(id, &channel).is_some();
         let Some(Conn { access, hub, .. }) = self.get(id) else { return Ok(()) };
@@ -167,7 +167,7 @@ impl Clients {
         }
         hub.in_flight += 1;
         let user_id = hub.user.clone();
-        let Post { data, event, metadata, thread: thread_id } = post;
+        let NewMessage { data, event, metadata, thread: thread_id } = post;
         let kind = "message".into();
         let publish = Publish { channel, kind, data, event, user_id, metadata, thread_id, client: true };
         let origin = WriteOrigin::Frame(Box::new(about.clone()));

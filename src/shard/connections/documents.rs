@@ -5,16 +5,19 @@
 
 use crate::base::id::{ConnId, ShardId};
 use crate::flow::conn::Stage;
-use crate::flow::conn::ask::Has;
-use crate::flow::conn::hub::{Announced, Documents, Request, Syncing, Versions};
+use crate::flow::conn::hub::{Announced, DocumentSubscription, Syncing};
 use crate::flow::encode::documents;
 use crate::flow::encode::frame::Variant;
-use crate::flow::fanout::pool::{PoolId, Subject};
-use crate::flow::limits::{Overflow, PatchMode};
+use crate::flow::fanout::pool::PoolId;
+use crate::flow::limits::channels::Overflow;
+use crate::flow::limits::documents::PatchMode;
+use crate::flow::request::documents::{DocumentRequest, Versions};
+use crate::flow::request::position::Position;
 use crate::flow::route::owner::owner;
+use crate::flow::route::subject::Subject;
 use crate::shard::connections::Clients;
 use crate::shard::context::Context;
-use crate::wire::cursor::Far;
+use crate::wire::cursor::KeyPosition;
 use crate::wire::hub::write::Object;
 use crate::wire::key::Name;
 use hashbrown::HashMap;
@@ -32,10 +35,10 @@ struct Merged {
 
 impl Merged {
     /// One more name, of which the client has what its cursor says.
-    fn resume(&mut self, name: &Name, far: Far, shards: u16) {
+    fn resume(&mut self, name: &Name, far: KeyPosition, shards: u16) {
         let stamps = match far {
-            Far::Version(stamp) => vec![(owner(name.as_str(), shards), stamp)],
-            Far::Owners(stamps) => (0..).map(ShardId).zip(stamps).collect(),
+            KeyPosition::Version(stamp) => vec![(owner(name.as_str(), shards), stamp)],
+            KeyPosition::Owners(stamps) => (0..).map(ShardId).zip(stamps).collect(),
         };
         for (shard, stamp) in stamps {
             let place = self.stamps.entry(shard).or_insert(stamp);
@@ -49,7 +52,7 @@ impl Merged {
 
 impl Clients {
     /// A connection asks something of documents.
-    pub fn documents(&mut self, ctx: &mut Context, id: ConnId, request: Request) {
+    pub fn documents(&mut self, ctx: &mut Context, id: ConnId, request: DocumentRequest) {
         let Some(conn) = self.get(id) else { return };
         conn.hub.get_or_insert_default().waiting.push_back(request);
         self.next_documents(ctx, id);
@@ -58,7 +61,7 @@ impl Clients {
     fn next_documents(&mut self, ctx: &mut Context, id: ConnId) {
         while let Some(hub) = self.hub(id).filter(|hub| hub.syncing.is_none()) {
             match hub.waiting.pop_front() {
-                Some(Request::Subscribe { name, patch, max_hz, versions, far, request }) => {
+                Some(DocumentRequest::Subscribe { name, patch, max_hz, versions, far, request }) => {
                     let mut merged =
                         self.take_documents(ctx, id, |names| names.iter().any(|n| n.meets(&name)));
                     if let Some(far) = far {
@@ -67,7 +70,7 @@ impl Clients {
                     let new = Some(((name, request), versions));
                     self.follow_documents(ctx, id, merged, new, patch, max_hz);
                 }
-                Some(Request::Unsubscribe(name, request)) => {
+                Some(DocumentRequest::Unsubscribe(name, request)) => {
                     let mut rest = self.take_documents(ctx, id, |names| names.contains(&name));
                     rest.names.retain(|other| *other != name);
                     self.unfollowed(ctx, id, &name, request);
@@ -92,9 +95,9 @@ impl Clients {
     fn take_documents(&mut self, ctx: &mut Context, id: ConnId, which: impl Fn(&[Name]) -> bool) -> Merged {
         let mut merged = Merged::default();
         let Some(hub) = self.hub(id) else { return merged };
-        let taken: Vec<Documents> =
+        let taken: Vec<DocumentSubscription> =
             hub.documents.extract_if(.., |documents| which(&documents.names)).collect();
-        for Documents { names, manner, pools } in taken {
+        for DocumentSubscription { names, manner, pools } in taken {
             merged.names.extend(names.iter().cloned());
             merged.manner = manner;
             for pool in pools {
@@ -142,8 +145,8 @@ impl Clients {
         for shard in owners(&names, ctx) {
             let stamp = stamps.get(&shard).copied().unwrap_or(0);
             let has = match stamp {
-                0 if versions.is_empty() => Has::Nothing,
-                stamp => Has::Since { stamp, fresh: fresh.clone(), versions: versions.clone() },
+                0 if versions.is_empty() => Position::Nothing,
+                stamp => Position::Since { stamp, fresh: fresh.clone(), versions: versions.clone() },
             };
             let subject = Subject::Part(names.clone(), shard);
             let Some(variant) = self.variant(id, &subject) else { return };
@@ -153,7 +156,7 @@ impl Clients {
             missing.push((pool, has));
         }
         let Some(hub) = self.hub(id) else { return };
-        hub.documents.push(Documents { names, manner: (patch, max_hz), pools });
+        hub.documents.push(DocumentSubscription { names, manner: (patch, max_hz), pools });
         hub.syncing = Some(Syncing { announce, missing: missing.clone(), count: 0 });
         for (pool, has) in missing {
             self.enter(ctx, id, pool, has);
@@ -164,9 +167,10 @@ impl Clients {
     pub(super) fn restart_documents(&mut self, ctx: &mut Context, id: ConnId) {
         let anew = |(name, patch, max_hz)| {
             let (versions, far, request) = Default::default();
-            Request::Subscribe { name, patch, max_hz, versions, far, request }
+            DocumentRequest::Subscribe { name, patch, max_hz, versions, far, request }
         };
-        let anew: Vec<Request> = self.hub(id).into_iter().flat_map(|hub| hub.wishes().map(anew)).collect();
+        let anew: Vec<DocumentRequest> =
+            self.hub(id).into_iter().flat_map(|hub| hub.wishes().map(anew)).collect();
         self.take_documents(ctx, id, |_| true);
         let Some(hub) = self.hub(id) else { return };
         hub.syncing = None;
@@ -174,7 +178,7 @@ impl Clients {
             hub.waiting.push_front(request);
         }
         for request in &mut hub.waiting {
-            if let Request::Subscribe { far, .. } = request {
+            if let DocumentRequest::Subscribe { far, .. } = request {
                 *far = None;
             }
         }
@@ -182,7 +186,7 @@ impl Clients {
     }
 
     /// What the connection had when it asked for a state that has not come yet.
-    pub(super) fn missing(&mut self, id: ConnId, pool: PoolId) -> Option<Has> {
+    pub(super) fn missing(&mut self, id: ConnId, pool: PoolId) -> Option<Position> {
         let missing = &self.hub(id)?.syncing.as_ref()?.missing;
         missing.iter().find(|(missing, _)| *missing == pool).map(|(_, has)| has.clone())
     }

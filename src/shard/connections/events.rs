@@ -2,30 +2,33 @@
 
 use crate::base::id::ConnId;
 use crate::base::time::MS;
-use crate::flow::conn::ask::Has;
-use crate::flow::conn::events::{self, Change, ConnName, Events, Wish};
-use crate::flow::conn::hub::{Hub, Request};
-use crate::flow::conn::{Conn, Phase, Stage, rest};
+use crate::flow::conn::events::{self, Events};
+use crate::flow::conn::hub::Hub;
+use crate::flow::conn::{Conn, Phase, Stage, pending};
 use crate::flow::encode::events as encode;
 use crate::flow::encode::frame::{Dialect, Frame};
-use crate::flow::fanout::pool::{PoolId, Subject};
+use crate::flow::fanout::pool::PoolId;
 use crate::flow::fanout::queue::Offered;
 use crate::flow::limits::route::Profile;
+use crate::flow::request::documents::DocumentRequest;
+use crate::flow::request::events::{ConnName, EventsRequest, SubscriptionChange};
+use crate::flow::request::position::Position;
+use crate::flow::route::subject::Subject;
 use crate::shard::connections::hub::{MAX_FOLLOWED, Rejection};
 use crate::shard::connections::{Clients, EVERYONE};
 use crate::shard::context::Context;
 use crate::shard::mail::subscription::HistoryBatch;
 use crate::shard::mail::user::QuotaChange;
-use crate::wire::cursor::{Cursor, Far};
+use crate::wire::cursor::{Cursor, KeyPosition};
 use crate::wire::http::{Head, Response};
-use crate::wire::hub::{About, write};
+use crate::wire::hub::{ReplyTo, write};
 use crate::wire::sse::{
     LAST_CHUNK, chunk, write_comment, write_id, write_json, write_name, write_retry, write_text,
 };
 
 impl Clients {
     /// A stream of events begins, from where the client had come if it was here before.
-    pub(super) fn open_events(&mut self, ctx: &mut Context, id: ConnId, head: &Head, wish: Wish) {
+    pub(super) fn open_events(&mut self, ctx: &mut Context, id: ConnId, head: &Head, wish: EventsRequest) {
         let limits = ctx.limits.clone();
         let (from, lost) = match wish.cursor {
             None => (None, false),
@@ -35,7 +38,7 @@ impl Clients {
         if wish.channels.len() + wish.rooms.len() > limits.hub.channels_per_user as usize {
             let detail = "a client may be subscribed to fewer channels ([hub] channels_per_user)";
             let response = Response::problem(429, "channel_limit_reached", detail);
-            return self.respond(ctx, id, &rest::dress(response, head, &limits));
+            return self.respond(ctx, id, &pending::dress(response, head, &limits));
         }
         let name = ConnName { shard: ctx.id, conn: id, stamp: ctx.stamp() };
         let mut bytes = events::response(head, &limits).encode();
@@ -47,7 +50,7 @@ impl Clients {
         let alone = wish.user.is_none() && wish.names.is_empty();
         let personal = !alone || wish.channels.len() + wish.rooms.len() != 1;
         let mut cursor = from.unwrap_or_default();
-        cursor.epoch = Some((*limits.epoch).into());
+        cursor.epoch = Some((*ctx.epoch).into());
         cursor.channels.retain(|name, _| wish.channels.contains(name) || wish.rooms.contains(name));
         cursor.keys.retain(|name, _| wish.names.iter().any(|wanted| wanted.as_str() == &**name));
         let from = cursor.clone();
@@ -77,7 +80,7 @@ impl Clients {
             let has = from
                 .channels
                 .get(&channel)
-                .map_or(Has::Nothing, |offset| Has::Offset((*limits.epoch).into(), *offset));
+                .map_or(Position::Nothing, |offset| Position::Offset((*ctx.epoch).into(), *offset));
             if *channel != *EVERYONE {
                 self.hold(ctx, id, QuotaChange::Subscribe(channel.clone()));
             }
@@ -87,7 +90,7 @@ impl Clients {
         for name in wish.names {
             let far = from.keys.get(name.as_str()).cloned();
             let (patch, max_hz, versions, request) = Default::default();
-            let request = Request::Subscribe { name, patch, max_hz, versions, far, request };
+            let request = DocumentRequest::Subscribe { name, patch, max_hz, versions, far, request };
             self.documents(ctx, id, request);
         }
     }
@@ -230,7 +233,7 @@ impl Clients {
 
     /// Adds to what a connection gets, or takes away from it. Says what of it could not be done; `None` if there is no
     /// such connection, or it belongs to nobody or to somebody else.
-    pub fn change_events(&mut self, ctx: &mut Context, change: Change) -> Option<Vec<String>> {
+    pub fn change_events(&mut self, ctx: &mut Context, change: SubscriptionChange) -> Option<Vec<String>> {
         let id = change.conn.conn;
         if self.events(id)?.name != change.conn {
             return None;
@@ -239,7 +242,7 @@ impl Clients {
         let mut errors = change.errors;
         let rooms = change.rooms.clone();
         for channel in change.channels.into_iter().chain(change.rooms) {
-            let about = About::default();
+            let about = ReplyTo::default();
             if !change.add {
                 self.events(id)?.cursor.channels.remove(&channel);
                 self.unsubscribe_channel(ctx, id, &channel, &about);
@@ -260,8 +263,11 @@ impl Clients {
                 errors.push(format!("{}: a connection may be subscribed to 1000 keys", name.as_str()));
                 continue;
             }
-            let request =
-                if change.add { Request::subscribe(name) } else { Request::Unsubscribe(name, None) };
+            let request = if change.add {
+                DocumentRequest::subscribe(name)
+            } else {
+                DocumentRequest::Unsubscribe(name, None)
+            };
             self.documents(ctx, id, request);
         }
         Some(errors)
@@ -312,9 +318,9 @@ fn has_place(subject: &Subject) -> bool {
 /// Whether a cursor is of this server's histories, as far as it says.
 pub(super) fn is_ours(cursor: &Cursor, ctx: &Context) -> bool {
     let shards = usize::from(ctx.shards);
-    cursor.epoch.as_deref().is_none_or(|epoch| *epoch == *ctx.limits.epoch)
+    cursor.epoch.as_deref().is_none_or(|epoch| *epoch == *ctx.epoch)
         && cursor.keys.values().all(|far| match far {
-            Far::Version(_) => true,
-            Far::Owners(stamps) => stamps.len() == shards,
+            KeyPosition::Version(_) => true,
+            KeyPosition::Owners(stamps) => stamps.len() == shards,
         })
 }

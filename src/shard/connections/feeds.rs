@@ -2,8 +2,9 @@
 
 use crate::base::id::ConnId;
 use crate::flow::conn::Phase;
-use crate::flow::conn::feed::{Barrier, Feed, Next};
-use crate::flow::feed::{Done, Write};
+use crate::flow::conn::feed::{Barrier, Feed};
+use crate::flow::request::lines::NextLine;
+use crate::flow::request::write::{Done, Write};
 use crate::flow::route::owner::owner;
 use crate::shard::Shard;
 use crate::shard::connections::Reason;
@@ -11,9 +12,8 @@ use crate::shard::io::Action;
 use crate::shard::mail::answer::WriteRefused;
 use crate::shard::mail::question::{Question, WriteOrigin, WriteTicket};
 use crate::shard::mail::to_owner::ToOwner;
-use crate::shard::mail::to_sequencer::SEQUENCER;
-use crate::shard::mail::to_sequencer::ToSequencer;
-use crate::wire::feed::{LineError, Op, Reply, parse, write_error, write_ok};
+use crate::shard::mail::to_sequencer::{SEQUENCER, ToSequencer};
+use crate::wire::feed::{FeedOp, FeedReply, LineError, parse, write_error, write_ok};
 use crate::wire::key::Name;
 
 /// How many unhandled bytes of a feed are held before reading from it stops.
@@ -34,8 +34,8 @@ impl Shard {
     pub(in crate::shard) fn feed_bytes(&mut self, id: ConnId, bytes: Option<&[u8]>) {
         let Some(feed) = self.feed(id) else { return };
         match bytes {
-            Some(bytes) => feed.push(bytes),
-            None => feed.ended = true,
+            Some(bytes) => feed.lines.push(bytes),
+            None => feed.lines.ended = true,
         }
         self.feed_lines(id);
     }
@@ -50,16 +50,16 @@ impl Shard {
             && self.clients.fanout.queued(id.slot) <= self.ctx.limits.queue_bytes
         {
             let Some(feed) = self.feed(id).filter(|feed| feed.is_open()) else { break };
-            match feed.next(max) {
-                Next::Partial => starved = true,
-                Next::Line(range) => {
-                    let (reply_id, op) = parse(feed.text(range));
-                    let line = (feed.line, reply_id);
+            match feed.lines.next(max) {
+                NextLine::Partial => starved = true,
+                NextLine::Line(range) => {
+                    let (reply_id, op) = parse(feed.lines.text(range));
+                    let line = (feed.lines.number, reply_id);
                     self.feed_line(id, line, op);
                     self.deliver_local();
                 }
-                Next::TooLong => {
-                    let (line, error) = ((feed.line + 1, None), LineError::TooLong(max));
+                NextLine::TooLong => {
+                    let (line, error) = ((feed.lines.number + 1, None), LineError::TooLong(max));
                     self.reply_error(id, &line, error.code(), &error.to_string());
                     return self.clients.finish(&mut self.ctx, id, Reason::Violation);
                 }
@@ -71,10 +71,10 @@ impl Shard {
     /// Reads on, or not, as the feed has room; ends it if it has nothing left to do.
     fn feed_pause(&mut self, id: ConnId, starved: bool) {
         let Some(feed) = self.feed(id) else { return };
-        if feed.ended && starved && feed.in_flight == 0 {
+        if feed.lines.ended && starved && feed.in_flight == 0 {
             return self.clients.finish(&mut self.ctx, id, Reason::Gone);
         }
-        let full = feed.held() > READ_AHEAD;
+        let full = feed.lines.held() > READ_AHEAD;
         if !starved && !self.clients.held_feeds.contains(&id) {
             self.clients.held_feeds.push(id);
         }
@@ -88,10 +88,10 @@ impl Shard {
         }
     }
 
-    fn feed_line(&mut self, id: ConnId, line: Line, op: Result<Op, LineError>) {
+    fn feed_line(&mut self, id: ConnId, line: Line, op: Result<FeedOp, LineError>) {
         let (mut writes, batch): (Vec<Write>, bool) = match op {
             Err(e) => return self.reply_error(id, &line, e.code(), &e.to_string()),
-            Ok(Op::Batch(ops)) => (ops.into_iter().map(|op| self.resolve(op)).collect(), true),
+            Ok(FeedOp::Batch(ops)) => (ops.into_iter().map(|op| self.resolve(op)).collect(), true),
             Ok(op) => (vec![self.resolve(op)], false),
         };
         let shards = self.ctx.shards;
@@ -120,19 +120,19 @@ impl Shard {
     }
 
     /// What an operation means as a write: a push gets its key here.
-    fn resolve(&mut self, op: Op) -> Write {
+    fn resolve(&mut self, op: FeedOp) -> Write {
         match op {
-            Op::Set(key, value) => Write::Set(key, value),
-            Op::Merge(key, value) => Write::Merge(key, value),
-            Op::Patch(key, patch) => Write::Patch(key, patch),
-            Op::Del(Name::Key(key)) => Write::Del(key),
-            Op::Del(Name::Pattern(pattern)) => Write::Sweep(pattern, self.clients.next_sweep(&self.ctx)),
-            Op::Publish(publish) => Write::Publish(publish),
-            Op::Push(pattern, value) => {
+            FeedOp::Set(key, value) => Write::Set(key, value),
+            FeedOp::Merge(key, value) => Write::Merge(key, value),
+            FeedOp::Patch(key, patch) => Write::Patch(key, patch),
+            FeedOp::Del(Name::Key(key)) => Write::Del(key),
+            FeedOp::Del(Name::Pattern(pattern)) => Write::Sweep(pattern, self.clients.next_sweep(&self.ctx)),
+            FeedOp::Publish(publish) => Write::Publish(publish),
+            FeedOp::Push(pattern, value) => {
                 let key = pattern.push(&format!("{:x}", self.ctx.stamp()));
                 Write::Set(key.expect("only such patterns are pushed to"), value)
             }
-            Op::Batch(_) => unreachable!("a batch in a batch is no operation"),
+            FeedOp::Batch(_) => unreachable!("a batch in a batch is no operation"),
         }
     }
 
@@ -171,7 +171,7 @@ impl Shard {
         if feed.in_flight == 0 && feed.barrier.as_ref().is_some_and(|barrier| barrier.writes.is_empty()) {
             feed.barrier = None;
         }
-        let ended = feed.ended && feed.in_flight == 0;
+        let ended = feed.lines.ended && feed.in_flight == 0;
         self.pass_barrier(id);
         if ended && !self.clients.held_feeds.contains(&id) {
             self.clients.held_feeds.push(id);
@@ -180,10 +180,10 @@ impl Shard {
 
     fn reply_done(&mut self, id: ConnId, reply_id: &str, done: &Done) {
         let reply = match done {
-            Done::Document(key, version) => Reply::Document(key.as_str(), *version),
-            Done::Swept(count) => Reply::Swept(*count),
-            Done::Channel(channel, offset, _) => Reply::Channel(channel, *offset),
-            Done::Batch => Reply::Batch,
+            Done::Document(key, version) => FeedReply::Document(key.as_str(), *version),
+            Done::Swept(count) => FeedReply::Swept(*count),
+            Done::Channel(channel, offset, _) => FeedReply::Channel(channel, *offset),
+            Done::Batch => FeedReply::Batch,
         };
         let mut out = Vec::with_capacity(96);
         write_ok(reply_id, reply, &mut out);

@@ -2,18 +2,19 @@
 //! The order of the gates is forge's: size, rate, then what the frame itself asks for.
 
 use crate::base::id::ConnId;
-use crate::flow::conn::hub::{Hub, Request};
+use crate::flow::conn::hub::Hub;
 use crate::flow::conn::{Conn, Phase};
 use crate::flow::encode::frame::Dialect;
-use crate::flow::feed::Done;
-use crate::flow::limits::PatchMode;
+use crate::flow::limits::documents::PatchMode;
+use crate::flow::request::documents::DocumentRequest;
+use crate::flow::request::write::Done;
 use crate::shard::connections::Clients;
 use crate::shard::context::Context;
 use crate::shard::mail::answer::{Reply, WriteRefused};
 use crate::shard::mail::question::{Origin, Question, Ticket};
 use crate::wire::hub::write::{self, Object, Rejected};
-use crate::wire::hub::{self, About, Class, Fault, Follow, Mode, Want};
-use crate::wire::ws::Kind;
+use crate::wire::hub::{self, Class, Command, Follow, FrameFault, Mode, ReplyTo};
+use crate::wire::ws::MessageKind;
 use std::borrow::Cow;
 
 /// How many names of documents one connection may be subscribed to.
@@ -37,8 +38,8 @@ impl Rejection {
     }
 }
 
-impl From<Fault> for Rejection {
-    fn from(fault: Fault) -> Rejection {
+impl From<FrameFault> for Rejection {
+    fn from(fault: FrameFault) -> Rejection {
         Rejection::new(fault.code(), fault.to_string())
     }
 }
@@ -59,7 +60,7 @@ impl Clients {
 
     /// A frame of a hub client.
     pub(super) fn hub_message(&mut self, ctx: &mut Context, id: ConnId, data: &[u8]) {
-        let hub::Frame { about, shows, want } = hub::parse(data);
+        let hub::ClientFrame { about, shows, want } = hub::parse(data);
         let Some(conn) = self.get(id) else { return };
         if shows > Class::Plain {
             let hub = conn.hub.get_or_insert_default();
@@ -79,7 +80,7 @@ impl Clients {
         &mut self,
         ctx: &Context,
         id: ConnId,
-        want: &Result<Want, Fault>,
+        want: &Result<Command, FrameFault>,
         len: usize,
     ) -> Result<(), Rejection> {
         let limits = &ctx.limits.hub;
@@ -90,7 +91,7 @@ impl Clients {
         let Some(conn) = self.get(id) else { return Ok(()) };
         let subscribes = matches!(
             want,
-            Ok(Want::Subscribe(..) | Want::Unsubscribe(_) | Want::Follow(_) | Want::Unfollow(_))
+            Ok(Command::Subscribe(..) | Command::Unsubscribe(_) | Command::Follow(_) | Command::Unfollow(_))
         );
         if subscribes && conn.hub.is_none() {
             return Ok(());
@@ -111,42 +112,42 @@ impl Clients {
         &mut self,
         ctx: &mut Context,
         id: ConnId,
-        want: Result<Want, Fault>,
-        about: &About,
+        want: Result<Command, FrameFault>,
+        about: &ReplyTo,
     ) -> Result<(), Rejection> {
         let forge = self.hub(id).is_some_and(|hub| hub.class == Class::Forge && !hub.strict);
         let want = match want {
             // forge passes over these, and its clients do not expect to hear of them
-            Err(Fault::Idle(_)) if forge && about.request.is_none() => return Ok(()),
+            Err(FrameFault::Idle(_)) if forge && about.request.is_none() => return Ok(()),
             want => want?,
         };
         match want {
-            Want::Subscribe(channel, recover) => self.subscribe_channel(ctx, id, channel, recover, about),
-            Want::Unsubscribe(channel) => {
+            Command::Subscribe(channel, recover) => self.subscribe_channel(ctx, id, channel, recover, about),
+            Command::Unsubscribe(channel) => {
                 self.unsubscribe_channel(ctx, id, &channel, about);
                 Ok(())
             }
-            Want::Follow(follow) => self.follow(ctx, id, *follow, about),
-            Want::Unfollow(name) => {
-                self.documents(ctx, id, Request::Unsubscribe(name, about.request.clone()));
+            Command::Follow(follow) => self.follow(ctx, id, *follow, about),
+            Command::Unfollow(name) => {
+                self.documents(ctx, id, DocumentRequest::Unsubscribe(name, about.request.clone()));
                 Ok(())
             }
-            Want::Publish(channel, post, how) => self.publish(ctx, id, channel, *post, how, about),
-            Want::History(channel, query) => {
+            Command::Publish(channel, post, how) => self.publish(ctx, id, channel, *post, how, about),
+            Command::History(channel, query) => {
                 let origin = Origin::Frame { about: Box::new(about.clone()), waits: false };
                 let ticket = Ticket { conn: id, origin };
                 let actor = self.actor(id);
                 ctx.ask(&channel.clone(), Question::History { channel, actor, query, ticket });
                 Ok(())
             }
-            Want::Room(room, want) => self.room_frame(ctx, id, room, want, about),
-            Want::Presence(said) => self.presence(ctx, id, *said, about),
-            Want::Watch(users) => self.watch_users(ctx, id, users, about),
-            Want::Unwatch(users) => {
+            Command::Room(room, want) => self.room_frame(ctx, id, room, want, about),
+            Command::Presence(said) => self.presence(ctx, id, *said, about),
+            Command::Watch(users) => self.watch_users(ctx, id, users, about),
+            Command::Unwatch(users) => {
                 self.unwatch_users(ctx, id, users, about);
                 Ok(())
             }
-            Want::Heartbeat => {
+            Command::Heartbeat => {
                 if about.request.is_some() {
                     self.say(ctx, id, |out| Object::reply("heartbeat", about.request.as_deref(), out).end());
                 }
@@ -160,7 +161,7 @@ impl Clients {
         ctx: &mut Context,
         id: ConnId,
         follow: Follow,
-        about: &About,
+        about: &ReplyTo,
     ) -> Result<(), Rejection> {
         let Follow { name, mode, max_hz, versions } = follow;
         if self.followed(id) >= MAX_FOLLOWED {
@@ -175,7 +176,7 @@ impl Clients {
         };
         let request = about.request.clone();
         let far = self.hub(id).and_then(|hub| hub.far(&name));
-        self.documents(ctx, id, Request::Subscribe { name, patch, max_hz, versions, far, request });
+        self.documents(ctx, id, DocumentRequest::Subscribe { name, patch, max_hz, versions, far, request });
         Ok(())
     }
 
@@ -191,7 +192,7 @@ impl Clients {
         &mut self,
         ctx: &mut Context,
         id: ConnId,
-        about: &About,
+        about: &ReplyTo,
         reply: Reply,
     ) {
         if matches!(reply, Reply::Published(_))
@@ -223,7 +224,13 @@ impl Clients {
     }
 
     /// Says why a frame is not done, to those who can understand it.
-    pub(in crate::shard) fn reject(&mut self, ctx: &mut Context, id: ConnId, about: &About, why: &Rejection) {
+    pub(in crate::shard) fn reject(
+        &mut self,
+        ctx: &mut Context,
+        id: ConnId,
+        about: &ReplyTo,
+        why: &Rejection,
+    ) {
         ctx.stats.reject_frame(why.code);
         if self.events(id).is_some() {
             let name = about.room.as_ref().or(about.channel.as_ref());
@@ -251,7 +258,7 @@ impl Clients {
     pub(in crate::shard) fn say(&mut self, ctx: &mut Context, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
         // who gets events asks by requests, which have answers of their own
         if self.dialect(id) == Some(Dialect::Hub) {
-            let frame = ctx.encoder.message(Kind::Text, write);
+            let frame = ctx.encoder.message(MessageKind::Text, write);
             self.send(id, frame);
         }
     }

@@ -1,26 +1,34 @@
 //! Imports: elements go to their owners as the body comes, as far as there is room for them.
 
 use crate::base::id::ConnId;
-use crate::flow::conn::import::{Import, Next};
-use crate::flow::conn::rest;
-use crate::flow::feed::Write;
+use crate::flow::conn::import::{Import, NextElement};
+use crate::flow::conn::pending;
+use crate::flow::request::write::Write;
 use crate::shard::Shard;
 use crate::shard::connections::{Clients, Reason};
 use crate::shard::context::Context;
 use crate::shard::io::Action;
 use crate::shard::mail::question::{Question, WriteOrigin, WriteTicket};
-use crate::wire::http::{Body, Head};
+use crate::wire::http::{BodyDecoder, Head};
 
 impl Clients {
     /// The head of an import has come.
-    pub(in crate::shard) fn open_import(&mut self, ctx: &mut Context, id: ConnId, head: Head, body: Body) {
+    pub(in crate::shard) fn open_import(
+        &mut self,
+        ctx: &mut Context,
+        id: ConnId,
+        head: Head,
+        body: BodyDecoder,
+    ) {
         let Some(access) = self.get(id).map(|conn| conn.access) else { return };
         match (Import::new(head.clone(), body, access), self.http(id)) {
             (Ok(import), Some(http)) => {
                 http.import = Some(Box::new(import));
                 self.import_ready(id);
             }
-            (Err(response), _) => self.respond(ctx, id, &rest::dress(response, &head, &ctx.limits.clone())),
+            (Err(response), _) => {
+                self.respond(ctx, id, &pending::dress(response, &head, &ctx.limits.clone()))
+            }
             (Ok(_), None) => {}
         }
     }
@@ -61,19 +69,19 @@ impl Shard {
             let Some(http) = self.clients.http(id) else { return };
             match http.next_element(&limits) {
                 None => return,
-                Some(Next::Wait) => {
+                Some(NextElement::Wait) => {
                     if let Some(conn) = self.clients.get(id) {
                         conn.due = u64::MAX;
                     }
                     return;
                 }
-                Some(Next::Write(key, value)) => {
+                Some(NextElement::Write(key, value)) => {
                     let ticket = WriteTicket { conn: id, origin: WriteOrigin::Element };
                     let name = key.clone();
                     let question = Question::Write { write: Write::Set(key, value), ticket };
                     self.ctx.ask(name.as_str(), question);
                 }
-                Some(Next::More) => {
+                Some(NextElement::More) => {
                     let due = self.ctx.now.mono + limits.handshake_timeout;
                     let Some(conn) = self.clients.get(id) else { return };
                     conn.due = due;
@@ -85,11 +93,11 @@ impl Shard {
                     }
                     return;
                 }
-                Some(Next::Done(response)) => {
+                Some(NextElement::Done(response)) => {
                     let Some(import) = self.clients.http(id).and_then(|http| http.import.take()) else {
                         return;
                     };
-                    let response = rest::dress(response, &import.head, &limits);
+                    let response = pending::dress(response, &import.head, &limits);
                     self.clients.respond(&mut self.ctx, id, &response);
                     return self.clients.request_done(&mut self.ctx, id);
                 }

@@ -2,14 +2,17 @@
 
 use crate::base::id::ConnId;
 use crate::base::time::MS;
+use crate::flow::actor::Actor;
 use crate::flow::conn::Stage::Waiting;
-use crate::flow::conn::ask::Has;
-use crate::flow::conn::seats::{Gather, RoomAsk, Seat, Stage};
+use crate::flow::conn::memberships::{Gather, Membership, MembershipStage};
 use crate::flow::encode::rooms as encode;
-use crate::flow::fanout::pool::{PoolId, Subject};
+use crate::flow::fanout::pool::PoolId;
 use crate::flow::limits::Access;
+use crate::flow::request::position::Position;
+use crate::flow::request::rooms::RoomAsk;
+use crate::flow::route::subject::Subject;
 use crate::flow::state::presence::{Shown, Status};
-use crate::flow::state::room::{Actor, Refusal};
+use crate::flow::state::room::Refusal;
 use crate::shard::connections::Clients;
 use crate::shard::connections::hub::Rejection;
 use crate::shard::context::Context;
@@ -17,13 +20,10 @@ use crate::shard::io::Action;
 use crate::shard::mail::question::{Origin, Question, Ticket, UserQuestion};
 use crate::shard::mail::subscription::Denied;
 use crate::shard::mail::to_owner::ToOwner;
-use crate::shard::mail::user::Departure;
-use crate::shard::mail::user::MembershipUpdate;
-use crate::shard::mail::user::QuotaChange;
-use crate::shard::mail::user::Reservation;
+use crate::shard::mail::user::{Departure, MembershipUpdate, QuotaChange, Reservation};
 
 use crate::wire::hub::write::{self, Object};
-use crate::wire::hub::{self, About, RoomWant};
+use crate::wire::hub::{self, ReplyTo, RoomCommand};
 use std::sync::Arc;
 
 /// How many users' presence one connection may watch.
@@ -42,8 +42,8 @@ pub(super) fn ask_room(ctx: &mut Context, ticket: Ticket, ask: Box<RoomAsk>) {
 }
 
 impl Clients {
-    fn seat(&mut self, id: ConnId, room: &str) -> Option<&mut Seat> {
-        self.hub(id)?.seats.get_mut(room)
+    fn seat(&mut self, id: ConnId, room: &str) -> Option<&mut Membership> {
+        self.hub(id)?.memberships.get_mut(room)
     }
 
     /// Who a connection is to the rooms.
@@ -62,16 +62,16 @@ impl Clients {
         ctx: &mut Context,
         id: ConnId,
         room: Arc<str>,
-        want: RoomWant,
-        about: &About,
+        want: RoomCommand,
+        about: &ReplyTo,
     ) -> Result<(), Rejection> {
         let seated = self.seat(id, &room).is_some();
         match want {
-            RoomWant::Join => return self.enter_room(ctx, id, room, about),
-            RoomWant::Message(_) if !seated => {
+            RoomCommand::Join => return self.enter_room(ctx, id, room, about),
+            RoomCommand::Message(_) if !seated => {
                 return Err(Rejection::new("send_denied", "join the room before you send to it"));
             }
-            RoomWant::History(query) => {
+            RoomCommand::History(query) => {
                 let actor = self.actor(id);
                 let origin = Origin::Frame { about: Box::new(about.clone()), waits: false };
                 let ticket = Ticket { conn: id, origin };
@@ -80,7 +80,7 @@ impl Clients {
             }
             _ => {}
         }
-        if want == RoomWant::Leave {
+        if want == RoomCommand::Leave {
             self.stand_up(ctx, id, &room);
         }
         let ask = Box::new(RoomAsk { room, actor: self.actor(id), want, reserved: None });
@@ -96,7 +96,7 @@ impl Clients {
     }
 
     /// The reply to a frame that wants one: `members` are those of a JSON object.
-    pub(super) fn room_reply(&mut self, ctx: &mut Context, id: ConnId, about: &About, members: &[u8]) {
+    pub(super) fn room_reply(&mut self, ctx: &mut Context, id: ConnId, about: &ReplyTo, members: &[u8]) {
         let Some(request) = &about.request else { return };
         self.say(ctx, id, |out| {
             Object::reply("reply", Some(request), out).end();
@@ -110,7 +110,7 @@ impl Clients {
     }
 
     /// Says that a frame about a room was not done.
-    pub(super) fn refuse(&mut self, ctx: &mut Context, id: ConnId, about: &About, refusal: Refusal) {
+    pub(super) fn refuse(&mut self, ctx: &mut Context, id: ConnId, about: &ReplyTo, refusal: Refusal) {
         let left = refusal.until().map(|until| until.saturating_sub(ctx.now.wall).div_ceil(MS));
         let why = Rejection { retry_after_ms: left, ..Rejection::new(refusal.code(), refusal.to_string()) };
         self.reject(ctx, id, about, &why);
@@ -123,7 +123,7 @@ impl Clients {
         ctx: &mut Context,
         id: ConnId,
         room: Arc<str>,
-        about: &About,
+        about: &ReplyTo,
     ) -> Result<(), Rejection> {
         let Actor::User(user) = self.actor(id) else {
             return Err(Rejection::new(
@@ -138,16 +138,21 @@ impl Clients {
         let listened = self.channel_pool(id, &room).is_some();
         let Some(hub) = self.hub(id) else { return Ok(()) };
         let about = Some(Box::new(about.clone()));
-        hub.seats.push(Seat { room: room.clone(), stage: Stage::Reserving, about, listened });
+        hub.memberships.push(Membership {
+            room: room.clone(),
+            stage: MembershipStage::Reserving,
+            about,
+            listened,
+        });
         hub.wait();
         ctx.post_to_user(&user.clone(), ToOwner::Reserve { user, room, conn: id });
         Ok(())
     }
 
     /// The reply to a join names the members, for those who asked for a reply.
-    fn tell_members(&mut self, ctx: &mut Context, id: ConnId, about: Box<About>, room: Arc<str>) {
+    fn tell_members(&mut self, ctx: &mut Context, id: ConnId, about: Box<ReplyTo>, room: Arc<str>) {
         if about.request.is_some() {
-            let ask = RoomAsk { room, actor: self.actor(id), want: RoomWant::Members, reserved: None };
+            let ask = RoomAsk { room, actor: self.actor(id), want: RoomCommand::Members, reserved: None };
             let origin = Origin::Frame { about, waits: false };
             ask_room(ctx, Ticket { conn: id, origin }, Box::new(ask));
         }
@@ -166,11 +171,11 @@ impl Clients {
             return;
         };
         if *granted {
-            seat.stage = Stage::Entering;
-            self.subscribe(ctx, id, Subject::Room(room.clone()), Has::Nothing);
+            seat.stage = MembershipStage::Entering;
+            self.subscribe(ctx, id, Subject::Room(room.clone()), Position::Nothing);
             // behind it on the same lane, so that the owner knows the member already
-            self.subscribe(ctx, id, Subject::Channel(room.clone()), Has::Nothing);
-        } else if let Some(seat) = self.hub(id).and_then(|hub| hub.seats.remove(room))
+            self.subscribe(ctx, id, Subject::Channel(room.clone()), Position::Nothing);
+        } else if let Some(seat) = self.hub(id).and_then(|hub| hub.memberships.remove(room))
             && let Some(about) = seat.about
         {
             self.refuse(ctx, id, &about, Refusal::Limit);
@@ -180,13 +185,13 @@ impl Clients {
 
     /// Whether a connection's subscription to what happens around a room is its entering.
     pub(super) fn enters(&mut self, id: ConnId, room: &str) -> bool {
-        self.seat(id, room).is_some_and(|seat| seat.stage == Stage::Entering)
+        self.seat(id, room).is_some_and(|seat| seat.stage == MembershipStage::Entering)
     }
 
     /// A connection is in a room now.
     pub(super) fn entered(&mut self, ctx: &mut Context, id: ConnId, room: &Arc<str>) {
         let Some(seat) = self.seat(id, room) else { return };
-        seat.stage = Stage::In;
+        seat.stage = MembershipStage::In;
         if let Some(about) = seat.about.take() {
             self.tell_members(ctx, id, about, room.clone());
         }
@@ -202,7 +207,7 @@ impl Clients {
         self.unsubscribe(ctx, id, pool);
         match subject {
             Some(Subject::Room(room)) => {
-                let Some(seat) = self.hub(id).and_then(|hub| hub.seats.remove(&room)) else { return };
+                let Some(seat) = self.hub(id).and_then(|hub| hub.memberships.remove(&room)) else { return };
                 // whoever listened to a channel that is no room, or an open one, still does
                 if !seat.listened {
                     self.unsubscribe_from(ctx, id, &Subject::Channel(room));
@@ -222,7 +227,7 @@ impl Clients {
     /// A connection is in a room no more, and hears nothing of it.
     pub(super) fn stand_up(&mut self, ctx: &mut Context, id: ConnId, room: &Arc<str>) {
         let Some(hub) = self.hub(id) else { return };
-        if hub.seats.remove(room).is_none() {
+        if hub.memberships.remove(room).is_none() {
             return;
         }
         self.unsubscribe_from(ctx, id, &Subject::Room(room.clone()));
@@ -231,7 +236,7 @@ impl Clients {
 
     /// The owner of a room says that a connection is in it no more.
     pub fn out(&mut self, ctx: &mut Context, id: ConnId, room: &Arc<str>, out: &Departure) {
-        if self.seat(id, room).is_none_or(|seat| seat.stage == Stage::Reserving) {
+        if self.seat(id, room).is_none_or(|seat| seat.stage == MembershipStage::Reserving) {
             return;
         }
         self.stand_up(ctx, id, room);
@@ -269,10 +274,10 @@ impl Clients {
         for (pool, slot, subject) in each.collect::<Vec<_>>() {
             let id = self.id(slot);
             let meant = user.is_none() || self.hub(id).and_then(|hub| hub.user.as_ref()) == user;
-            if meant && self.seat(id, name).is_none_or(|seat| seat.stage == Stage::Reserving) {
+            if meant && self.seat(id, name).is_none_or(|seat| seat.stage == MembershipStage::Reserving) {
                 let at = self.fanout.position(pool, slot);
                 self.unsubscribe(ctx, id, pool);
-                let has = Has::Offset((*ctx.limits.epoch).into(), at);
+                let has = Position::Offset((*ctx.epoch).into(), at);
                 self.subscribe(ctx, id, subject, has);
             }
         }
@@ -283,8 +288,8 @@ impl Clients {
         let Some((hub, user)) = self.hub(id).and_then(|hub| hub.user.clone().map(|user| (hub, user))) else {
             return Vec::new();
         };
-        let seats = std::mem::take(&mut hub.seats);
-        for seat in seats.iter().filter(|seat| seat.stage != Stage::Reserving) {
+        let seats = std::mem::take(&mut hub.memberships);
+        for seat in seats.iter().filter(|seat| seat.stage != MembershipStage::Reserving) {
             let mail = ToOwner::Absent { room: seat.room.clone(), user: user.clone(), conn: id };
             ctx.post_to_owner(&seat.room, mail);
         }
@@ -316,9 +321,9 @@ impl Clients {
     fn channel_denied(&mut self, ctx: &mut Context, id: ConnId, pool: PoolId, name: &Arc<str>) {
         let waiting = self.hub(id).map(|hub| hub.take_replies(pool)).unwrap_or_default();
         self.hold(ctx, id, QuotaChange::Unsubscribe(name.clone()));
-        let mut abouts: Vec<About> = waiting.into_iter().map(|beginning| beginning.about).collect();
+        let mut abouts: Vec<ReplyTo> = waiting.into_iter().map(|beginning| beginning.about).collect();
         if abouts.is_empty() {
-            abouts.push(About { channel: Some(name.clone()), ..About::default() });
+            abouts.push(ReplyTo { channel: Some(name.clone()), ..ReplyTo::default() });
         }
         let why = Rejection::new("channel_access_denied", "this channel is a room that is not open to you");
         abouts.iter().for_each(|about| self.reject(ctx, id, about, &why));
@@ -347,8 +352,8 @@ impl Clients {
         &mut self,
         ctx: &mut Context,
         id: ConnId,
-        said: hub::Status,
-        about: &About,
+        said: hub::StatusUpdate,
+        about: &ReplyTo,
     ) -> Result<(), Rejection> {
         let Actor::User(user) = self.actor(id) else {
             return Err(Rejection::new(
@@ -370,7 +375,7 @@ impl Clients {
         ctx: &mut Context,
         id: ConnId,
         users: Vec<Arc<str>>,
-        about: &About,
+        about: &ReplyTo,
     ) -> Result<(), Rejection> {
         let watched = self.subjects(id, |subject| matches!(subject, Subject::User(_))).len();
         if watched + users.len() > WATCHED {
@@ -382,7 +387,7 @@ impl Clients {
         hub.gathered = hub.gathered.wrapping_add(1);
         hub.gathers.push(Gather { number, left: users.len(), about, looks: Vec::new() });
         for user in users {
-            self.subscribe(ctx, id, Subject::User(user.clone()), Has::Nothing);
+            self.subscribe(ctx, id, Subject::User(user.clone()), Position::Nothing);
             // behind it on the same lane: what has changed since is on its way
             let question = UserQuestion::Presence { conn: id, query: number };
             ctx.post_to_user(&user.clone(), ToOwner::Ask(Question::User { user, question }));
@@ -397,7 +402,7 @@ impl Clients {
         ctx: &mut Context,
         id: ConnId,
         users: Vec<Arc<str>>,
-        about: &About,
+        about: &ReplyTo,
     ) {
         let all: Vec<Subject> = match users.is_empty() {
             true => self.subjects(id, |subject| matches!(subject, Subject::User(_))),

@@ -18,21 +18,21 @@ use crate::base::id::ConnId;
 use crate::base::slab::Table;
 use crate::base::time::SEC;
 use crate::base::timers::Timers;
-use crate::flow::conn::ask::Answer;
 use crate::flow::conn::listing::Row;
+use crate::flow::conn::response_part::ResponsePart;
 use crate::flow::conn::{Conn, Phase};
 use crate::flow::encode::frame::Frame;
 use crate::flow::fanout::plan::Fanout;
-use crate::flow::fanout::pool::{PoolId, Subject};
+use crate::flow::fanout::pool::PoolId;
 use crate::flow::fanout::queue::Budget;
-use crate::flow::feed::SweepId;
 use crate::flow::limits::Access;
+use crate::flow::request::write::SweepId;
+use crate::flow::route::subject::Subject;
 use crate::shard::connections::streams::Streams;
 use crate::shard::context::Context;
 use crate::shard::io::{Action, Door};
 use crate::shard::mail::question::ConnectionsQuestion;
-use crate::wire::hub::Class;
-use crate::wire::hub::write;
+use crate::wire::hub::{Class, write};
 use crate::wire::ws::{self, Inflater};
 use smallvec::SmallVec;
 use std::collections::VecDeque;
@@ -57,11 +57,11 @@ pub enum Reason {
     /// It broke the protocol.
     Violation,
     /// It took no byte for `[conn] write_timeout`.
-    Stuck,
+    WriteTimeout,
     /// It gave no sign of life for `[ooo] pong_timeout`.
-    Silent,
+    PingTimeout,
     /// Its request did not come in time.
-    Late,
+    RequestTimeout,
     /// Replies piled up that it did not read.
     Slow,
     /// The server stops.
@@ -69,7 +69,7 @@ pub enum Reason {
     /// A streamed answer could not go on: its documents changed too much meanwhile.
     Aborted,
     /// Its user had as many connections as one may have.
-    Crowded,
+    TooManyConnections,
 }
 
 impl Reason {
@@ -77,21 +77,30 @@ impl Reason {
     pub const ALL: [Reason; 9] = [
         Reason::Gone,
         Reason::Violation,
-        Reason::Stuck,
-        Reason::Silent,
-        Reason::Late,
+        Reason::WriteTimeout,
+        Reason::PingTimeout,
+        Reason::RequestTimeout,
         Reason::Slow,
         Reason::Stopping,
         Reason::Aborted,
-        Reason::Crowded,
+        Reason::TooManyConnections,
     ];
     /// What they are called in metrics.
-    pub const LABELS: [&str; 9] =
-        ["gone", "violation", "stuck", "silent", "late", "slow", "stopping", "aborted", "crowded"];
+    pub const LABELS: [&str; 9] = [
+        "gone",
+        "violation",
+        "write_timeout",
+        "ping_timeout",
+        "request_timeout",
+        "slow",
+        "stopping",
+        "aborted",
+        "too_many_connections",
+    ];
 }
 
 // a reason without a counter must not compile
-const _: () = assert!(Reason::ALL.len() == Reason::Crowded as usize + 1);
+const _: () = assert!(Reason::ALL.len() == Reason::TooManyConnections as usize + 1);
 
 /// The connections.
 #[derive(Debug)]
@@ -306,11 +315,11 @@ impl Clients {
     }
 
     /// What another shard's connection wants to know of these.
-    pub fn asked(&mut self, ctx: &mut Context, question: ConnectionsQuestion) -> Answer {
+    pub fn asked(&mut self, ctx: &mut Context, question: ConnectionsQuestion) -> ResponsePart {
         match question {
-            ConnectionsQuestion::Pools => Answer::Pools(self.pools()),
-            ConnectionsQuestion::Listeners => Answer::Channels(self.listeners().collect()),
-            ConnectionsQuestion::Change(change) => Answer::Changed(self.change_events(ctx, *change)),
+            ConnectionsQuestion::Pools => ResponsePart::Pools(self.pools()),
+            ConnectionsQuestion::Listeners => ResponsePart::Channels(self.listeners().collect()),
+            ConnectionsQuestion::Change(change) => ResponsePart::Changed(self.change_events(ctx, *change)),
         }
     }
 

@@ -1,14 +1,18 @@
 //! HTTP requests: one after the other, each answered before the next is looked at.
 
 use crate::base::id::ConnId;
-use crate::flow::conn::ask::{Answer, Ask, Has};
-use crate::flow::conn::events::not_found;
 use crate::flow::conn::http::Progress;
-use crate::flow::conn::rest::{self, Call, Hello, Pending, Want};
-use crate::flow::conn::rooms::RoomCall;
+use crate::flow::conn::pending::{self, Pending};
+use crate::flow::conn::response_part::ResponsePart;
 use crate::flow::conn::{Conn, Phase};
 use crate::flow::encode::frame::Dialect;
-use crate::flow::feed::Write;
+use crate::flow::request::events::not_found;
+use crate::flow::request::handshake::Handshake;
+use crate::flow::request::position::Position;
+use crate::flow::request::rooms::RoomRequest;
+use crate::flow::request::write::Write;
+use crate::flow::request::{Request, ResponseKind, router};
+use crate::flow::route::subject::Subject;
 use crate::shard::connections::members::ask_room;
 use crate::shard::connections::{Clients, PIPELINE, Reason};
 use crate::shard::context::Context;
@@ -66,7 +70,7 @@ impl Clients {
                 Ok(Progress::Whole(head, body)) => {
                     *due = u64::MAX;
                     ctx.stats.requests += 1;
-                    let call = rest::call(&head, &body, access, &ctx.limits);
+                    let call = router::route(&head, &body, access, &ctx.limits);
                     self.carry_out(ctx, id, head, call);
                 }
                 Err(BadRequest::BodyTooLarge) => {
@@ -78,69 +82,71 @@ impl Clients {
         }
     }
 
-    fn carry_out(&mut self, ctx: &mut Context, id: ConnId, head: Head, call: Call) {
+    fn carry_out(&mut self, ctx: &mut Context, id: ConnId, head: Head, call: Request) {
         let shards = ctx.shards;
         let pending = |want, left| Some(Pending::new(head.clone(), want, left));
         let wait = match &call {
-            Call::Change(_) => pending(Want::Change, 1),
-            Call::Ask(_, _, want) => pending(want.clone(), 1),
-            Call::Room(RoomCall::Ask(_, status)) => pending(Want::Room(*status), 1),
-            Call::Room(RoomCall::List(actor)) => pending(Want::Rooms(actor.clone()), shards),
-            Call::Sweep(_) => pending(Want::Gone, shards),
-            Call::Gather(want @ Want::Channels(_)) => pending(want.clone(), 2 * shards),
-            Call::Gather(want) => pending(want.clone(), shards),
+            Request::Change(_) => pending(ResponseKind::Change, 1),
+            Request::Get(_) => pending(ResponseKind::Item, 1),
+            Request::Write(_, _, kind) => pending(kind.clone(), 1),
+            Request::Room(RoomRequest::Ask(_, status)) => pending(ResponseKind::Room(*status), 1),
+            Request::Room(RoomRequest::List(actor)) => pending(ResponseKind::Rooms(actor.clone()), shards),
+            Request::Sweep(_) => pending(ResponseKind::Gone, shards),
+            Request::Gather(want @ ResponseKind::Channels(_)) => pending(want.clone(), 2 * shards),
+            Request::Gather(want) => pending(want.clone(), shards),
             // these wait for nothing, or say themselves what for
             _ => None,
         };
         match call {
-            Call::Respond(response) => {
-                return self.respond(ctx, id, &rest::dress(response, &head, &ctx.limits));
+            Request::Respond(response) => {
+                return self.respond(ctx, id, &pending::dress(response, &head, &ctx.limits));
             }
-            Call::Follow(subject, hello, has) => {
+            Request::Follow(name, hello, has) => {
                 let rest = self.upgrade(ctx, id, hello, Dialect::Ooo);
-                self.subscribe(ctx, id, subject, has.map_or(Has::Nothing, Has::Version));
+                self.subscribe(ctx, id, Subject::of(name), has.map_or(Position::Nothing, Position::Version));
                 return self.messages(ctx, id, &rest);
             }
-            Call::Hub(hello, arrival) => {
+            Request::Hub(hello, arrival) => {
                 let rest = self.upgrade(ctx, id, hello, Dialect::Hub);
                 self.arrive(ctx, id, *arrival);
                 return self.messages(ctx, id, &rest);
             }
-            Call::Knock(door) => return self.knock(ctx, id, head, *door),
-            Call::Views(channel, route, views) => return self.look_at(ctx, id, head, channel, route, views),
-            Call::Events(wish) => return self.open_events(ctx, id, &head, *wish),
-            Call::Change(change) => match change.conn.shard {
+            Request::Route(door) => return self.knock(ctx, id, head, *door),
+            Request::Views(channel, route, views) => {
+                return self.look_at(ctx, id, head, channel, route, views);
+            }
+            Request::Events(wish) => return self.open_events(ctx, id, &head, *wish),
+            Request::Change(change) => match change.conn.shard {
                 shard if shard.0 < shards => {
                     let question = ConnectionsQuestion::Change(change);
                     ctx.post(shard, ToConnections::Ask { conn: id, question });
                 }
-                _ => return self.respond(ctx, id, &rest::dress(not_found(), &head, &ctx.limits)),
+                _ => return self.respond(ctx, id, &pending::dress(not_found(), &head, &ctx.limits)),
             },
-            Call::Stream(spec) => return self.open_stream(ctx, id, head, *spec),
-            Call::Push(pattern, value) => {
+            Request::Stream(spec) => return self.open_stream(ctx, id, head, *spec),
+            Request::Push(pattern, value) => {
                 let key =
                     pattern.push(&format!("{:x}", ctx.stamp())).expect("only such patterns are pushed to");
-                self.set_pending(id, Pending::new(head, Want::Index(key.index().to_owned()), 1));
+                self.set_pending(id, Pending::new(head, ResponseKind::Index(key.index().to_owned()), 1));
                 let name = key.as_str().to_owned();
                 return ctx.ask(&name, write(id, Write::Set(key, value)));
             }
-            Call::Room(RoomCall::Ask(mut ask, _)) => {
+            Request::Room(RoomRequest::Ask(mut ask, _)) => {
                 if ask.room.is_empty() {
                     ask.room = format!("{:x}", ctx.stamp()).into();
                 }
                 ask_room(ctx, Ticket { conn: id, origin: Origin::Request }, ask);
             }
-            Call::Room(RoomCall::List(actor)) => {
+            Request::Room(RoomRequest::List(actor)) => {
                 ctx.post_to_all(|| ToOwner::Ask(read(id, Read::Rooms(actor.clone()))));
             }
-            Call::Ask(key, Ask::Get(get), _) => ctx.ask(key.as_str(), read(id, Read::Document(get))),
-            Call::Ask(key, Ask::Write(what), _) => ctx.ask(key.as_str(), write(id, what)),
-            Call::Ask(..) => {}
-            Call::Sweep(pattern) => {
+            Request::Get(key) => ctx.ask(key.as_str(), read(id, Read::Document(key.clone()))),
+            Request::Write(key, what, _) => ctx.ask(key.as_str(), write(id, what)),
+            Request::Sweep(pattern) => {
                 let sweep = self.next_sweep(ctx);
                 ctx.post_to_all(|| ToOwner::Ask(write(id, Write::Sweep(pattern.clone(), sweep))));
             }
-            Call::Gather(want) => gather(ctx, id, &want),
+            Request::Gather(want) => gather(ctx, id, &want),
         }
         if let Some(pending) = wait {
             self.set_pending(id, pending);
@@ -154,10 +160,10 @@ impl Clients {
     }
 
     /// An owner's answer to a request.
-    pub fn answer(&mut self, ctx: &mut Context, id: ConnId, answer: Answer) {
-        if let Answer::Entered(route, user, true) = answer {
+    pub fn answer(&mut self, ctx: &mut Context, id: ConnId, answer: ResponsePart) {
+        if let ResponsePart::Entered(route, user, true) = answer {
             let pending = self.http(id).and_then(|http| http.pending.take());
-            return match pending.and_then(Pending::into_door) {
+            return match pending.and_then(Pending::into_route) {
                 Some((head, door)) => self.enter_route(ctx, id, &head, door),
                 None => self.give_back(ctx, route, user),
             };
@@ -165,7 +171,7 @@ impl Clients {
         let Some(http) = self.http(id) else { return };
         let Some(pending) = &mut http.pending else { return };
         let Some(response) = pending.answer(answer, &ctx.limits) else { return };
-        let response = rest::dress(response, &pending.head, &ctx.limits);
+        let response = pending::dress(response, &pending.head, &ctx.limits);
         http.pending = None;
         self.respond(ctx, id, &response);
         self.request_done(ctx, id);
@@ -187,7 +193,7 @@ impl Clients {
     }
 
     /// The connection is a WebSocket from here on. Returns what has come of its messages already.
-    fn upgrade(&mut self, ctx: &mut Context, id: ConnId, hello: Hello, dialect: Dialect) -> Vec<u8> {
+    fn upgrade(&mut self, ctx: &mut Context, id: ConnId, hello: Handshake, dialect: Dialect) -> Vec<u8> {
         self.send(id, hello.bytes.into());
         let decoder = Decoder::new(ctx.limits.max_message, hello.compression);
         let ping = match dialect {
@@ -213,16 +219,16 @@ fn write(conn: ConnId, write: Write) -> Question {
 }
 
 /// Asks all shards for what a response is made of.
-fn gather(ctx: &mut Context, conn: ConnId, want: &Want) {
+fn gather(ctx: &mut Context, conn: ConnId, want: &ResponseKind) {
     match want {
-        Want::Pools => {
+        ResponseKind::Pools => {
             ctx.post_to_all(|| ToConnections::Ask { conn, question: ConnectionsQuestion::Pools });
         }
-        Want::Channels(_) => {
+        ResponseKind::Channels(_) => {
             ctx.post_to_all(|| ToConnections::Ask { conn, question: ConnectionsQuestion::Listeners });
             ctx.post_to_all(|| ToOwner::Ask(read(conn, Read::Channels)));
         }
-        Want::Items(pattern) => {
+        ResponseKind::Items(pattern) => {
             ctx.post_to_all(|| ToOwner::Ask(read(conn, Read::Documents(pattern.clone()))))
         }
         _ => ctx.post_to_all(|| ToOwner::Ask(read(conn, Read::Keys))),

@@ -2,14 +2,18 @@
 
 use crate::base::id::ConnId;
 use crate::flow::conn::Phase;
-use crate::flow::conn::ask::Missed;
-use crate::flow::conn::catchup::{Begin, Door, write_offset};
-use crate::flow::conn::events::{self, ConnName, Events};
-use crate::flow::conn::rest::{Pending, Want};
-use crate::flow::conn::views::Views;
+use crate::flow::conn::events::{self, Events};
+use crate::flow::conn::pending::Pending;
+use crate::flow::encode::events::write_offset;
 use crate::flow::encode::frame::Dialect;
-use crate::flow::fanout::pool::Subject;
 use crate::flow::limits::route::Profile;
+use crate::flow::request::ResponseKind;
+use crate::flow::request::catchup::MissedQuery;
+use crate::flow::request::catchup::RouteRequest;
+use crate::flow::request::events::ConnName;
+use crate::flow::request::position::Position;
+use crate::flow::request::views::Views;
+use crate::flow::route::subject::Subject;
 use crate::shard::connections::Clients;
 use crate::shard::connections::events::sign_of_life;
 use crate::shard::context::Context;
@@ -27,17 +31,17 @@ fn counter(route: u8) -> String {
 
 impl Clients {
     /// A request to a route: answered at once, or counted and then followed.
-    pub(super) fn knock(&mut self, ctx: &mut Context, id: ConnId, head: Head, door: Door) {
-        if door.wish.live {
-            let read = Read::EnterRoute { route: door.route, user: door.wish.user.clone() };
+    pub(super) fn knock(&mut self, ctx: &mut Context, id: ConnId, head: Head, door: RouteRequest) {
+        if door.catch_up.live {
+            let read = Read::EnterRoute { route: door.route, user: door.catch_up.user.clone() };
             ctx.ask(&counter(door.route), Question::Read { conn: id, read });
-            return self.set_pending(id, Pending::new(head, Want::Enter(Box::new(door)), 1));
+            return self.set_pending(id, Pending::new(head, ResponseKind::Enter(Box::new(door)), 1));
         }
-        let (has, choice) = (door.wish.begin.has(), door.wish.choice);
-        let missed = Missed { channel: door.channel.clone(), route: door.route, has, choice };
+        let (position, filter) = (door.catch_up.begin, door.catch_up.filter);
+        let missed = MissedQuery { channel: door.channel.clone(), route: door.route, position, filter };
         let read = Read::Missed(Box::new(missed));
         ctx.ask(&door.channel, Question::Read { conn: id, read });
-        self.set_pending(id, Pending::new(head, Want::Missed, 1));
+        self.set_pending(id, Pending::new(head, ResponseKind::Missed, 1));
     }
 
     /// A request for what has happened in a client's views.
@@ -52,19 +56,19 @@ impl Clients {
     ) {
         let read = Read::Views { channel: channel.clone(), route, views };
         ctx.ask(&channel, Question::Read { conn: id, read });
-        self.set_pending(id, Pending::new(head, Want::Missed, 1));
+        self.set_pending(id, Pending::new(head, ResponseKind::Missed, 1));
     }
 
     /// There is room for one more reader: it is subscribed before what it has missed is read.
-    pub(super) fn enter_route(&mut self, ctx: &mut Context, id: ConnId, head: &Head, door: Door) {
-        let Door { route, channel, wish } = door;
+    pub(super) fn enter_route(&mut self, ctx: &mut Context, id: ConnId, head: &Head, door: RouteRequest) {
+        let RouteRequest { route, channel, catch_up } = door;
         let limits = ctx.limits.clone();
         let name = ConnName { shard: ctx.id, conn: id, stamp: ctx.stamp() };
         let keepalive = limits.routes[usize::from(route)].keepalive;
         let events = Events {
             name,
             dialect: Dialect::Change(route),
-            entered: Some((route, wish.user)),
+            entered: Some((route, catch_up.user)),
             personal: false,
             cursor: Cursor::default(),
             resyncing: false,
@@ -74,14 +78,14 @@ impl Clients {
         let Some(conn) = self.get(id) else { return };
         conn.due = ctx.now.mono + keepalive;
         conn.phase = Phase::Events(Box::new(events));
-        let subject = match wish.choice {
+        let subject = match catch_up.filter {
             Some(choice) => Subject::Chosen(channel, choice),
             None => Subject::Channel(channel),
         };
         // the newer form has a request of its own for what was missed
         let views = limits.routes[usize::from(route)].profile == Profile::CellaViews;
-        let begin = if views { Begin::Now } else { wish.begin };
-        self.subscribe(ctx, id, subject, begin.has());
+        let begin = if views { Position::Nothing } else { catch_up.begin };
+        self.subscribe(ctx, id, subject, begin);
     }
 
     /// A reader has caught up with its channel: it is told so, and up to where.

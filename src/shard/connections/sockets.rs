@@ -6,7 +6,7 @@ use crate::flow::encode::frame::Dialect;
 use crate::shard::connections::{Clients, PIPELINE, Reason};
 use crate::shard::context::Context;
 use crate::shard::io::Action;
-use crate::wire::ws::{self, Event, Violation};
+use crate::wire::ws::{self, Violation, WsEvent};
 
 impl Clients {
     pub(super) fn messages(&mut self, ctx: &mut Context, id: ConnId, bytes: &[u8]) {
@@ -24,9 +24,11 @@ impl Clients {
             let dialect = *dialect;
             match decoder.poll(&mut input, &mut scratch) {
                 Ok(None) => break,
-                Ok(Some(Event::Ping(payload))) => self.send(id, ws::encode(ws::Op::Pong, payload).into()),
-                Ok(Some(Event::Pong(_))) => {}
-                Ok(Some(Event::Message { kind, data, compressed: true })) => {
+                Ok(Some(WsEvent::Ping(payload))) => {
+                    self.send(id, ws::encode(ws::Opcode::Pong, payload).into())
+                }
+                Ok(Some(WsEvent::Pong(_))) => {}
+                Ok(Some(WsEvent::Message { kind, data, compressed: true })) => {
                     ctx.stats.inflated += 1;
                     let mut inflater = std::mem::take(&mut self.inflater);
                     match inflater.message(kind, data, ctx.limits.max_message) {
@@ -35,8 +37,8 @@ impl Clients {
                     }
                     self.inflater = inflater;
                 }
-                Ok(Some(Event::Message { data, .. })) => self.message(ctx, id, dialect, data),
-                Ok(Some(Event::Close { code, .. })) => self.close(ctx, id, code, "", Reason::Gone),
+                Ok(Some(WsEvent::Message { data, .. })) => self.message(ctx, id, dialect, data),
+                Ok(Some(WsEvent::Close { code, .. })) => self.close(ctx, id, code, "", Reason::Gone),
                 Err(violation) => self.violated(ctx, id, violation),
             }
         }

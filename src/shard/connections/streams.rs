@@ -2,13 +2,11 @@
 
 use crate::base::id::{ConnId, ShardId};
 use crate::base::time::MS;
-use crate::flow::conn::Conn;
-use crate::flow::conn::Phase;
 use crate::flow::conn::http::Http;
-use crate::flow::conn::rest;
-use crate::flow::conn::spec::Spec;
-use crate::flow::conn::stream::{Step, Stream};
-use crate::flow::state::cut::{CutId, Part};
+use crate::flow::conn::stream::{Stream, StreamStep};
+use crate::flow::conn::{Conn, Phase, pending};
+use crate::flow::request::stream::StreamRequest;
+use crate::flow::state::scan::{Chunk, ScanId};
 use crate::shard::connections::{Clients, Reason};
 use crate::shard::context::Context;
 use crate::shard::mail::to_owner::ToOwner;
@@ -74,11 +72,17 @@ impl Streams {
 
 impl Clients {
     /// A request for a stream: every owner opens a cut and gives its first batch.
-    pub(in crate::shard) fn open_stream(&mut self, ctx: &mut Context, id: ConnId, head: Head, spec: Spec) {
+    pub(in crate::shard) fn open_stream(
+        &mut self,
+        ctx: &mut Context,
+        id: ConnId,
+        head: Head,
+        spec: StreamRequest,
+    ) {
         if self.streams.open.len() >= ctx.limits.stream.streams {
             let detail = "as many streams as are allowed at once are under way ([stream] streams); try again";
             let response = Response::problem(503, "too_many_streams", detail).header("Retry-After", "1");
-            return self.respond(ctx, id, &rest::dress(response, &head, &ctx.limits.clone()));
+            return self.respond(ctx, id, &pending::dress(response, &head, &ctx.limits.clone()));
         }
         self.streams.count = self.streams.count.wrapping_add(1);
         let count = self.streams.count;
@@ -86,12 +90,12 @@ impl Clients {
         let Some(http) = self.http(id) else { return };
         http.stream = Some(Box::new(Stream::new(count, head, spec, ctx.shards)));
         self.streams.open.push_back(id);
-        let cut = CutId { shard: ctx.id, conn: id, count };
+        let cut = ScanId { shard: ctx.id, conn: id, count };
         ctx.post_to_all(|| ToOwner::OpenScan { scan: cut, select: select.clone(), most: batch });
     }
 
     /// An owner's batch.
-    pub(in crate::shard) fn part(&mut self, from: ShardId, cut: CutId, part: Part) {
+    pub(in crate::shard) fn part(&mut self, from: ShardId, cut: ScanId, part: Chunk) {
         let Some(stream) = self.http(cut.conn).and_then(|http| http.stream.as_mut()) else { return };
         if stream.count == cut.count {
             stream.take(from, part);
@@ -126,18 +130,18 @@ impl Clients {
         let (mut sent, mut spent) = (0, 0);
         let limits = ctx.limits.clone();
         while let Some(stream) = self.http(id).and_then(|http| http.stream.as_mut()) {
-            let cut = CutId { shard: ctx.id, conn: id, count: stream.count };
+            let cut = ScanId { shard: ctx.id, conn: id, count: stream.count };
             let (batch, ahead) = (stream.spec.batch(), stream.spec.settings.channel_buffer);
             let step = stream.poll(ctx.now, &limits);
             spent += std::mem::take(&mut stream.spent);
             match step {
-                Step::Ask(owner) => ctx.post(owner, ToOwner::NextChunk { scan: cut, most: batch }),
-                Step::Wait => break,
-                Step::Until(at) => {
+                StreamStep::Ask(owner) => ctx.post(owner, ToOwner::NextChunk { scan: cut, most: batch }),
+                StreamStep::Wait => break,
+                StreamStep::Until(at) => {
                     self.streams.wake = Some(self.streams.wake.map_or(at, |soonest| soonest.min(at)));
                     break;
                 }
-                Step::Send(frame) => {
+                StreamStep::Send(frame) => {
                     sent += usize::from(!frame.is_empty());
                     self.insist(id, frame);
                     // one more than the chunks, for the head
@@ -145,11 +149,13 @@ impl Clients {
                         break;
                     }
                 }
-                Step::Last(frame) => self.end_stream(ctx, id, |clients, _, _| clients.insist(id, frame)),
-                Step::Refuse(response) => self.end_stream(ctx, id, |clients, ctx, head| {
-                    clients.respond(ctx, id, &rest::dress(response, head, &ctx.limits.clone()));
+                StreamStep::Last(frame) => {
+                    self.end_stream(ctx, id, |clients, _, _| clients.insist(id, frame))
+                }
+                StreamStep::Refuse(response) => self.end_stream(ctx, id, |clients, ctx, head| {
+                    clients.respond(ctx, id, &pending::dress(response, head, &ctx.limits.clone()));
                 }),
-                Step::Abort => self.finish(ctx, id, Reason::Aborted),
+                StreamStep::Abort => self.finish(ctx, id, Reason::Aborted),
             }
         }
         spent
@@ -175,7 +181,7 @@ impl Clients {
     pub(in crate::shard) fn take_stream(&mut self, ctx: &mut Context, id: ConnId) -> Option<Box<Stream>> {
         let stream = self.http(id)?.stream.take()?;
         self.streams.open.retain(|open| *open != id);
-        let cut = CutId { shard: ctx.id, conn: id, count: stream.count };
+        let cut = ScanId { shard: ctx.id, conn: id, count: stream.count };
         for owner in stream.open() {
             ctx.post(owner, ToOwner::CloseScan { scan: cut });
         }

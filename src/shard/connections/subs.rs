@@ -1,19 +1,18 @@
 //! Subscriptions: asked for, followed, fallen behind, ended.
 
 use crate::base::id::ConnId;
-use crate::flow::conn::ask::Has;
 use crate::flow::conn::{Conn, Phase, Stage, Sub};
 use crate::flow::encode::frame::{Dialect, Frame, Variant};
 use crate::flow::encode::ooo;
 use crate::flow::fanout::plan::Outcome;
-use crate::flow::fanout::pool::{Member, PoolId, Subject};
-use crate::flow::limits::Overflow;
+use crate::flow::fanout::pool::{PoolId, PoolMember};
+use crate::flow::limits::channels::Overflow;
+use crate::flow::request::position::Position;
+use crate::flow::route::subject::Subject;
 use crate::shard::connections::{Clients, EVERYONE, Reason, SLOW};
 use crate::shard::context::Context;
 use crate::shard::io::Action;
-use crate::shard::mail::subscription::Join;
-use crate::shard::mail::subscription::Joined;
-use crate::shard::mail::subscription::Mark;
+use crate::shard::mail::subscription::{Join, Joined, Mark};
 use crate::shard::mail::to_connections::ToConnections;
 use crate::shard::mail::to_owner::ToOwner;
 
@@ -45,7 +44,13 @@ impl Clients {
     }
 
     /// Starts a subscription; says over which pool.
-    pub fn subscribe(&mut self, ctx: &mut Context, id: ConnId, subject: Subject, has: Has) -> Option<PoolId> {
+    pub fn subscribe(
+        &mut self,
+        ctx: &mut Context,
+        id: ConnId,
+        subject: Subject,
+        has: Position,
+    ) -> Option<PoolId> {
         let variant = self.variant(id, &subject)?;
         let overflow = match &subject {
             Subject::Channel(name) | Subject::Chosen(name, _) => ctx.limits.overflow(name),
@@ -59,7 +64,7 @@ impl Clients {
     }
 
     /// Puts a connection into a pool: it is registered with the owner, whose answer brings the state.
-    pub(super) fn enter(&mut self, ctx: &mut Context, id: ConnId, pool: PoolId, has: Has) {
+    pub(super) fn enter(&mut self, ctx: &mut Context, id: ConnId, pool: PoolId, has: Position) {
         let Some(conn) = self.get(id) else { return };
         if conn.subs.iter().any(|sub| sub.pool == pool) {
             return;
@@ -70,7 +75,7 @@ impl Clients {
     }
 
     /// Asks for the state of a subscription that is behind.
-    fn ask_state(&mut self, ctx: &mut Context, id: ConnId, pool: PoolId, has: Has) {
+    fn ask_state(&mut self, ctx: &mut Context, id: ConnId, pool: PoolId, has: Position) {
         self.tickets = self.tickets.wrapping_add(1);
         let ticket = self.tickets;
         let Some(conn) = self.conns.get_mut(id.slot, id.generation) else { return };
@@ -147,7 +152,7 @@ impl Clients {
             ctx.stats.conflated += 1;
             return;
         }
-        let member = self.fanout.join(pool, Member { slot: id.slot, sub: place as u32 });
+        let member = self.fanout.join(pool, PoolMember { slot: id.slot, sub: place as u32 });
         let p = self.fanout.pools.get_mut(pool).expect("joined");
         p.waiting -= 1;
         p.at = p.at.max(at);
@@ -195,11 +200,11 @@ impl Clients {
     }
 
     /// What a subscriber that stands at `since` has of a pool's subject.
-    fn has(&self, ctx: &Context, pool: PoolId, since: u64) -> Has {
+    fn has(&self, ctx: &Context, pool: PoolId, since: u64) -> Position {
         match self.fanout.pools.get(pool).map(|pool| &pool.subject) {
-            Some(Subject::Channel(_) | Subject::Chosen(..)) => Has::Offset((*ctx.limits.epoch).into(), since),
-            Some(Subject::Part(..)) if since > 0 => Has::since(since),
-            _ => Has::Nothing,
+            Some(Subject::Channel(_) | Subject::Chosen(..)) => Position::Offset((*ctx.epoch).into(), since),
+            Some(Subject::Part(..)) if since > 0 => Position::since(since),
+            _ => Position::Nothing,
         }
     }
 

@@ -1,12 +1,12 @@
 //! Answers to the questions of connections, by what on the connection gets them.
 
 use crate::base::id::ConnId;
-use crate::flow::conn::ask::Answer as Part;
-use crate::flow::feed::{Done, Refused};
+use crate::flow::conn::response_part::ResponsePart;
+use crate::flow::request::write::{Done, Refused};
 use crate::flow::state::presence::Shown;
 use crate::flow::state::room::Refusal;
 use crate::shard::mail::question::{Origin, Ticket, WriteOrigin, WriteTicket};
-use crate::wire::hub::About;
+use crate::wire::hub::ReplyTo;
 use std::sync::Arc;
 
 /// An answer to a connection of the receiver.
@@ -17,14 +17,14 @@ pub enum Answer {
         /// The connection.
         conn: ConnId,
         /// The part.
-        part: Part,
+        part: ResponsePart,
     },
     /// To a frame of the hub.
     Frame {
         /// The connection.
         conn: ConnId,
         /// What the reply says of the frame.
-        about: Box<About>,
+        about: Box<ReplyTo>,
         /// Whether the connection was not listened to until now.
         waited: bool,
         /// What it led to.
@@ -93,11 +93,11 @@ impl WriteTicket {
 }
 
 /// What a write adds to a response.
-fn written(result: Result<Done, WriteRefused>) -> Part {
+fn written(result: Result<Done, WriteRefused>) -> ResponsePart {
     match result {
-        Ok(done) => Part::Wrote(Ok(done)),
-        Err(WriteRefused::Invalid(refused)) => Part::Wrote(Err(refused)),
-        Err(WriteRefused::Forbidden(refusal)) => Part::Room(Err(refusal)),
+        Ok(done) => ResponsePart::Wrote(Ok(done)),
+        Err(WriteRefused::Invalid(refused)) => ResponsePart::Wrote(Err(refused)),
+        Err(WriteRefused::Forbidden(refusal)) => ResponsePart::Room(Err(refusal)),
     }
 }
 
@@ -111,7 +111,7 @@ impl Ticket {
     pub fn answer_room(self, result: Result<Vec<u8>, Refusal>) -> Answer {
         let conn = self.conn;
         match self.origin {
-            Origin::Request => Answer::Request { conn, part: Part::Room(result) },
+            Origin::Request => Answer::Request { conn, part: ResponsePart::Room(result) },
             Origin::Frame { about, waits } => {
                 Answer::Frame { conn, about, waited: waits, reply: Reply::Room(result) }
             }
@@ -123,7 +123,8 @@ impl Ticket {
         let conn = self.conn;
         match self.origin {
             Origin::Request => {
-                let part = result.map_or_else(|refusal| Part::Room(Err(refusal)), Part::History);
+                let part =
+                    result.map_or_else(|refusal| ResponsePart::Room(Err(refusal)), ResponsePart::History);
                 Answer::Request { conn, part }
             }
             Origin::Frame { about, waits } => {

@@ -1,14 +1,14 @@
 //! Questions that connections ask, each with whose it is; `answer` has what comes back.
 
 use crate::base::id::ConnId;
-use crate::flow::conn::ask::Missed;
-use crate::flow::conn::events::Change;
-use crate::flow::conn::seats::RoomAsk;
-use crate::flow::conn::views::Views;
-use crate::flow::feed::Write;
+use crate::flow::actor::Actor;
+use crate::flow::request::catchup::MissedQuery;
+use crate::flow::request::events::SubscriptionChange;
+use crate::flow::request::rooms::RoomAsk;
+use crate::flow::request::views::Views;
+use crate::flow::request::write::Write;
 use crate::flow::state::presence::Status;
-use crate::flow::state::room::Actor;
-use crate::wire::hub::{About, Query};
+use crate::wire::hub::{Query, ReplyTo};
 use crate::wire::key::{Key, Pattern};
 use std::sync::Arc;
 
@@ -77,7 +77,7 @@ pub enum Read {
     /// Your rooms, as far as somebody may see them.
     Rooms(Actor),
     /// What somebody has missed of a channel, at once.
-    Missed(Box<Missed>),
+    Missed(Box<MissedQuery>),
     /// What has happened in the views of a client.
     Views {
         /// The channel.
@@ -132,7 +132,7 @@ pub enum ConnectionsQuestion {
     /// How many of your connections are subscribed to which channel.
     Listeners,
     /// Change what a connection of yours gets as events.
-    Change(Box<Change>),
+    Change(Box<SubscriptionChange>),
 }
 
 /// Whose question it was; comes back with the answer.
@@ -152,7 +152,7 @@ pub enum Origin {
     /// A frame of the hub.
     Frame {
         /// What the reply says of it.
-        about: Box<About>,
+        about: Box<ReplyTo>,
         /// Whether the connection is not listened to until it is answered.
         waits: bool,
     },
@@ -173,7 +173,7 @@ pub enum WriteOrigin {
     /// The request that the connection waits for.
     Request,
     /// A frame of the hub; what the reply says of it.
-    Frame(Box<About>),
+    Frame(Box<ReplyTo>),
     /// An element of an import.
     Element,
     /// A line of the feed.

@@ -1,9 +1,10 @@
 //! Subscriptions: what is asked of the owner of a subject, and what it answers.
 
 use crate::base::id::ConnId;
-use crate::flow::conn::ask::Has;
 use crate::flow::encode::frame::{Frame, Variant};
-use crate::flow::fanout::pool::{PoolId, Subject};
+use crate::flow::fanout::pool::PoolId;
+use crate::flow::request::position::Position;
+use crate::flow::route::subject::Subject;
 use crate::flow::state::room::Refusal;
 use crate::wire::key::Key;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ pub struct Join {
     /// Tells this request from earlier ones of that connection.
     pub ticket: u32,
     /// What the connection has.
-    pub has: Has,
+    pub has: Position,
     /// Its user.
     pub who: Option<Arc<str>>,
     /// Whether the user enters the room by this, as a member.

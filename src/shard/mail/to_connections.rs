@@ -3,7 +3,7 @@
 use crate::base::id::ConnId;
 use crate::flow::encode::frame::Frame;
 use crate::flow::fanout::pool::PoolId;
-use crate::flow::state::cut::{CutId, Part};
+use crate::flow::state::scan::{Chunk, ScanId};
 use crate::shard::mail::answer::Answer;
 use crate::shard::mail::question::ConnectionsQuestion;
 use crate::shard::mail::subscription::{Denied, Joined, Mark};
@@ -80,8 +80,8 @@ pub enum ToConnections {
     /// A chunk of a scan.
     Chunk {
         /// The scan.
-        scan: CutId,
+        scan: ScanId,
         /// The chunk.
-        chunk: Box<Part>,
+        chunk: Box<Chunk>,
     },
 }

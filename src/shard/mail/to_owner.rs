@@ -2,13 +2,14 @@
 
 use crate::base::id::{ConnId, ShardId};
 use crate::base::slab::Id;
-use crate::flow::fanout::pool::{PoolId, Subject};
-use crate::flow::feed::{SweepId, Write};
-use crate::flow::state::cut::CutId;
+use crate::flow::fanout::pool::PoolId;
+use crate::flow::filter::select::Select;
+use crate::flow::request::write::{SweepId, Write};
+use crate::flow::route::subject::Subject;
 use crate::flow::state::item::Item;
-use crate::flow::state::list::Change;
+use crate::flow::state::list::ListChange;
 use crate::flow::state::presence::Shown;
-use crate::flow::state::select::Select;
+use crate::flow::state::scan::ScanId;
 use crate::shard::mail::question::Question;
 use crate::shard::mail::subscription::Join;
 use crate::shard::mail::user::{MembershipUpdate, QuotaChange, SessionUpdate};
@@ -125,7 +126,7 @@ pub enum ToOwner {
         /// The list.
         list: Id,
         /// The change.
-        change: Change,
+        change: ListChange,
     },
     /// The sender has done its part of a glob delete.
     Swept {
@@ -144,7 +145,7 @@ pub enum ToOwner {
     /// Open a scan, and give its first chunk.
     OpenScan {
         /// What it is called.
-        scan: CutId,
+        scan: ScanId,
         /// Which documents it reads.
         select: Arc<Select>,
         /// How many documents a chunk has at most.
@@ -153,14 +154,14 @@ pub enum ToOwner {
     /// Give the next chunk of a scan.
     NextChunk {
         /// The scan.
-        scan: CutId,
+        scan: ScanId,
         /// How many documents it has at most.
         most: u32,
     },
     /// Nobody reads this scan any more.
     CloseScan {
         /// The scan.
-        scan: CutId,
+        scan: ScanId,
     },
     /// Your part of the batch under way: can it be done? No other write may come between this and the decision.
     Prepare {

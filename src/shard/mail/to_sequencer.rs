@@ -1,7 +1,7 @@
 //! Mail to the shard that runs the batches of several owners, one after the other.
 
 use crate::base::id::ShardId;
-use crate::flow::feed::{Refused, Write};
+use crate::flow::request::write::{Refused, Write};
 use crate::shard::mail::question::WriteTicket;
 
 /// The shard that runs batches of several owners.

@@ -1,6 +1,6 @@
 //! What shards tell each other about users: quotas, memberships, sessions.
 
-use crate::flow::limits::PatchMode;
+use crate::flow::limits::documents::PatchMode;
 use crate::wire::key::Name;
 use std::sync::Arc;
 

@@ -1,10 +1,10 @@
 //! The channels of an owner: the number of the last publication, and what is kept of the past.
 
 use crate::base::time::SEC;
-use crate::flow::conn::ask::Has;
 use crate::flow::conn::listing::Row;
-use crate::flow::limits::Keep;
-use crate::flow::state::history::{Entry, History};
+use crate::flow::limits::channels::Retention;
+use crate::flow::request::position::Position;
+use crate::flow::state::history::{History, HistoryEntry};
 use crate::shard::connections::EVERYONE;
 use crate::shard::context::Context;
 use crate::wire::feed::Publish;
@@ -24,7 +24,7 @@ pub struct Channel {
     offset: u64,
     /// When there was last something to do with it (monotonic).
     touched: u64,
-    keep: Keep,
+    keep: Retention,
     history: Option<Box<History>>,
     /// Whether it is a room.
     room: bool,
@@ -62,7 +62,7 @@ impl Channel {
         self.offset
     }
 
-    fn placed(&self, sequence: u64, entry: &Entry) -> Placed {
+    fn placed(&self, sequence: u64, entry: &HistoryEntry) -> Placed {
         Placed { room: self.room, sequence, stamp: entry.stamp, told: true }
     }
 
@@ -81,7 +81,7 @@ impl Channel {
     pub fn remember(&mut self, placed: Placed, publish: Box<Publish>) {
         if self.keep.count > 0 {
             let history = self.history.get_or_insert_with(|| Box::new(History::new(placed.sequence - 1)));
-            history.push(Entry::new(placed.stamp, publish), self.keep);
+            history.push(HistoryEntry::new(placed.stamp, publish), self.keep);
         }
     }
 
@@ -105,11 +105,11 @@ impl Channel {
     }
 
     /// Where somebody begins who says what it has seen.
-    pub fn start(&mut self, ctx: &Context, has: &Has) -> Start<'_> {
+    pub fn start(&mut self, ctx: &Context, has: &Position) -> Start<'_> {
         self.touched = ctx.now.mono;
         let nothing = Start { offset: self.offset, gap: false, missed: Vec::new() };
-        let Has::Offset(epoch, seen) = has else { return nothing };
-        if **epoch != *ctx.limits.epoch {
+        let Position::Offset(epoch, seen) = has else { return nothing };
+        if **epoch != *ctx.epoch {
             return Start { gap: true, ..nothing };
         }
         if *seen == self.offset {
@@ -130,7 +130,7 @@ impl Channel {
         &'a mut self,
         ctx: &Context,
         query: &'a Query,
-    ) -> impl Iterator<Item = (Placed, &'a Entry)> {
+    ) -> impl Iterator<Item = (Placed, &'a HistoryEntry)> {
         self.trim(ctx);
         let found = self.history.iter().flat_map(|history| history.query(query));
         found.map(|(n, entry)| (self.placed(n, entry), entry))
@@ -148,7 +148,7 @@ impl Channels {
         let (floor, idle) = (self.floor, &mut self.idle);
         self.map.entry_ref(name).or_insert_with(|| {
             idle.push_back((ctx.now.mono + IDLE, name.clone()));
-            let keep = ctx.limits.keep(name, Keep::NOTHING);
+            let keep = ctx.limits.retention(name, Retention::NOTHING);
             Channel {
                 offset: floor,
                 touched: ctx.now.mono,
@@ -168,7 +168,7 @@ impl Channels {
 
     /// The channel becomes a room, or ends to be one; its past is kept as is usual for what it is now.
     pub fn set_room(&mut self, ctx: &Context, name: &Arc<str>, room: bool, private: bool) {
-        let keep = ctx.limits.keep(name, if room { Keep::ROOM } else { Keep::NOTHING });
+        let keep = ctx.limits.retention(name, if room { Retention::ROOM } else { Retention::NOTHING });
         let channel = self.open(ctx, name);
         channel.revision += 1;
         (channel.room, channel.private, channel.keep) = (room, private, keep);

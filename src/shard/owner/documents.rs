@@ -2,28 +2,27 @@
 
 use crate::base::id::ShardId;
 use crate::base::slab::Id;
-use crate::flow::conn::ask::Has;
-use crate::flow::encode::documents::Change;
+use crate::flow::encode::documents::DocumentChange;
 use crate::flow::encode::frame::{Dialect, Frames};
 use crate::flow::encode::{hub, ooo, rooms};
-use crate::flow::fanout::pool::{PoolId, Subject};
-use crate::flow::feed::{Done, Refused, SweepId, Write};
-use crate::flow::limits::PatchMode;
+use crate::flow::fanout::pool::PoolId;
+use crate::flow::filter::Filter;
+use crate::flow::filter::select::Select;
+use crate::flow::limits::documents::PatchMode;
+use crate::flow::request::position::Position;
+use crate::flow::request::write::{Done, Refused, SweepId, Write};
+use crate::flow::route::subject::Subject;
 use crate::flow::route::trie::Trie;
 use crate::flow::state::apply::apply;
-use crate::flow::state::choice::Choice;
-use crate::flow::state::cut::{CutId, Part};
 use crate::flow::state::diff::diff;
 use crate::flow::state::item::Item;
-use crate::flow::state::list::Change as Move;
+use crate::flow::state::list::ListChange as Move;
 use crate::flow::state::merge::merge;
-use crate::flow::state::select::Select;
+use crate::flow::state::scan::{Chunk, ScanId};
 use crate::flow::state::store::Store;
 use crate::shard::connections::EVERYONE;
 use crate::shard::context::Context;
-use crate::shard::mail::subscription::Join;
-use crate::shard::mail::subscription::Joined;
-use crate::shard::mail::subscription::Mark;
+use crate::shard::mail::subscription::{Join, Joined, Mark};
 use crate::shard::mail::to_connections::ToConnections;
 use crate::shard::mail::to_owner::ToOwner;
 use crate::shard::owner::channels::{Channels, Start};
@@ -69,11 +68,11 @@ pub struct Owner {
     /// What of their past was asked for last.
     replays: Replays,
     /// Which choices of which channels are watched.
-    choices: HashMap<Arc<str>, Vec<Arc<Choice>>>,
+    choices: HashMap<Arc<str>, Vec<Arc<Filter>>>,
     /// The readers of routes.
     pub(in crate::shard) readers: Readers,
     /// Batches that streams have asked for: of which cut, how many documents, and the total if it is the first one.
-    asked: VecDeque<(CutId, u32, Option<u64>)>,
+    asked: VecDeque<(ScanId, u32, Option<u64>)>,
     /// The version of everything that never was.
     born: u64,
 }
@@ -257,7 +256,7 @@ impl Owner {
         for part in parts {
             let from = old.as_ref().map(|old| old.version());
             let (new, patch) = (new.as_deref(), patch.as_deref());
-            self.parts.changed(ctx, part, mode, Change { key, from, version: stamp, new, patch });
+            self.parts.changed(ctx, part, mode, DocumentChange { key, from, version: stamp, new, patch });
         }
         for (shard, list) in followers {
             let change = Move { key: key.clone(), version: stamp, item: new.clone(), patch: patch.clone() };
@@ -275,6 +274,7 @@ impl Owner {
         // who gets every channel gets those that are open
         let every = (implicit && !channel.is_private()).then_some(Subject::Every(ctx.id));
         let limits = ctx.limits.clone();
+        let epoch = ctx.epoch.clone();
         let chosen = choices.get(&publish.channel).into_iter().flatten();
         let chosen = chosen.filter(|choice| choice.allows(&publish.data));
         let chosen = chosen.map(|choice| Subject::Chosen(publish.channel.clone(), choice.clone()));
@@ -282,7 +282,7 @@ impl Owner {
         for subject in whole.chain(chosen) {
             if let Some(watch) = watches.get_mut(&subject) {
                 watch.send_from(ctx, &mut frames, &mark, |encoder, variant| {
-                    Some(hub::publication(encoder, variant, &publish, placed, &limits))
+                    Some(hub::publication(encoder, variant, &publish, placed, &limits, &epoch))
                 });
             }
         }
@@ -340,7 +340,7 @@ impl Owner {
                     .unwrap_or(self.born);
                 let make = |encoder: &mut _| Some(ooo::item(encoder, version, item.map(|item| &**item)));
                 let state = || watch.state(&mut ctx.encoder, join.variant, make);
-                let has = matches!(join.has, Has::Version(has) if has == version);
+                let has = matches!(join.has, Position::Version(has) if has == version);
                 Joined { state: (!has).then(state).flatten(), ..nothing }
             }
             Subject::Part(names, _) => {
@@ -436,14 +436,14 @@ impl Owner {
     }
 
     /// A stream wants documents: from here on it sees them as they are now.
-    pub fn open_cut(&mut self, ctx: &mut Context, cut: CutId, select: Arc<Select>, most: u32) {
+    pub fn open_cut(&mut self, ctx: &mut Context, cut: ScanId, select: Arc<Select>, most: u32) {
         let total = if select.conditions.is_empty() { self.store.count(&select.name) } else { None };
-        self.store.cuts.open(cut, select, ctx.stamps.last());
+        self.store.scans.open(cut, select, ctx.stamps.last());
         self.asked.push_back((cut, most, total));
     }
 
     /// A stream wants the next batch.
-    pub fn more(&mut self, cut: CutId, most: u32) {
+    pub fn more(&mut self, cut: ScanId, most: u32) {
         self.asked.push_back((cut, most, None));
     }
 
@@ -453,11 +453,11 @@ impl Owner {
         while spent < PARTS
             && let Some((cut, most, total)) = self.asked.pop_front()
         {
-            if let Some((part, cost)) = self.store.next_part(cut, most as usize) {
+            if let Some((part, cost)) = self.store.next_chunk(cut, most as usize) {
                 spent += cost;
                 ctx.post(
                     cut.shard,
-                    ToConnections::Chunk { scan: cut, chunk: Box::new(Part { total, ..part }) },
+                    ToConnections::Chunk { scan: cut, chunk: Box::new(Chunk { total, ..part }) },
                 );
             }
         }
@@ -470,12 +470,12 @@ impl Owner {
 
     /// How many cuts are open, and the bytes that they keep.
     pub fn cuts(&self) -> (usize, usize) {
-        (self.store.cuts.len(), self.store.cuts.bytes())
+        (self.store.scans.len(), self.store.scans.bytes())
     }
 
     /// A stream is over.
-    pub fn shut(&mut self, cut: CutId) {
-        self.store.cuts.close(cut);
+    pub fn shut(&mut self, cut: ScanId) {
+        self.store.scans.close(cut);
     }
 
     /// A list wants the documents of a pattern: it is registered, and gets them in the same breath.

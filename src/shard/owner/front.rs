@@ -2,15 +2,14 @@
 //! much is under way.
 
 use crate::base::id::ShardId;
-use crate::flow::conn::ask::Answer as Part;
-use crate::flow::feed::Write;
-use crate::flow::state::room::Actor;
+use crate::flow::actor::Actor;
+use crate::flow::conn::response_part::ResponsePart;
+use crate::flow::request::write::Write;
 use crate::shard::Shard;
 use crate::shard::mail::answer::{Answer, WriteRefused};
 use crate::shard::mail::question::{Question, Read};
 use crate::shard::mail::to_connections::ToConnections;
-use crate::shard::mail::to_sequencer::SEQUENCER;
-use crate::shard::mail::to_sequencer::ToSequencer;
+use crate::shard::mail::to_sequencer::{SEQUENCER, ToSequencer};
 use crate::wire::key::Key;
 use std::collections::VecDeque;
 
@@ -82,26 +81,26 @@ impl Shard {
         self.ctx.post(asker, ToConnections::Answer(answer));
     }
 
-    fn read(&mut self, read: Read) -> Part {
+    fn read(&mut self, read: Read) -> ResponsePart {
         let Shard { ctx, owner, rooms, .. } = self;
         let wall = ctx.now.wall;
         match read {
-            Read::Document(key) => Part::Item(owner.document(key.as_str()).cloned()),
-            Read::Documents(pattern) => Part::Items(owner.matching(&pattern)),
-            Read::Keys => Part::Keys(owner.keys()),
-            Read::Channels => Part::Channels(owner.channels.rows().collect()),
-            Read::Rooms(actor) => Part::Rooms(self.rooms_seen(&actor)),
+            Read::Document(key) => ResponsePart::Item(owner.document(key.as_str()).cloned()),
+            Read::Documents(pattern) => ResponsePart::Items(owner.matching(&pattern)),
+            Read::Keys => ResponsePart::Keys(owner.keys()),
+            Read::Channels => ResponsePart::Channels(owner.channels.rows().collect()),
+            Read::Rooms(actor) => ResponsePart::Rooms(self.rooms_seen(&actor)),
             Read::Missed(missed) => match rooms.may_read(&missed.channel, &Actor::Nobody, wall) {
-                Ok(()) => Part::History(owner.channels.missed(ctx, &missed)),
-                Err(refusal) => Part::Room(Err(refusal)),
+                Ok(()) => ResponsePart::History(owner.channels.missed(ctx, &missed)),
+                Err(refusal) => ResponsePart::Room(Err(refusal)),
             },
             Read::Views { channel, route, views } => match rooms.may_read(&channel, &Actor::Nobody, wall) {
-                Ok(()) => Part::History(owner.channels.views(ctx, &channel, route, &views)),
-                Err(refusal) => Part::Room(Err(refusal)),
+                Ok(()) => ResponsePart::History(owner.channels.views(ctx, &channel, route, &views)),
+                Err(refusal) => ResponsePart::Room(Err(refusal)),
             },
             Read::EnterRoute { route, user } => {
                 let room = owner.readers.enter(ctx, route, user.as_ref());
-                Part::Entered(route, user, room)
+                ResponsePart::Entered(route, user, room)
             }
         }
     }

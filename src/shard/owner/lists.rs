@@ -3,16 +3,14 @@
 use crate::base::id::ShardId;
 use crate::base::slab::{Id, Slab};
 use crate::base::time::SEC;
-use crate::flow::conn::ask::Has;
 use crate::flow::encode::ooo;
 use crate::flow::fanout::pool::PoolId;
-use crate::flow::feed::SweepId;
+use crate::flow::request::position::Position;
+use crate::flow::request::write::SweepId;
 use crate::flow::state::item::Item;
-use crate::flow::state::list::{Change, List};
+use crate::flow::state::list::{List, ListChange};
 use crate::shard::context::Context;
-use crate::shard::mail::subscription::Join;
-use crate::shard::mail::subscription::Joined;
-use crate::shard::mail::subscription::Mark;
+use crate::shard::mail::subscription::{Join, Joined, Mark};
 use crate::shard::mail::to_connections::ToConnections;
 use crate::shard::mail::to_owner::ToOwner;
 
@@ -109,7 +107,7 @@ impl Lists {
         let Some(followed) = self.slab.get_mut(id) else { return };
         for item in items {
             let change =
-                Change { key: item.key.clone(), version: item.version(), item: Some(item), patch: None };
+                ListChange { key: item.key.clone(), version: item.version(), item: Some(item), patch: None };
             followed.apply(ctx, vec![change]);
         }
         followed.missing -= 1;
@@ -121,7 +119,7 @@ impl Lists {
     }
 
     /// A document has changed.
-    pub fn moved(&mut self, ctx: &mut Context, id: Id, change: Change) {
+    pub fn moved(&mut self, ctx: &mut Context, id: Id, change: ListChange) {
         if let Some(followed) = self.slab.get_mut(id) {
             followed.apply(ctx, vec![change]);
         }
@@ -140,7 +138,7 @@ impl Lists {
         for id in ids {
             let Some(followed) = self.slab.get_mut(id) else { continue };
             let mine = gone.iter().filter(|(key, _)| followed.list.pattern.matches(key.as_str()));
-            let change = |(key, version): &(Key, u64)| Change {
+            let change = |(key, version): &(Key, u64)| ListChange {
                 key: key.clone(),
                 version: *version,
                 item: None,
@@ -169,7 +167,7 @@ impl Followed {
         self.watch.add(Watcher { shard: from, pool: join.pool, variant: join.variant });
         let make = |encoder: &mut _| Some(ooo::list(encoder, &self.list));
         let state = || self.watch.state(&mut ctx.encoder, join.variant, make);
-        let has = matches!(join.has, Has::Version(has) if has == self.list.version);
+        let has = matches!(join.has, Position::Version(has) if has == self.list.version);
         let Join { pool, conn, ticket, .. } = join;
         let state = (!has).then(state).flatten();
         let (at, count, gap) = (self.list.version, self.list.len() as u32, false);
@@ -180,7 +178,7 @@ impl Followed {
     }
 
     /// Takes changes in and tells the watchers of all of them in one message.
-    fn apply(&mut self, ctx: &mut Context, changes: Vec<Change>) {
+    fn apply(&mut self, ctx: &mut Context, changes: Vec<ListChange>) {
         let (mut steps, mut evicted) = (Vec::new(), Vec::new());
         for change in changes {
             self.list.apply(change, &mut steps, &mut evicted);

@@ -2,17 +2,15 @@
 
 use crate::base::id::ShardId;
 use crate::base::slab::{Id, Slab};
-use crate::flow::conn::ask::Has;
-use crate::flow::encode::documents::{self, Change};
+use crate::flow::encode::documents::{self, DocumentChange};
 use crate::flow::encode::frame::{Dialect, Frame, Variant};
 use crate::flow::fanout::pool::PoolId;
-use crate::flow::limits::PatchMode;
+use crate::flow::limits::documents::PatchMode;
+use crate::flow::request::position::Position;
 use crate::flow::route::owner::owner;
 use crate::flow::state::store::Store;
 use crate::shard::context::Context;
-use crate::shard::mail::subscription::Join;
-use crate::shard::mail::subscription::Joined;
-use crate::shard::mail::subscription::Mark;
+use crate::shard::mail::subscription::{Join, Joined, Mark};
 
 use crate::shard::owner::watch::{Watch, Watcher};
 use crate::wire::key::{Key, Name};
@@ -69,7 +67,7 @@ impl Parts {
     }
 
     /// Tells those who watch a part of a change.
-    pub fn changed(&mut self, ctx: &mut Context, id: Id, mode: PatchMode, change: Change<'_>) {
+    pub fn changed(&mut self, ctx: &mut Context, id: Id, mode: PatchMode, change: DocumentChange<'_>) {
         let part = self.slab.get_mut(id).expect("its interest is there");
         part.state.clear();
         let mark = Mark { key: Some(change.key.clone()), at: change.version };
@@ -90,7 +88,7 @@ impl Parts {
     ) -> Joined {
         let part = self.slab.get_mut(id).expect("it is watched");
         let dialect = join.variant.dialect;
-        if let Has::Since { stamp, fresh, versions } = &join.has {
+        if let Position::Since { stamp, fresh, versions } = &join.has {
             let lacks = Lacks { dialect, stamp: *stamp, fresh: fresh.as_ref(), versions };
             let frames = lacks.frames(ctx, store, names);
             let state = (!frames.is_empty()).then(|| ctx.encoder.run(join.variant, frames.iter().cloned()));

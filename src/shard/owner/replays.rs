@@ -1,14 +1,12 @@
 //! What subscribers of a channel have missed: those who come back together have mostly missed the same, so it is made
 //! once for all of them.
 
-use crate::flow::conn::ask::Has;
 use crate::flow::encode::frame::{Dialect, Frame, Variant};
 use crate::flow::encode::hub;
-use crate::flow::fanout::pool::Subject;
+use crate::flow::request::position::Position;
+use crate::flow::route::subject::Subject;
 use crate::shard::context::Context;
-use crate::shard::mail::subscription::HistoryBatch;
-use crate::shard::mail::subscription::Join;
-use crate::shard::mail::subscription::Joined;
+use crate::shard::mail::subscription::{HistoryBatch, Join, Joined};
 
 use crate::wire::feed::Publish;
 use crate::wire::hub::write::Placed;
@@ -39,8 +37,8 @@ pub struct Replays {
 impl Replays {
     /// The answer to a join, if the same was given to another since the channel has changed last; else `joined` back.
     pub fn find(&self, ctx: &Context, revision: u64, join: &Join, joined: Joined) -> Result<Joined, Joined> {
-        let Has::Offset(epoch, seen) = &join.has else { return Err(joined) };
-        if **epoch != *ctx.limits.epoch {
+        let Position::Offset(epoch, seen) = &join.has else { return Err(joined) };
+        if **epoch != *ctx.epoch {
             return Err(joined);
         }
         match self.kept.get(&(join.subject.clone(), join.variant, *seen)) {
@@ -54,7 +52,7 @@ impl Replays {
 
     /// Keeps an answer for the next ones.
     pub fn keep(&mut self, revision: u64, join: &Join, joined: &Joined) {
-        let (Has::Offset(_, seen), Some(state)) = (&join.has, &joined.state) else { return };
+        let (Position::Offset(_, seen), Some(state)) = (&join.has, &joined.state) else { return };
         self.bytes += state.len();
         if self.kept.len() >= MOST || self.bytes > MOST_BYTES {
             self.forget();
@@ -95,7 +93,7 @@ pub fn missed_of(
         {
             continue;
         }
-        let frame = hub::publication(&mut ctx.encoder, join.variant, publish, placed, &limits);
+        let frame = hub::publication(&mut ctx.encoder, join.variant, publish, placed, &limits, &ctx.epoch);
         let frame = ctx.encoder.run(join.variant, std::iter::once(frame));
         run.extend_from_slice(&frame);
         at = placed.sequence;

@@ -3,18 +3,19 @@
 
 use crate::base::id::ShardId;
 use crate::base::time::MS;
-use crate::flow::conn::seats::RoomAsk;
+use crate::flow::actor::Actor;
 use crate::flow::encode::rooms as encode;
-use crate::flow::feed::Done;
+use crate::flow::request::rooms::RoomAsk;
+use crate::flow::request::write::Done;
 use crate::flow::state::history::History;
-use crate::flow::state::room::{Actor, FOREVER, Permission, Refusal, Role};
+use crate::flow::state::room::{FOREVER, Permission, Refusal, Role};
 use crate::shard::Shard;
 use crate::shard::mail::answer::Answer;
 use crate::shard::mail::question::Ticket;
 use crate::shard::owner::rooms::{Asker, Place};
 use crate::wire::feed::Publish;
 use crate::wire::hub::write::Object;
-use crate::wire::hub::{MemberWant, Post, Query, RoomWant};
+use crate::wire::hub::{MemberCommand, NewMessage, Query, RoomCommand};
 use crate::wire::json::Json;
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ impl Shard {
         let RoomAsk { room, actor, want, reserved } = ask;
         let all = ticket.is_request();
         let asker = Some((from, ticket.conn)).filter(|_| !all);
-        let forge = matches!(want, RoomWant::Message(_) | RoomWant::Typing(_)) && !all;
+        let forge = matches!(want, RoomCommand::Message(_) | RoomCommand::Typing(_)) && !all;
         let told = self.room_wanted(&room, &actor, want, asker, all);
         // forge has no code of its own for a room that is not there
         let told = told.map_err(|r| if forge && r == Refusal::NotFound { Refusal::AccessDenied } else { r });
@@ -62,40 +63,40 @@ impl Shard {
         &mut self,
         name: &Arc<str>,
         actor: &Actor,
-        want: RoomWant,
+        want: RoomCommand,
         asker: Asker,
         all: bool,
     ) -> Told {
         let now = self.ctx.now.wall;
         match want {
             // whoever joins does so by `ToOwner::Join`
-            RoomWant::Join => Err(Refusal::Forbidden),
-            RoomWant::Create(about) => {
+            RoomCommand::Join => Err(Refusal::Forbidden),
+            RoomCommand::Create(about) => {
                 self.create(name, actor, *about)?;
                 self.describe(name)
             }
-            RoomWant::Describe => {
+            RoomCommand::Describe => {
                 self.place(name)?.room.may_read(actor, now)?;
                 self.describe(name)
             }
-            RoomWant::Update(about) => {
+            RoomCommand::Update(about) => {
                 let events = self.place(name)?.room.update(actor, now, *about)?;
                 self.happened(name, events, None, None);
                 self.describe(name)
             }
-            RoomWant::Delete => {
+            RoomCommand::Delete => {
                 self.place(name)?.room.may_delete(actor)?;
                 self.delete(name);
                 Ok(Vec::new())
             }
-            RoomWant::Leave => {
+            RoomCommand::Leave => {
                 let place = self.rooms.get_mut(name);
                 let left = place.zip(actor.user()).map(|(place, user)| place.room.leave(user));
                 // whoever is no member has nothing to leave
                 self.happened(name, left.and_then(Result::ok).unwrap_or_default(), asker, None);
                 Ok(Vec::new())
             }
-            RoomWant::Members => {
+            RoomCommand::Members => {
                 let most = if all { usize::MAX } else { self.ctx.limits.hub.presence_list };
                 let place = self.place(name)?;
                 place.room.may_read(actor, now)?;
@@ -105,22 +106,22 @@ impl Shard {
                     encode::members(object, &place.room, most)
                 }))
             }
-            RoomWant::Message(post) => self.say(name, actor, *post),
-            RoomWant::Typing(on) => {
+            RoomCommand::Message(post) => self.say(name, actor, *post),
+            RoomCommand::Typing(on) => {
                 self.place(name)?.room.may_send(actor, now)?;
                 // perhaps by another connection: forge's generated clients have one for typing alone
                 let user = actor.user().filter(|user| self.sits(name, user)).ok_or(Refusal::SendDenied)?;
                 self.types(name, user, on);
                 Ok(Vec::new())
             }
-            RoomWant::History(query) => {
+            RoomCommand::History(query) => {
                 self.place(name)?.room.may_read(actor, now)?;
                 Ok(self.past(name, &query))
             }
-            RoomWant::Member(user, want) => self.member_wanted(name, actor, &user, want),
-            RoomWant::Edit(id, data) => self.edit(name, actor, id, data),
-            RoomWant::Erase(id) => self.erase(name, actor, id),
-            RoomWant::React(id, emoji, add) => self.react(name, actor, id, &emoji, add),
+            RoomCommand::Member(user, want) => self.member_wanted(name, actor, &user, want),
+            RoomCommand::Edit(id, data) => self.edit(name, actor, id, data),
+            RoomCommand::Erase(id) => self.erase(name, actor, id),
+            RoomCommand::React(id, emoji, add) => self.react(name, actor, id, &emoji, add),
         }
     }
 
@@ -130,20 +131,26 @@ impl Shard {
     }
 
     /// Something about a member.
-    fn member_wanted(&mut self, name: &Arc<str>, actor: &Actor, user: &Arc<str>, want: MemberWant) -> Told {
+    fn member_wanted(
+        &mut self,
+        name: &Arc<str>,
+        actor: &Actor,
+        user: &Arc<str>,
+        want: MemberCommand,
+    ) -> Told {
         let now = self.ctx.now.wall;
         let room = &mut self.place(name)?.room;
         let (events, reason) =
             match want {
-                MemberWant::Role(role) => {
+                MemberCommand::Role(role) => {
                     let role = Role::from_name(&role).ok_or(Refusal::InvalidRole)?;
                     (room.put_member(actor, now, user, role)?, None)
                 }
-                MemberWant::Kick(reason) => (room.kick(actor, user)?, reason),
-                MemberWant::Ban(on, reason) => {
+                MemberCommand::Kick(reason) => (room.kick(actor, user)?, reason),
+                MemberCommand::Ban(on, reason) => {
                     (room.ban(actor, now, user, if on { FOREVER } else { 0 })?, reason)
                 }
-                MemberWant::Mute(ms) => {
+                MemberCommand::Mute(ms) => {
                     let until = ms.map_or(FOREVER, |ms| {
                         if ms == 0 { 0 } else { now.saturating_add(ms.saturating_mul(MS)) }
                     });
@@ -167,13 +174,13 @@ impl Shard {
     }
 
     /// A message, which goes into the room's channel.
-    fn say(&mut self, name: &Arc<str>, actor: &Actor, post: Post) -> Told {
+    fn say(&mut self, name: &Arc<str>, actor: &Actor, post: NewMessage) -> Told {
         let now = self.ctx.now.wall;
         self.place(name)?.room.may_send(actor, now)?;
         if let Some(user) = actor.user() {
             self.types(name, user, false);
         }
-        let Post { data, event, metadata, thread } = post;
+        let NewMessage { data, event, metadata, thread } = post;
         let (channel, user_id) = (name.clone(), actor.user().cloned());
         let publish = Publish {
             channel,

@@ -3,25 +3,22 @@
 
 use crate::base::id::ShardId;
 use crate::base::time::MS;
+use crate::flow::actor::Actor;
 use crate::flow::encode::rooms as encode;
-use crate::flow::fanout::pool::Subject;
-use crate::flow::feed::Write;
-use crate::flow::state::presence::{Line, News, Presence, Shown, Status};
-use crate::flow::state::room::{Actor, Event, Left, Member, Refusal, Room};
+use crate::flow::request::write::Write;
+use crate::flow::route::subject::Subject;
+use crate::flow::state::presence::{ConnAddress, News, Presence, Shown, Status};
+use crate::flow::state::room::{Left, Refusal, Room, RoomEvent, RoomMember};
 use crate::flow::state::typing::Typing;
 use crate::shard::Shard;
-use crate::shard::mail::subscription::Denied;
-use crate::shard::mail::subscription::Join;
-use crate::shard::mail::subscription::Joined;
-use crate::shard::mail::subscription::Mark;
+use crate::shard::mail::subscription::{Denied, Join, Joined, Mark};
 use crate::shard::mail::to_connections::ToConnections;
 use crate::shard::mail::to_owner::ToOwner;
-use crate::shard::mail::user::Departure;
-use crate::shard::mail::user::MembershipUpdate;
+use crate::shard::mail::user::{Departure, MembershipUpdate};
 use crate::shard::timers::Timer;
 
 use crate::shard::owner::watch::Watcher;
-use crate::wire::hub::Profile;
+use crate::wire::hub::RoomProfile;
 use crate::wire::hub::write::{self, Object};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
@@ -40,14 +37,14 @@ pub struct Place {
     presence: Presence,
     typing: Typing,
     /// The connections that are in it, by user.
-    lines: HashMap<Arc<str>, SmallVec<[Line; 1]>>,
+    lines: HashMap<Arc<str>, SmallVec<[ConnAddress; 1]>>,
     /// Whether it is among those that have something to tell.
     stirred: bool,
 }
 
 impl Place {
     /// The connections that are in it, with their users.
-    pub fn lines(&self) -> impl Iterator<Item = (&Arc<str>, Line)> {
+    pub fn lines(&self) -> impl Iterator<Item = (&Arc<str>, ConnAddress)> {
         self.lines.iter().flat_map(|(user, lines)| lines.iter().map(move |line| (user, *line)))
     }
 }
@@ -114,7 +111,7 @@ impl Rooms {
 }
 
 /// The connection that has asked for something that happens.
-pub type Asker = Option<Line>;
+pub type Asker = Option<ConnAddress>;
 
 impl Shard {
     /// A user shows itself otherwise, as its owner says.
@@ -126,7 +123,7 @@ impl Shard {
     }
 
     /// A connection is in a room no more.
-    pub(in crate::shard) fn absent(&mut self, name: &Arc<str>, user: &Arc<str>, line: Line) {
+    pub(in crate::shard) fn absent(&mut self, name: &Arc<str>, user: &Arc<str>, line: ConnAddress) {
         let Some(place) = self.rooms.rooms.get_mut(name) else { return };
         if let Some(lines) = place.lines.get_mut(user) {
             lines.retain(|own| *own != line);
@@ -190,11 +187,11 @@ impl Shard {
 
     /// A user becomes a member of a room, or is one, and sits in it with one more connection. Its owner, who has
     /// reserved the place, is told how that ended.
-    fn enter(&mut self, name: &Arc<str>, user: &Arc<str>, line: Line) -> Result<(), Refusal> {
+    fn enter(&mut self, name: &Arc<str>, user: &Arc<str>, line: ConnAddress) -> Result<(), Refusal> {
         let now = self.ctx.now.wall;
         if self.rooms.get(name).is_none() && self.ctx.limits.hub.auto_create_rooms {
             // a name that was never used: whoever comes first owns the room
-            self.create(name, &Actor::User(user.clone()), Profile::default()).expect("a user may create");
+            self.create(name, &Actor::User(user.clone()), RoomProfile::default()).expect("a user may create");
         }
         let result = match self.rooms.rooms.get_mut(name) {
             Some(place) => place.room.join(user, now),
@@ -230,7 +227,7 @@ impl Shard {
         &mut self,
         name: &Arc<str>,
         actor: &Actor,
-        about: Profile,
+        about: RoomProfile,
     ) -> Result<(), Refusal> {
         if self.rooms.get(name).is_some() {
             return Err(Refusal::AlreadyExists);
@@ -289,29 +286,29 @@ impl Shard {
     pub(in crate::shard) fn happened(
         &mut self,
         name: &Arc<str>,
-        events: Vec<Event>,
+        events: Vec<RoomEvent>,
         asker: Asker,
         reason: Option<Arc<str>>,
     ) {
         for event in events {
             match event {
-                Event::Joined(user, member) => {
+                RoomEvent::Joined(user, member) => {
                     if self.is_small(name) {
                         self.around(name, |_, out| encode::member_joined(name, &user, &member, out));
                     }
                 }
-                Event::Left(user, member, how) => self.left(name, (&user, member, how), asker, &reason),
-                Event::Role(user, role) => {
+                RoomEvent::Left(user, member, how) => self.left(name, (&user, member, how), asker, &reason),
+                RoomEvent::Role(user, role) => {
                     self.told(name, "member.role", |out| encode::role(&user, role, out))
                 }
-                Event::Muted(user, until) => {
+                RoomEvent::Muted(user, until) => {
                     if let Some(place) = self.rooms.get_mut(name) {
                         place.typing.stop(&user);
                     }
                     self.rooms.stir(name);
                     self.told(name, "member.muted", |out| encode::muted(&user, until, out));
                 }
-                Event::Updated => {
+                RoomEvent::Updated => {
                     self.close_to_strangers(name);
                     let mut data = Vec::new();
                     let place = self.rooms.get(name).expect("it was just changed");
@@ -340,7 +337,7 @@ impl Shard {
     fn left(
         &mut self,
         name: &Arc<str>,
-        (user, member, how): (&Arc<str>, Member, Left),
+        (user, member, how): (&Arc<str>, RoomMember, Left),
         asker: Asker,
         reason: &Option<Arc<str>>,
     ) {

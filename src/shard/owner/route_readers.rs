@@ -1,10 +1,11 @@
 //! Routes, on the side of the owners: what a reader has missed by the names that it knows, and how many readers there are.
 
-use crate::flow::conn::ask::{Has, Missed};
-use crate::flow::conn::catchup::write_offset;
-use crate::flow::conn::views::{View, Views};
+use crate::flow::encode::events::write_offset;
 use crate::flow::encode::hub;
-use crate::flow::state::choice::{self, Choice};
+use crate::flow::filter::{self, Filter};
+use crate::flow::request::catchup::MissedQuery;
+use crate::flow::request::position::Position;
+use crate::flow::request::views::{View, Views};
 use crate::shard::context::Context;
 use crate::shard::owner::channels::{Channel, Channels};
 use crate::wire::cursor::Cursor;
@@ -53,26 +54,28 @@ impl Channel {
         &mut self,
         ctx: &Context,
         channel: &str,
-        has: &Has,
+        has: &Position,
         id_field: Option<&str>,
-    ) -> (Has, bool) {
-        let epoch = || Box::from(&*ctx.limits.epoch);
+    ) -> (Position, bool) {
+        let epoch = || Box::from(&*ctx.epoch);
         let (first, last) = match self.history(ctx) {
             Some(history) => (history.last() - history.len() as u64, history.last()),
             None => (self.offset(), self.offset()),
         };
         match has {
-            Has::First => (Has::Offset(epoch(), first), false),
-            Has::Named(name) => {
+            Position::First => (Position::Offset(epoch(), first), false),
+            Position::Named(name) => {
                 let cursor = Cursor::decode(name).ok();
-                let ours = cursor.filter(|c| c.epoch.as_deref().is_none_or(|e| *e == *ctx.limits.epoch));
+                let ours = cursor.filter(|c| c.epoch.as_deref().is_none_or(|e| *e == *ctx.epoch));
                 let offset = match ours.and_then(|cursor| cursor.channels.get(channel).copied()) {
                     Some(offset) => Some(offset).filter(|offset| (first..=last).contains(offset)),
                     None => id_field.and_then(|field| self.named(ctx, field, name)),
                 };
-                (Has::Offset(epoch(), offset.unwrap_or(first)), offset.is_none())
+                (Position::Offset(epoch(), offset.unwrap_or(first)), offset.is_none())
             }
-            Has::Offset(epoch, offset) if *offset < first => (Has::Offset(epoch.clone(), first), true),
+            Position::Offset(epoch, offset) if *offset < first => {
+                (Position::Offset(epoch.clone(), first), true)
+            }
             other => (other.clone(), false),
         }
     }
@@ -84,7 +87,7 @@ impl Channel {
         let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
         let finder = plain.then(|| memmem::Finder::new(name.as_bytes()));
         let all = history.since(history.last() - history.len() as u64)?;
-        let is = |data| choice::field(data, field).is_some_and(|found| *found == *name);
+        let is = |data| filter::field(data, field).is_some_and(|found| *found == *name);
         let found = all.filter(|(_, entry)| {
             let data = &entry.publish.data;
             finder.as_ref().is_none_or(|finder| finder.find(data.as_bytes()).is_some()) && is(data)
@@ -97,22 +100,23 @@ impl Channel {
         let offset = self.offset();
         let history = self.history(ctx);
         let newest = history.and_then(|history| history.newest());
-        let name = newest.map(|(offset, entry)| hub::name(&entry.publish, offset, route, &ctx.limits));
-        let place = || (offset > 0).then(|| hub::place(channel, offset, &ctx.limits.epoch));
+        let name =
+            newest.map(|(offset, entry)| hub::name(&entry.publish, offset, route, &ctx.limits, &ctx.epoch));
+        let place = || (offset > 0).then(|| hub::place(channel, offset, &ctx.epoch));
         name.or_else(place).map(String::into_boxed_str)
     }
 }
 
 impl Channels {
     /// The plain answer of a route: what the client has missed, oldest first, and its cursor behind that.
-    pub fn missed(&mut self, ctx: &Context, missed: &Missed) -> Vec<u8> {
-        let Missed { channel: name, route, has, choice } = missed;
+    pub fn missed(&mut self, ctx: &Context, missed: &MissedQuery) -> Vec<u8> {
+        let MissedQuery { channel: name, route, position: has, filter: choice } = missed;
         let id_field = ctx.limits.routes[usize::from(*route)].id_field.as_deref();
         let channel = self.open(ctx, name);
         let (has, _) = channel.placed_at(ctx, name, has, id_field);
         let mut out = br#"{"activities":["#.to_vec();
         let wanted =
-            |choice: &Option<Arc<Choice>>, data| choice.as_ref().is_none_or(|choice| choice.allows(data));
+            |choice: &Option<Arc<Filter>>, data| choice.as_ref().is_none_or(|choice| choice.allows(data));
         for (_, publish) in channel.start(ctx, &has).missed {
             if wanted(choice, &publish.data) {
                 if !out.ends_with(b"[") {
@@ -122,7 +126,7 @@ impl Channels {
             }
         }
         out.extend_from_slice(b"],");
-        let last = channel.last_name(ctx, name, *route).or_else(|| missed.has.name());
+        let last = channel.last_name(ctx, name, *route).or_else(|| missed.position.name());
         let mut cursor = Vec::new();
         write_offset(last.as_deref(), &mut cursor);
         out.extend_from_slice(&cursor[1..]);
@@ -134,7 +138,7 @@ impl Channels {
     pub fn views(&mut self, ctx: &Context, name: &Arc<str>, route: u8, asked: &Views) -> Vec<u8> {
         let id_field = ctx.limits.routes[usize::from(route)].id_field.as_deref();
         let channel = self.open(ctx, name);
-        let (first, _) = channel.placed_at(ctx, name, &Has::First, id_field);
+        let (first, _) = channel.placed_at(ctx, name, &Position::First, id_field);
         // each publication is read once, however many views there are
         let notes: Vec<(u64, Note)> = channel
             .start(ctx, &first)
@@ -143,9 +147,9 @@ impl Channels {
             .map(|(placed, publish)| (placed.sequence, Note::read(&publish.data)))
             .collect();
         let mut since = |cursor: &Option<Box<str>>| {
-            let has = cursor.clone().map(Has::Named)?;
+            let has = cursor.clone().map(Position::Named)?;
             match channel.placed_at(ctx, name, &has, id_field) {
-                (Has::Offset(_, seen), false) => {
+                (Position::Offset(_, seen), false) => {
                     Some(&notes[notes.partition_point(|(offset, _)| *offset <= seen)..])
                 }
                 _ => None,
@@ -187,7 +191,7 @@ struct Note {
 impl Note {
     fn read(data: &Json) -> Note {
         let names = ["kind", "organizationId", "productType", "entityType", "path", "seq"];
-        let [kind, organization, product, entity, path, seq] = choice::fields(data, names);
+        let [kind, organization, product, entity, path, seq] = filter::fields(data, names);
         Note {
             kind,
             organization,

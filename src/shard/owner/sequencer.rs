@@ -4,7 +4,7 @@
 //! decision it does nothing else to its documents. When all can, all do; when one cannot, none does.
 
 use crate::base::id::ShardId;
-use crate::flow::feed::{Done, Refused, Write};
+use crate::flow::request::write::{Done, Refused, Write};
 use crate::flow::route::owner::owner;
 use crate::shard::context::Context;
 use crate::shard::mail::answer::WriteRefused;

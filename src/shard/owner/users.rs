@@ -3,9 +3,9 @@
 
 use crate::base::id::{ConnId, ShardId};
 use crate::base::timers::Timers;
-use crate::flow::conn::seats::RoomAsk;
 use crate::flow::encode::rooms as encode;
-use crate::flow::fanout::pool::Subject;
+use crate::flow::request::rooms::RoomAsk;
+use crate::flow::route::subject::Subject;
 use crate::flow::state::presence::{Shown, User};
 use crate::flow::state::room::Refusal;
 use crate::shard::Shard;
@@ -14,9 +14,7 @@ use crate::shard::mail::question::{Question, UserQuestion};
 use crate::shard::mail::subscription::Mark;
 use crate::shard::mail::to_connections::ToConnections;
 use crate::shard::mail::to_owner::ToOwner;
-use crate::shard::mail::user::MembershipUpdate;
-use crate::shard::mail::user::QuotaChange;
-use crate::shard::mail::user::Reservation;
+use crate::shard::mail::user::{MembershipUpdate, QuotaChange, Reservation};
 use crate::shard::timers::Timer;
 
 use hashbrown::HashMap;

@@ -3,7 +3,7 @@
 use crate::base::id::ShardId;
 use crate::flow::encode::frame::{Encoder, Frame, Frames, Variant};
 use crate::flow::fanout::pool::PoolId;
-use crate::flow::limits::PatchMode;
+use crate::flow::limits::documents::PatchMode;
 use crate::shard::context::Context;
 use crate::shard::mail::subscription::Mark;
 use crate::shard::mail::to_connections::ToConnections;

@@ -2,7 +2,8 @@
 
 use super::World;
 use super::client::{Application, Listener};
-use crate::flow::limits::{ChannelRule, Limits, Overflow};
+use crate::flow::limits::Limits;
+use crate::flow::limits::channels::{ChannelRule, Overflow};
 use crate::shard::connections::Reason;
 use serde_json::{Value, json};
 

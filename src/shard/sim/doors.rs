@@ -4,7 +4,8 @@ use super::World;
 use super::client::{Application, Listener};
 use super::eventsource::EventSource;
 use crate::base::time::{MS, SEC};
-use crate::flow::limits::{HubLimits, Limits};
+use crate::flow::limits::Limits;
+use crate::flow::limits::hub::HubLimits;
 use crate::shard::io::Door;
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use super::{Line, World};
 use crate::shard::io::Door;
-use crate::wire::sse::reader::{Event, Reader};
+use crate::wire::sse::reader::{SseEvent, SseReader};
 use serde_json::Value;
 
 /// One connection, or several one behind the other: it comes back with the last id.
@@ -10,10 +10,10 @@ use serde_json::Value;
 pub struct EventSource {
     pub line: Line,
     /// Everything seen since it was made.
-    pub got: Vec<Event>,
+    pub got: Vec<SseEvent>,
     /// What it asks for.
     pub target: String,
-    pub reader: Reader,
+    pub reader: SseReader,
     /// The head of the response.
     pub head: String,
     /// The last id of earlier connections.

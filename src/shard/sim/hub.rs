@@ -3,7 +3,9 @@
 use super::World;
 use super::client::{Application, Listener};
 use crate::base::time::{MS, SEC};
-use crate::flow::limits::{Access, ChannelRule, HubLimits, Limits};
+use crate::flow::limits::channels::ChannelRule;
+use crate::flow::limits::hub::HubLimits;
+use crate::flow::limits::{Access, Limits};
 use fastrand::Rng;
 use serde_json::{Value, json};
 

@@ -18,7 +18,7 @@ use crate::base::id::{ConnId, ShardId};
 use crate::base::time::Now;
 use crate::flow::limits::Limits;
 use crate::shard::Shard;
-use crate::shard::io::{Action, Came, Door, Due, Parts, Short, Sockets};
+use crate::shard::io::{Action, Came, Door, Due, Short, Slices, Sockets};
 use crate::shard::mail::Mail;
 use fastrand::Rng;
 use std::collections::VecDeque;
@@ -46,8 +46,8 @@ impl Sockets for Wires<'_> {
         for (index, due) in batch.iter().enumerate() {
             let socket = &mut self.0[due.slot as usize];
             let bytes = match due.bytes {
-                Parts::One(run) => run.to_vec(),
-                Parts::Many(runs) => runs.concat(),
+                Slices::One(run) => run.to_vec(),
+                Slices::Many(runs) => runs.concat(),
             };
             let free = socket.room.saturating_sub(socket.wire.len());
             let n = bytes.len().min(free);
@@ -87,7 +87,7 @@ impl World {
         World {
             rng: Rng::with_seed(seed),
             now,
-            shards: each().map(|id| Shard::new(id, shards, limits.clone(), now)).collect(),
+            shards: each().map(|id| Shard::new(id, shards, limits.clone(), "0".into(), now)).collect(),
             lanes: each().map(|_| each().map(|_| VecDeque::new()).collect()).collect(),
             sockets: each().map(|_| Vec::new()).collect(),
             left: Vec::new(),

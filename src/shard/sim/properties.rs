@@ -2,7 +2,8 @@
 
 use super::World;
 use super::client::{Application, Subscriber};
-use crate::flow::limits::{Limits, PatchMode, Rule};
+use crate::flow::limits::Limits;
+use crate::flow::limits::documents::{PatchMode, Rule};
 use crate::wire::key::{Name, Pattern};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};

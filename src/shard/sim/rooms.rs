@@ -3,10 +3,12 @@
 use super::World;
 use super::client::Listener;
 use crate::base::time::{MS, SEC};
-use crate::flow::limits::{HubLimits, Limits};
+use crate::flow::actor::Actor;
+use crate::flow::limits::Limits;
+use crate::flow::limits::hub::HubLimits;
 use crate::flow::state::presence::Status;
-use crate::flow::state::room::{Actor, FOREVER, Refusal, Role, Room};
-use crate::wire::hub::Profile;
+use crate::flow::state::room::{FOREVER, Refusal, Role, Room};
+use crate::wire::hub::RoomProfile;
 use crate::wire::json::MAX_DEPTH;
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -279,7 +281,7 @@ impl Turn<'_> {
 
     fn create(&mut self) -> (Value, Said) {
         let private = self.rng.u8(0..5) == 0;
-        let about = Profile { private: Some(private), ..Profile::default() };
+        let about = RoomProfile { private: Some(private), ..RoomProfile::default() };
         let frame = json!({"type": "room.create", "room_id": self.room, "private": private});
         if let Err(code) = self.model.reserve(&self.me, &self.room) {
             return (frame, Err(code));
@@ -337,7 +339,7 @@ impl Turn<'_> {
         let result = match deletes {
             true => place.room.may_delete(&self.actor),
             false => {
-                let about = Profile { private: Some(private), ..Profile::default() };
+                let about = RoomProfile { private: Some(private), ..RoomProfile::default() };
                 place.room.update(&self.actor, self.now, about).map(|_| ())
             }
         };

@@ -4,8 +4,10 @@ use super::World;
 use super::client::Application;
 use super::eventsource::EventSource;
 use crate::base::time::SEC;
-use crate::flow::limits::route::{Filter, Profile, Route};
-use crate::flow::limits::{ChannelRule, Limits, SseLimits};
+use crate::flow::limits::Limits;
+use crate::flow::limits::channels::ChannelRule;
+use crate::flow::limits::route::{FilterRule, Profile, Route};
+use crate::flow::limits::sse::SseLimits;
 use crate::shard::io::Door;
 use crate::wire::template::PathTemplate;
 use fastrand::Rng;
@@ -19,7 +21,7 @@ fn route(path: &str, profile: Profile) -> Route {
         channel: Some(path.name("org:{org}").unwrap()),
         path,
         profile,
-        filter: Some(Filter { query: "entityTypes".into(), field: "entityType".into() }),
+        filter: Some(FilterRule { query: "entityTypes".into(), field: "entityType".into() }),
         id_field: Some("activityId".into()),
         keepalive: 30 * SEC,
         streams: 5000,

@@ -20,8 +20,8 @@ pub struct Fed {
 
 /// Reads one request's body.
 #[derive(Debug)]
-pub struct Body {
-    state: State,
+pub struct BodyDecoder {
+    state: BodyState,
     /// How many more bytes may come in chunks that have not begun.
     room: u64,
     /// The beginning of a line that is incomplete.
@@ -29,7 +29,7 @@ pub struct Body {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum BodyState {
     /// This many bytes, then the end.
     Length(u64),
     /// The line with the next chunk's size.
@@ -44,17 +44,17 @@ enum State {
     Failed(BadRequest),
 }
 
-impl Body {
+impl BodyDecoder {
     /// A body of at most `max_body` bytes; a declared length beyond that fails here.
-    pub fn new(framing: Framing, max_body: usize) -> Result<Body, BadRequest> {
+    pub fn new(framing: Framing, max_body: usize) -> Result<BodyDecoder, BadRequest> {
         let room = max_body as u64;
         let state = match framing {
             Framing::Length(length) if length > room => return Err(BadRequest::BodyTooLarge),
-            Framing::Length(0) => State::Done,
-            Framing::Length(length) => State::Length(length),
-            Framing::Chunked => State::Size,
+            Framing::Length(0) => BodyState::Done,
+            Framing::Length(length) => BodyState::Length(length),
+            Framing::Chunked => BodyState::Size,
         };
-        Ok(Body { state, room, line: Vec::new() })
+        Ok(BodyDecoder { state, room, line: Vec::new() })
     }
 
     /// Takes the body's part of `input` and appends its content to `out`. After an error it gives the same again.
@@ -64,11 +64,11 @@ impl Body {
             match self.step(&mut rest, out) {
                 Ok(Some(next)) => self.state = next,
                 Ok(None) => {
-                    let done = matches!(self.state, State::Done);
+                    let done = matches!(self.state, BodyState::Done);
                     return Ok(Fed { used: input.len() - rest.len(), done });
                 }
                 Err(error) => {
-                    self.state = State::Failed(error);
+                    self.state = BodyState::Failed(error);
                     return Err(error);
                 }
             }
@@ -76,29 +76,33 @@ impl Body {
     }
 
     /// The next state, or `None` when it is done or has used up `rest`.
-    fn step(&mut self, rest: &mut &[u8], out: &mut Vec<u8>) -> Result<Option<State>, BadRequest> {
+    fn step(&mut self, rest: &mut &[u8], out: &mut Vec<u8>) -> Result<Option<BodyState>, BadRequest> {
         match self.state {
-            State::Length(left) | State::Chunk(left) if rest.is_empty() && left > 0 => Ok(None),
-            State::Length(0) => Ok(Some(State::Done)),
-            State::Chunk(0) => Ok(Some(State::ChunkEnd)),
-            State::Length(left) => Ok(Some(State::Length(left - copy(rest, left, out)))),
-            State::Chunk(left) => Ok(Some(State::Chunk(left - copy(rest, left, out)))),
-            State::Size => {
+            BodyState::Length(left) | BodyState::Chunk(left) if rest.is_empty() && left > 0 => Ok(None),
+            BodyState::Length(0) => Ok(Some(BodyState::Done)),
+            BodyState::Chunk(0) => Ok(Some(BodyState::ChunkEnd)),
+            BodyState::Length(left) => Ok(Some(BodyState::Length(left - copy(rest, left, out)))),
+            BodyState::Chunk(left) => Ok(Some(BodyState::Chunk(left - copy(rest, left, out)))),
+            BodyState::Size => {
                 let Some(line) = self.take_line(rest, MAX_SIZE_LINE)? else { return Ok(None) };
                 let size = parse_size(&line)?;
                 self.room = self.room.checked_sub(size).ok_or(BadRequest::BodyTooLarge)?;
-                Ok(Some(if size == 0 { State::Trailers(MAX_TRAILERS) } else { State::Chunk(size) }))
+                Ok(Some(if size == 0 { BodyState::Trailers(MAX_TRAILERS) } else { BodyState::Chunk(size) }))
             }
-            State::ChunkEnd => {
+            BodyState::ChunkEnd => {
                 let Some(line) = self.take_line(rest, 2)? else { return Ok(None) };
-                if line == b"\r\n" { Ok(Some(State::Size)) } else { Err(BadRequest::Chunk) }
+                if line == b"\r\n" { Ok(Some(BodyState::Size)) } else { Err(BadRequest::Chunk) }
             }
-            State::Trailers(room) => {
+            BodyState::Trailers(room) => {
                 let Some(line) = self.take_line(rest, room)? else { return Ok(None) };
-                Ok(Some(if line == b"\r\n" { State::Done } else { State::Trailers(room - line.len()) }))
+                Ok(Some(if line == b"\r\n" {
+                    BodyState::Done
+                } else {
+                    BodyState::Trailers(room - line.len())
+                }))
             }
-            State::Done => Ok(None),
-            State::Failed(error) => Err(error),
+            BodyState::Done => Ok(None),
+            BodyState::Failed(error) => Err(error),
         }
     }
 
@@ -148,7 +152,7 @@ mod tests {
 
     /// The content and the rest, or the error; at most `piece` bytes at a time.
     fn read(framing: Framing, bytes: &[u8], piece: usize) -> Result<(Vec<u8>, Option<Vec<u8>>), BadRequest> {
-        let mut body = Body::new(framing, MAX)?;
+        let mut body = BodyDecoder::new(framing, MAX)?;
         let (mut out, mut at) = (Vec::new(), 0);
         loop {
             let input = &bytes[at..bytes.len().min(at + piece)];
@@ -212,7 +216,7 @@ mod tests {
                 assert_eq!(outcome, Err(BadRequest::Chunk), "{:?} by {piece}", bytes.get(..20));
             }
         }
-        let mut body = Body::new(Framing::Chunked, MAX).unwrap();
+        let mut body = BodyDecoder::new(Framing::Chunked, MAX).unwrap();
         for input in [&b"g\r\n"[..], b"0\r\n\r\n"] {
             assert_eq!(body.feed(input, &mut Vec::new()), Err(BadRequest::Chunk));
         }
@@ -221,8 +225,8 @@ mod tests {
     #[test]
     fn the_limits_hold_to_the_byte() {
         let max = MAX as u64;
-        assert!(Body::new(Framing::Length(max), MAX).is_ok());
-        assert_eq!(Body::new(Framing::Length(max + 1), MAX).unwrap_err(), BadRequest::BodyTooLarge);
+        assert!(BodyDecoder::new(Framing::Length(max), MAX).is_ok());
+        assert_eq!(BodyDecoder::new(Framing::Length(max + 1), MAX).unwrap_err(), BadRequest::BodyTooLarge);
         assert_eq!(BadRequest::BodyTooLarge.status().0, 413);
         let exact = format!("1\r\na\r\n{:x}\r\n{}\r\n0\r\n\r\n", MAX - 1, "b".repeat(MAX - 1));
         assert_eq!(read(Framing::Chunked, exact.as_bytes(), 7).map(|(out, _)| out.len()), Ok(MAX));

@@ -6,7 +6,7 @@ mod head;
 mod response;
 mod upgrade;
 
-pub use body::{Body, Fed};
+pub use body::{BodyDecoder, Fed};
 pub use cors::Origins;
 pub use head::{Field, Framing, Head, MAX_HEAD, Method, Version, parse_head};
 pub use response::{CONTINUE, Response};

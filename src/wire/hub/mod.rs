@@ -7,7 +7,7 @@ mod parse;
 mod tests;
 pub mod write;
 
-pub use members::Members;
+pub use members::RawMembers;
 pub use parse::parse;
 
 use crate::wire::feed::is_channel;
@@ -29,7 +29,7 @@ pub const DEFAULT_LIMIT: usize = 100;
 
 /// What a reply to a frame, or its rejection, says of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct About {
+pub struct ReplyTo {
     /// Its `request_id` as written: a JSON string or number.
     pub request: Option<Box<str>>,
     /// Its `id` as written.
@@ -42,13 +42,13 @@ pub struct About {
 
 /// What a client said.
 #[derive(Debug, PartialEq)]
-pub struct Frame {
+pub struct ClientFrame {
     /// What an answer says of it.
-    pub about: About,
+    pub about: ReplyTo,
     /// What it shows of its sender.
     pub shows: Class,
     /// What it asks for.
-    pub want: Result<Want, Fault>,
+    pub want: Result<Command, FrameFault>,
 }
 
 /// What a frame shows of its sender, or what a connection has shown of itself: each includes those before it.
@@ -65,7 +65,7 @@ pub enum Class {
 
 /// What a frame asks for.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Want {
+pub enum Command {
     /// The publications of a channel, and what was missed since a place.
     Subscribe(Arc<str>, Option<Recover>),
     /// No more of them.
@@ -75,13 +75,13 @@ pub enum Want {
     /// No more of them.
     Unfollow(Name),
     /// A publication into a channel: `publish`, as whoever may write, or a forge `message`, as a subscriber.
-    Publish(Arc<str>, Box<Post>, As),
+    Publish(Arc<str>, Box<NewMessage>, As),
     /// What was published into a channel.
     History(Arc<str>, Box<Query>),
     /// Something about a room.
-    Room(Arc<str>, RoomWant),
+    Room(Arc<str>, RoomCommand),
     /// The sender's status.
-    Presence(Box<Status>),
+    Presence(Box<StatusUpdate>),
     /// The status of these users from now on; nobody: of none any more.
     Watch(Vec<Arc<str>>),
     /// No more status of these users.
@@ -101,13 +101,13 @@ pub enum As {
 
 /// What a frame asks of a room.
 #[derive(Clone, Debug, PartialEq)]
-pub enum RoomWant {
+pub enum RoomCommand {
     /// Become a member, or be there again.
     Join,
     /// Be a member no more.
     Leave,
     /// Say something.
-    Message(Box<Post>),
+    Message(Box<NewMessage>),
     /// Begin or end to type.
     Typing(bool),
     /// What was said.
@@ -117,13 +117,13 @@ pub enum RoomWant {
     /// What is said about it.
     Describe,
     /// Make it.
-    Create(Box<Profile>),
+    Create(Box<RoomProfile>),
     /// Say something else about it.
-    Update(Box<Profile>),
+    Update(Box<RoomProfile>),
     /// Delete it.
     Delete,
     /// Something about a member.
-    Member(Arc<str>, MemberWant),
+    Member(Arc<str>, MemberCommand),
     /// Another text for a message.
     Edit(u64, Json),
     /// Delete a message.
@@ -134,7 +134,7 @@ pub enum RoomWant {
 
 /// What a frame asks about a member of a room.
 #[derive(Clone, Debug, PartialEq)]
-pub enum MemberWant {
+pub enum MemberCommand {
     /// Give this role, to a member or to somebody who becomes one.
     Role(Arc<str>),
     /// Put out, for a reason.
@@ -181,7 +181,7 @@ pub enum Mode {
 
 /// What a client publishes.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Post {
+pub struct NewMessage {
     /// The payload.
     pub data: Json,
     /// Its own kind of event.
@@ -194,7 +194,7 @@ pub struct Post {
 
 /// A user's status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
+pub struct StatusUpdate {
     /// `online`, `away`, `busy` or `offline`.
     pub status: &'static str,
     /// In the user's own words.
@@ -206,7 +206,7 @@ pub const STATUSES: [&str; 4] = ["online", "away", "busy", "offline"];
 
 /// What is said of a room; what is missing stays as it is.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Profile {
+pub struct RoomProfile {
     /// Its name for people.
     pub name: Option<Arc<str>>,
     /// What it is for.
@@ -260,7 +260,7 @@ impl Bound {
 
 /// Why a frame asks for nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Fault {
+pub enum FrameFault {
     /// A type that does not exist, or nothing to whom a frame is addressed: forge's clients are not told.
     #[error("{0}")]
     Idle(&'static str),
@@ -269,7 +269,7 @@ pub enum Fault {
     Field(&'static str),
 }
 
-impl Fault {
+impl FrameFault {
     /// The code of the error frame.
     pub fn code(self) -> &'static str {
         "invalid_message"

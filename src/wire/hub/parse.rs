@@ -2,8 +2,9 @@
 
 use crate::wire::feed::{MAX_CHANNEL, is_channel};
 use crate::wire::hub::{
-    About, As, Bound, Class, DEFAULT_LIMIT, Fault, Follow, Frame, MAX_LIST, MAX_NAME, MAX_TEXT, MemberWant,
-    Members, Mode, Post, Profile, Query, Recover, RoomWant, STATUSES, Status, Want, is_room, is_user,
+    As, Bound, Class, ClientFrame, Command, DEFAULT_LIMIT, Follow, FrameFault, MAX_LIST, MAX_NAME, MAX_TEXT,
+    MemberCommand, Mode, NewMessage, Query, RawMembers, Recover, ReplyTo, RoomCommand, RoomProfile, STATUSES,
+    StatusUpdate, is_room, is_user,
 };
 use crate::wire::json::Json;
 use crate::wire::key::{Key, Name};
@@ -19,17 +20,17 @@ const REQUEST: &str = "\"request_id\" must be a string or a number of at most 25
 const DATA: &str = "\"data\" cannot be kept: lone surrogates, or nested more than 128 deep";
 
 /// Reads a frame.
-pub fn parse(frame: &[u8]) -> Frame {
-    let Some(members) = Members::read(frame) else {
-        let want = Err(Fault::Field("the message is not a JSON object"));
-        return Frame { about: About::default(), shows: Class::Plain, want };
+pub fn parse(frame: &[u8]) -> ClientFrame {
+    let Some(members) = RawMembers::read(frame) else {
+        let want = Err(FrameFault::Field("the message is not a JSON object"));
+        return ClientFrame { about: ReplyTo::default(), shows: Class::Plain, want };
     };
     let id = |name| members.raw(name).filter(|raw| is_id(raw)).map(Box::from);
     let name = |name, is: fn(&str) -> bool| {
         let text = members.text(name, "").ok().flatten().filter(|text| is(text));
         text.map(|text| Arc::from(&*text))
     };
-    let about = About {
+    let about = ReplyTo {
         request: id("request_id"),
         id: id("id"),
         room: name("room_id", is_room),
@@ -37,20 +38,20 @@ pub fn parse(frame: &[u8]) -> Frame {
     };
     let (want, shows) = read(&members);
     let odd = members.raw("request_id").is_some() && about.request.is_none();
-    let want = if odd { Err(Fault::Field(REQUEST)) } else { want };
+    let want = if odd { Err(FrameFault::Field(REQUEST)) } else { want };
     let reveals = ["request_id", "action", "key"].iter().any(|name| members.raw(name).is_some());
-    Frame { about, shows: shows.max(if reveals { Class::Native } else { Class::Plain }), want }
+    ClientFrame { about, shows: shows.max(if reveals { Class::Native } else { Class::Plain }), want }
 }
 
 /// What a frame wants, and what its kind shows of the sender.
-fn read(members: &Members<'_>) -> (Result<Want, Fault>, Class) {
+fn read(members: &RawMembers<'_>) -> (Result<Command, FrameFault>, Class) {
     let kind = match members.text("type", "\"type\" must be a string") {
         Ok(kind) => kind.filter(|kind| !kind.is_empty()),
         Err(fault) => return (Err(fault), Class::Plain),
     };
     match (kind, members.text("action", "\"action\" must be a string")) {
         (_, Err(fault)) => (Err(fault), Class::Native),
-        (None, Ok(None)) => (Err(Fault::Idle("there is no \"type\"")), Class::Plain),
+        (None, Ok(None)) => (Err(FrameFault::Idle("there is no \"type\"")), Class::Plain),
         (None, Ok(Some(action))) => (channel_action(members, &action), Class::Native),
         (Some(kind), _) => (want(members, &kind), shown_by(&kind)),
     }
@@ -71,116 +72,121 @@ fn shown_by(kind: &str) -> Class {
     }
 }
 
-fn want(members: &Members<'_>, kind: &str) -> Result<Want, Fault> {
+fn want(members: &RawMembers<'_>, kind: &str) -> Result<Command, FrameFault> {
     match kind {
         "subscribe" | "unsubscribe" if members.raw("key").is_some() => follow(members, kind),
         "subscribe" | "unsubscribe" | "publish" => channel_action(members, kind),
         "message" => message(members),
-        "join" => room(members, |_| Ok(RoomWant::Join)),
-        "leave" => room(members, |_| Ok(RoomWant::Leave)),
+        "join" => room(members, |_| Ok(RoomCommand::Join)),
+        "leave" => room(members, |_| Ok(RoomCommand::Leave)),
         "typing" => room(members, |members| {
             let why = "invalid typing data";
-            Ok(RoomWant::Typing(members.flag("data", why)?.ok_or(Fault::Field(why))?))
+            Ok(RoomCommand::Typing(members.flag("data", why)?.ok_or(FrameFault::Field(why))?))
         }),
         "history" => history(members),
         "presence" => presence(members),
-        "subscribe_presence" => Ok(Want::Watch(users(members)?)),
-        "unsubscribe_presence" => Ok(Want::Unwatch(users(members)?)),
-        "heartbeat" | "ping" | "pong" => Ok(Want::Heartbeat),
-        "room.get" => room(members, |_| Ok(RoomWant::Describe)),
-        "room.create" => room(members, |members| Ok(RoomWant::Create(Box::new(Profile::read(members)?)))),
-        "room.update" => room(members, |members| Ok(RoomWant::Update(Box::new(Profile::read(members)?)))),
-        "room.delete" => room(members, |_| Ok(RoomWant::Delete)),
-        "room.members" => room(members, |_| Ok(RoomWant::Members)),
+        "subscribe_presence" => Ok(Command::Watch(users(members)?)),
+        "unsubscribe_presence" => Ok(Command::Unwatch(users(members)?)),
+        "heartbeat" | "ping" | "pong" => Ok(Command::Heartbeat),
+        "room.get" => room(members, |_| Ok(RoomCommand::Describe)),
+        "room.create" => {
+            room(members, |members| Ok(RoomCommand::Create(Box::new(RoomProfile::read(members)?))))
+        }
+        "room.update" => {
+            room(members, |members| Ok(RoomCommand::Update(Box::new(RoomProfile::read(members)?))))
+        }
+        "room.delete" => room(members, |_| Ok(RoomCommand::Delete)),
+        "room.members" => room(members, |_| Ok(RoomCommand::Members)),
         "room.role" | "room.kick" | "room.ban" | "room.unban" | "room.mute" | "room.unmute" => {
             room(members, |members| of_member(members, kind))
         }
         "message.edit" => room(members, |members| {
-            let data = members.json("data", DATA)?.ok_or(Fault::Field("\"data\" is missing"))?;
-            Ok(RoomWant::Edit(message_id(members)?, data))
+            let data = members.json("data", DATA)?.ok_or(FrameFault::Field("\"data\" is missing"))?;
+            Ok(RoomCommand::Edit(message_id(members)?, data))
         }),
-        "message.delete" => room(members, |members| Ok(RoomWant::Erase(message_id(members)?))),
+        "message.delete" => room(members, |members| Ok(RoomCommand::Erase(message_id(members)?))),
         "message.react" | "message.unreact" => room(members, |members| {
             let why = "\"emoji\" must be a string of 1 to 256 bytes";
-            let emoji = members.name("emoji", MAX_NAME, why)?.ok_or(Fault::Field(why))?;
-            Ok(RoomWant::React(message_id(members)?, emoji, kind == "message.react"))
+            let emoji = members.name("emoji", MAX_NAME, why)?.ok_or(FrameFault::Field(why))?;
+            Ok(RoomCommand::React(message_id(members)?, emoji, kind == "message.react"))
         }),
-        _ => Err(Fault::Idle("there is no such type")),
+        _ => Err(FrameFault::Idle("there is no such type")),
     }
 }
 
 /// `subscribe`, `unsubscribe` and `publish` on a channel, as a `type` or as the `action` of forge's generated clients.
-fn channel_action(members: &Members<'_>, verb: &str) -> Result<Want, Fault> {
+fn channel_action(members: &RawMembers<'_>, verb: &str) -> Result<Command, FrameFault> {
     if !matches!(verb, "subscribe" | "unsubscribe" | "publish") {
-        return Err(Fault::Idle("there is no such action"));
+        return Err(FrameFault::Idle("there is no such action"));
     }
-    let channel = channel(members)?.ok_or(Fault::Field(CHANNEL))?;
+    let channel = channel(members)?.ok_or(FrameFault::Field(CHANNEL))?;
     Ok(match verb {
-        "subscribe" => Want::Subscribe(channel, recover(members)?),
-        "unsubscribe" => Want::Unsubscribe(channel),
-        _ => Want::Publish(channel, Box::new(Post::read(members)?), As::Writer),
+        "subscribe" => Command::Subscribe(channel, recover(members)?),
+        "unsubscribe" => Command::Unsubscribe(channel),
+        _ => Command::Publish(channel, Box::new(NewMessage::read(members)?), As::Writer),
     })
 }
 
 /// The channel that a frame names, as `channel` or as `channel_id`.
-fn channel(members: &Members<'_>) -> Result<Option<Arc<str>>, Fault> {
+fn channel(members: &RawMembers<'_>) -> Result<Option<Arc<str>>, FrameFault> {
     let name = match members.name("channel", MAX_CHANNEL, CHANNEL)? {
         None => members.name("channel_id", MAX_CHANNEL, CHANNEL)?,
         some => some,
     };
     if name.as_ref().is_some_and(|name| !is_channel(name)) {
-        return Err(Fault::Field(CHANNEL));
+        return Err(FrameFault::Field(CHANNEL));
     }
     Ok(name)
 }
 
-fn recover(members: &Members<'_>) -> Result<Option<Recover>, Fault> {
+fn recover(members: &RawMembers<'_>) -> Result<Option<Recover>, FrameFault> {
     let why = "\"recover\" must be an object with \"epoch\" and \"offset\"";
     let Some(raw) = members.raw("recover") else { return Ok(None) };
-    let members = Members::read(raw.as_bytes()).ok_or(Fault::Field(why))?;
-    let epoch = members.name("epoch", MAX_NAME, why)?.ok_or(Fault::Field(why))?;
-    let offset = members.number("offset", why)?.ok_or(Fault::Field(why))?;
+    let members = RawMembers::read(raw.as_bytes()).ok_or(FrameFault::Field(why))?;
+    let epoch = members.name("epoch", MAX_NAME, why)?.ok_or(FrameFault::Field(why))?;
+    let offset = members.number("offset", why)?.ok_or(FrameFault::Field(why))?;
     Ok(Some(Recover { epoch: epoch.as_ref().into(), offset }))
 }
 
-fn follow(members: &Members<'_>, verb: &str) -> Result<Want, Fault> {
+fn follow(members: &RawMembers<'_>, verb: &str) -> Result<Command, FrameFault> {
     let why = "\"key\" must be a key or a pattern";
-    let text = members.text("key", why)?.ok_or(Fault::Field(why))?;
-    let name = Name::parse_native(&text).map_err(|_| Fault::Field(why))?;
+    let text = members.text("key", why)?.ok_or(FrameFault::Field(why))?;
+    let name = Name::parse_native(&text).map_err(|_| FrameFault::Field(why))?;
     if verb == "unsubscribe" {
-        return Ok(Want::Unfollow(name));
+        return Ok(Command::Unfollow(name));
     }
     let why = "\"mode\" must be \"auto\", \"snapshot\" or \"patch\"";
     let mode = match members.text("mode", why)?.as_deref() {
         None | Some("auto") => Mode::Auto,
         Some("snapshot") => Mode::Snapshot,
         Some("patch") => Mode::Patch,
-        Some(_) => return Err(Fault::Field(why)),
+        Some(_) => return Err(FrameFault::Field(why)),
     };
     let why = "\"max_hz\" must be a number from 0 to 1000";
-    let max_hz = members.raw("max_hz").map_or(Ok(0.0), str::parse::<f64>).map_err(|_| Fault::Field(why))?;
+    let max_hz =
+        members.raw("max_hz").map_or(Ok(0.0), str::parse::<f64>).map_err(|_| FrameFault::Field(why))?;
     if !(0.0..=1000.0).contains(&max_hz) {
-        return Err(Fault::Field(why));
+        return Err(FrameFault::Field(why));
     }
     let (max_hz, versions) = (max_hz.ceil() as u32, versions(members)?);
-    Ok(Want::Follow(Box::new(Follow { name, mode, max_hz, versions })))
+    Ok(Command::Follow(Box::new(Follow { name, mode, max_hz, versions })))
 }
 
 /// `versions`: an object of key and version, in hexadecimal as the server writes them.
-fn versions(members: &Members<'_>) -> Result<HashMap<Key, u64>, Fault> {
+fn versions(members: &RawMembers<'_>) -> Result<HashMap<Key, u64>, FrameFault> {
     let why = "\"versions\" must be an object of keys and their versions";
     let Some(raw) = members.raw("versions") else { return Ok(HashMap::new()) };
-    let object = Members::read(raw.as_bytes()).ok_or(Fault::Field(why))?;
+    let object = RawMembers::read(raw.as_bytes()).ok_or(FrameFault::Field(why))?;
     let version = |(key, text): (String, String)| {
-        Key::parse(&key).ok().zip(u64::from_str_radix(&text, 16).ok()).ok_or(Fault::Field(why))
+        Key::parse(&key).ok().zip(u64::from_str_radix(&text, 16).ok()).ok_or(FrameFault::Field(why))
     };
     object.texts(why)?.into_iter().map(version).collect()
 }
 
-impl Post {
+impl NewMessage {
     /// `data`, `event`, `metadata` and `thread_id` of an object.
-    pub fn read(members: &Members<'_>) -> Result<Post, Fault> {
-        Ok(Post {
+    pub fn read(members: &RawMembers<'_>) -> Result<NewMessage, FrameFault> {
+        Ok(NewMessage {
             data: members.json("data", DATA)?.unwrap_or_else(Json::null),
             event: members.name("event", MAX_NAME, "\"event\" must be a string of 1 to 256 bytes")?,
             metadata: members.object("metadata", "\"metadata\" must be an object")?,
@@ -194,71 +200,72 @@ impl Post {
 }
 
 /// A forge message: to its room, else to its channel.
-fn message(members: &Members<'_>) -> Result<Want, Fault> {
+fn message(members: &RawMembers<'_>) -> Result<Command, FrameFault> {
     if members.raw("room_id").is_some() {
-        return room(members, |members| Ok(RoomWant::Message(Box::new(Post::read(members)?))));
+        return room(members, |members| Ok(RoomCommand::Message(Box::new(NewMessage::read(members)?))));
     }
     let Some(channel) = channel(members)? else {
-        return Err(Fault::Idle("a message needs a \"room_id\" or a \"channel_id\""));
+        return Err(FrameFault::Idle("a message needs a \"room_id\" or a \"channel_id\""));
     };
-    Ok(Want::Publish(channel, Box::new(Post::read(members)?), As::Subscriber))
+    Ok(Command::Publish(channel, Box::new(NewMessage::read(members)?), As::Subscriber))
 }
 
 fn room(
-    members: &Members<'_>,
-    want: impl FnOnce(&Members<'_>) -> Result<RoomWant, Fault>,
-) -> Result<Want, Fault> {
+    members: &RawMembers<'_>,
+    want: impl FnOnce(&RawMembers<'_>) -> Result<RoomCommand, FrameFault>,
+) -> Result<Command, FrameFault> {
     let name = match members.name("room_id", MAX_NAME, ROOM)? {
-        None => return Err(Fault::Idle("there is no \"room_id\"")),
-        Some(name) if !is_room(&name) => return Err(Fault::Field(ROOM)),
+        None => return Err(FrameFault::Idle("there is no \"room_id\"")),
+        Some(name) if !is_room(&name) => return Err(FrameFault::Field(ROOM)),
         Some(name) => name,
     };
-    Ok(Want::Room(name, want(members)?))
+    Ok(Command::Room(name, want(members)?))
 }
 
-fn presence(members: &Members<'_>) -> Result<Want, Fault> {
+fn presence(members: &RawMembers<'_>) -> Result<Command, FrameFault> {
     let why = "invalid presence data";
     let word = match members.text("status", why)? {
         None => members.text("data", why)?,
         some => some,
     };
-    let word = word.ok_or(Fault::Field(why))?;
-    let status = STATUSES.into_iter().find(|status| *status == word).ok_or(Fault::Field("invalid status"))?;
+    let word = word.ok_or(FrameFault::Field(why))?;
+    let status =
+        STATUSES.into_iter().find(|status| *status == word).ok_or(FrameFault::Field("invalid status"))?;
     let custom = match members.text("custom_status", why)? {
         Some(text) if text.len() > MAX_TEXT => {
-            return Err(Fault::Field("\"custom_status\" is longer than 1024 bytes"));
+            return Err(FrameFault::Field("\"custom_status\" is longer than 1024 bytes"));
         }
         text => text.map(|text| Arc::from(&*text)),
     };
-    Ok(Want::Presence(Box::new(Status { status, custom })))
+    Ok(Command::Presence(Box::new(StatusUpdate { status, custom })))
 }
 
-fn users(members: &Members<'_>) -> Result<Vec<Arc<str>>, Fault> {
+fn users(members: &RawMembers<'_>) -> Result<Vec<Arc<str>>, FrameFault> {
     let why = "\"user_ids\" must be a list of at most 1000 user names";
-    let raw = members.raw("user_ids").ok_or(Fault::Field(why))?;
-    let users: Vec<String> = serde_json::from_str(raw).map_err(|_| Fault::Field(why))?;
+    let raw = members.raw("user_ids").ok_or(FrameFault::Field(why))?;
+    let users: Vec<String> = serde_json::from_str(raw).map_err(|_| FrameFault::Field(why))?;
     if users.len() > MAX_LIST || !users.iter().all(|user| is_user(user)) {
-        return Err(Fault::Field(why));
+        return Err(FrameFault::Field(why));
     }
     Ok(users.into_iter().map(Arc::from).collect())
 }
 
 /// A room's history, or a channel's.
-fn history(members: &Members<'_>) -> Result<Want, Fault> {
+fn history(members: &RawMembers<'_>) -> Result<Command, FrameFault> {
     let query = Box::new(query(members)?);
     match channel(members)? {
-        Some(channel) if members.raw("room_id").is_none() => Ok(Want::History(channel, query)),
-        _ => room(members, |_| Ok(RoomWant::History(query))),
+        Some(channel) if members.raw("room_id").is_none() => Ok(Command::History(channel, query)),
+        _ => room(members, |_| Ok(RoomCommand::History(query))),
     }
 }
 
 /// The members of a history query: `limit`, `before`, `after`, `thread` or `thread_id`, `user` or `user_id`, `search`.
-fn query(members: &Members<'_>) -> Result<Query, Fault> {
+fn query(members: &RawMembers<'_>) -> Result<Query, FrameFault> {
     let bound = |name| {
         let why = "\"before\" and \"after\" must be a sequence or an RFC 3339 time";
         let Some(raw) = members.raw(name) else { return Ok(None) };
         let text = raw.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(raw);
-        Bound::parse(text).map(Some).ok_or(Fault::Field(why))
+        Bound::parse(text).map(Some).ok_or(FrameFault::Field(why))
     };
     let either = |one, other, why| match members.name(one, MAX_TEXT, why)? {
         None => members.name(other, MAX_TEXT, why),
@@ -275,10 +282,10 @@ fn query(members: &Members<'_>) -> Result<Query, Fault> {
     })
 }
 
-impl Profile {
+impl RoomProfile {
     /// `name`, `description`, `private` and `metadata` of an object.
-    pub fn read(members: &Members<'_>) -> Result<Profile, Fault> {
-        Ok(Profile {
+    pub fn read(members: &RawMembers<'_>) -> Result<RoomProfile, FrameFault> {
+        Ok(RoomProfile {
             name: members.name("name", MAX_NAME, "\"name\" must be a string of 1 to 256 bytes")?,
             description: members.name(
                 "description",
@@ -293,24 +300,28 @@ impl Profile {
 }
 
 /// The message that a frame is about, by the `id` that the server gave it.
-fn message_id(members: &Members<'_>) -> Result<u64, Fault> {
+fn message_id(members: &RawMembers<'_>) -> Result<u64, FrameFault> {
     let why = "\"message_id\" must be the id of a message";
-    let text = members.text("message_id", why)?.ok_or(Fault::Field(why))?;
-    u64::from_str_radix(&text, 16).map_err(|_| Fault::Field(why))
+    let text = members.text("message_id", why)?.ok_or(FrameFault::Field(why))?;
+    u64::from_str_radix(&text, 16).map_err(|_| FrameFault::Field(why))
 }
 
-fn of_member(members: &Members<'_>, kind: &str) -> Result<RoomWant, Fault> {
-    let user =
-        members.name("user_id", MAX_NAME, USER)?.filter(|user| is_user(user)).ok_or(Fault::Field(USER))?;
+fn of_member(members: &RawMembers<'_>, kind: &str) -> Result<RoomCommand, FrameFault> {
+    let user = members
+        .name("user_id", MAX_NAME, USER)?
+        .filter(|user| is_user(user))
+        .ok_or(FrameFault::Field(USER))?;
     let reason = || members.name("reason", MAX_TEXT, "\"reason\" must be a string of 1 to 1024 bytes");
     let why = "\"role\" must be a string of 1 to 256 bytes";
     let want = match kind {
-        "room.role" => MemberWant::Role(members.name("role", MAX_NAME, why)?.ok_or(Fault::Field(why))?),
-        "room.kick" => MemberWant::Kick(reason()?),
-        "room.ban" => MemberWant::Ban(true, reason()?),
-        "room.unban" => MemberWant::Ban(false, None),
-        "room.mute" => MemberWant::Mute(members.number("for_ms", "\"for_ms\" must be milliseconds")?),
-        _ => MemberWant::Mute(Some(0)),
+        "room.role" => {
+            MemberCommand::Role(members.name("role", MAX_NAME, why)?.ok_or(FrameFault::Field(why))?)
+        }
+        "room.kick" => MemberCommand::Kick(reason()?),
+        "room.ban" => MemberCommand::Ban(true, reason()?),
+        "room.unban" => MemberCommand::Ban(false, None),
+        "room.mute" => MemberCommand::Mute(members.number("for_ms", "\"for_ms\" must be milliseconds")?),
+        _ => MemberCommand::Mute(Some(0)),
     };
-    Ok(RoomWant::Member(user, want))
+    Ok(RoomCommand::Member(user, want))
 }

@@ -1,11 +1,11 @@
 //! Properties of reading the hub's frames.
 
-use super::{As, Bound, Class, Fault, MemberWant, Mode, Query, RoomWant, Want, parse};
+use super::{As, Bound, Class, Command, FrameFault, MemberCommand, Mode, Query, RoomCommand, parse};
 use crate::wire::json::Json;
 use crate::wire::key::Key;
 use serde_json::{Value, json};
 
-fn want(frame: Value) -> Result<Want, Fault> {
+fn want(frame: Value) -> Result<Command, FrameFault> {
     parse(frame.to_string().as_bytes()).want
 }
 
@@ -16,8 +16,8 @@ fn json_text(text: &str) -> Json {
 #[test]
 fn reads_what_the_hook_sends_and_shows_nothing_of_it() {
     for (frame, want) in [
-        (r#"{"type":"subscribe","channel":"x"}"#, Want::Subscribe("x".into(), None)),
-        (r#"{"channel":"\u0078","type":"unsubscribe"}"#, Want::Unsubscribe("x".into())),
+        (r#"{"type":"subscribe","channel":"x"}"#, Command::Subscribe("x".into(), None)),
+        (r#"{"channel":"\u0078","type":"unsubscribe"}"#, Command::Unsubscribe("x".into())),
     ] {
         let frame = parse(frame.as_bytes());
         assert_eq!((frame.want, frame.shows, frame.about.request), (Ok(want), Class::Plain, None));
@@ -47,34 +47,38 @@ fn each_frame_shows_of_its_sender_what_the_contract_says() {
 
 #[test]
 fn every_frame_of_forge_and_of_its_generated_clients_is_read() {
-    let room = |want| Ok(Want::Room("r".into(), want));
-    assert_eq!(want(json!({"type": "join", "room_id": "r"})), room(RoomWant::Join));
-    assert_eq!(want(json!({"type": "leave", "room_id": "r"})), room(RoomWant::Leave));
-    assert_eq!(want(json!({"type": "typing", "room_id": "r", "data": true})), room(RoomWant::Typing(true)));
-    let Ok(Want::Room(_, RoomWant::Message(post))) = want(
+    let room = |want| Ok(Command::Room("r".into(), want));
+    assert_eq!(want(json!({"type": "join", "room_id": "r"})), room(RoomCommand::Join));
+    assert_eq!(want(json!({"type": "leave", "room_id": "r"})), room(RoomCommand::Leave));
+    assert_eq!(
+        want(json!({"type": "typing", "room_id": "r", "data": true})),
+        room(RoomCommand::Typing(true))
+    );
+    let Ok(Command::Room(_, RoomCommand::Message(post))) = want(
         json!({"type": "message", "room_id": "r", "channel_id": "c", "data": [1], "thread_id": "t", "user_id": "me"}),
     ) else {
         panic!("a message to both goes to the room")
     };
     assert_eq!((post.data, post.thread.as_deref()), (json_text("[1]"), Some("t")));
-    let Ok(Want::Publish(channel, _, As::Subscriber)) = want(json!({"type": "message", "channel_id": "c"}))
+    let Ok(Command::Publish(channel, _, As::Subscriber)) =
+        want(json!({"type": "message", "channel_id": "c"}))
     else {
         panic!("a message to a channel")
     };
     assert_eq!(&*channel, "c");
     assert!(matches!(
         want(json!({"action": "publish", "channel_id": "c", "data": 1})),
-        Ok(Want::Publish(_, _, As::Writer))
+        Ok(Command::Publish(_, _, As::Writer))
     ));
     for presence in
         [json!({"type": "presence", "data": "away"}), json!({"type": "presence", "status": "away"})]
     {
-        let Ok(Want::Presence(status)) = want(presence) else { panic!() };
+        let Ok(Command::Presence(status)) = want(presence) else { panic!() };
         assert_eq!((status.status, status.custom), ("away", None));
     }
     assert_eq!(
         want(json!({"type": "subscribe_presence", "user_ids": ["a"]})),
-        Ok(Want::Watch(vec!["a".into()]))
+        Ok(Command::Watch(vec!["a".into()]))
     );
     let before = Some(Bound::Time(1_000_000_000));
     let query = Query {
@@ -86,27 +90,27 @@ fn every_frame_of_forge_and_of_its_generated_clients_is_read() {
     };
     let asked = json!({"type": "history", "room_id": "r", "limit": 5, "after": 3,
                        "before": "1970-01-01T00:00:01Z", "user_id": "u"});
-    assert_eq!(want(asked), room(RoomWant::History(Box::new(query))));
+    assert_eq!(want(asked), room(RoomCommand::History(Box::new(query))));
     let mute = json!({"type": "room.mute", "room_id": "r", "user_id": "u", "for_ms": 5});
-    assert_eq!(want(mute), room(RoomWant::Member("u".into(), MemberWant::Mute(Some(5)))));
+    assert_eq!(want(mute), room(RoomCommand::Member("u".into(), MemberCommand::Mute(Some(5)))));
     let react = json!({"type": "message.react", "room_id": "r", "message_id": "1f", "emoji": "+"});
-    assert_eq!(want(react), room(RoomWant::React(31, "+".into(), true)));
+    assert_eq!(want(react), room(RoomCommand::React(31, "+".into(), true)));
 }
 
 #[test]
 fn documents_are_wanted_in_a_mode_at_a_pace_and_from_versions() {
     let frame = json!({"type": "subscribe", "key": "a/**", "mode": "patch", "max_hz": 2.5, "versions": {"a/b": "1f"}});
-    let Ok(Want::Follow(follow)) = want(frame) else { panic!() };
+    let Ok(Command::Follow(follow)) = want(frame) else { panic!() };
     assert_eq!((follow.name.as_str(), follow.mode, follow.max_hz), ("a/**", Mode::Patch, 3));
     assert_eq!(follow.versions.into_iter().collect::<Vec<_>>(), [(Key::parse("a/b").unwrap(), 31)]);
-    assert!(matches!(want(json!({"type": "unsubscribe", "key": "a"})), Ok(Want::Unfollow(_))));
+    assert!(matches!(want(json!({"type": "unsubscribe", "key": "a"})), Ok(Command::Unfollow(_))));
 }
 
 #[test]
 fn what_is_wrong_is_a_fault_with_forges_words_where_it_has_any() {
     let long = "x".repeat(1025);
     let field = |frame| match want(frame) {
-        Err(Fault::Field(why)) => why,
+        Err(FrameFault::Field(why)) => why,
         other => panic!("{other:?}"),
     };
     assert_eq!(field(json!({"type": "typing", "room_id": "r", "data": "yes"})), "invalid typing data");
@@ -151,7 +155,7 @@ fn what_is_wrong_is_a_fault_with_forges_words_where_it_has_any() {
         json!({"type": "join"}),
         json!({"type": "typing", "data": "yes"}),
     ] {
-        assert!(matches!(want(frame.clone()), Err(Fault::Idle(_))), "{frame}");
+        assert!(matches!(want(frame.clone()), Err(FrameFault::Idle(_))), "{frame}");
     }
 }
 
@@ -164,63 +168,67 @@ fn ids_come_back_as_written_and_the_later_of_two_members_counts() {
     );
     assert_eq!(frame.about.room.as_deref(), Some("r"));
     let twice = parse(br#"{"type":"join","type":"leave","room_id":"r"}"#);
-    assert_eq!(twice.want, Ok(Want::Room("r".into(), RoomWant::Leave)));
+    assert_eq!(twice.want, Ok(Command::Room("r".into(), RoomCommand::Leave)));
 }
+
+/// Names of members that frames are put together from.
+const NAMES: &[&str] = &[
+    "type",
+    "action",
+    "channel",
+    "channel_id",
+    "room_id",
+    "key",
+    "data",
+    "request_id",
+    "id",
+    "recover",
+    "mode",
+    "max_hz",
+    "versions",
+    "user_ids",
+    "user_id",
+    "status",
+    "limit",
+    "before",
+    "message_id",
+    "emoji",
+    "metadata",
+];
+
+/// Values that frames are put together from.
+const VALUES: &[&str] = &[
+    "\"subscribe\"",
+    "\"join\"",
+    "\"message\"",
+    "\"history\"",
+    "\"room.mute\"",
+    "\"typing\"",
+    "1",
+    "-0",
+    "1e400",
+    "null",
+    "[]",
+    "{}",
+    "\"\"",
+    "\"a\"",
+    "\"\\ud800\"",
+    "true",
+    "{\"epoch\":\"e\",\"offset\":1}",
+    "[\"a\",1]",
+    "\"\\u0000\"",
+    "\"2024-02-29T12:00:00Z\"",
+];
 
 /// Frames put together from pieces of frames never panic, and ids never grow.
 #[test]
 fn random_frames_never_panic() {
     let mut rng = fastrand::Rng::with_seed(3);
-    let names = [
-        "type",
-        "action",
-        "channel",
-        "channel_id",
-        "room_id",
-        "key",
-        "data",
-        "request_id",
-        "id",
-        "recover",
-        "mode",
-        "max_hz",
-        "versions",
-        "user_ids",
-        "user_id",
-        "status",
-        "limit",
-        "before",
-        "message_id",
-        "emoji",
-        "metadata",
-    ];
-    let values = [
-        "\"subscribe\"",
-        "\"join\"",
-        "\"message\"",
-        "\"history\"",
-        "\"room.mute\"",
-        "\"typing\"",
-        "1",
-        "-0",
-        "1e400",
-        "null",
-        "[]",
-        "{}",
-        "\"\"",
-        "\"a\"",
-        "\"\\ud800\"",
-        "true",
-        "{\"epoch\":\"e\",\"offset\":1}",
-        "[\"a\",1]",
-        "\"\\u0000\"",
-        "\"2024-02-29T12:00:00Z\"",
-    ];
     for _ in 0..50_000 {
         let mut text = String::from("{");
         for i in 0..rng.usize(0..6) {
             let comma = if i > 0 { "," } else { "" };
-            text += &format!("{comma}\"{}\":{}", rng.choice(names).unwrap(), rng.choice(values).unwrap());
+            text += &format!("{comma}\"{}\":{}", rng.choice(NAMES).unwrap(), rng.choice(VALUES).unwrap());
         }
         text.push('}');
         if rng.u8(0..4) == 0 {

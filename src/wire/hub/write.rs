@@ -263,7 +263,7 @@ pub fn shutdown(stamp: u64, out: &mut Vec<u8>) {
 
 /// A user's status, for those who watch the user, or in a room.
 #[derive(Clone, Copy, Debug)]
-pub struct Presence<'a> {
+pub struct PresenceFields<'a> {
     /// Who.
     pub user: &'a str,
     /// One of `STATUSES`.
@@ -275,13 +275,13 @@ pub struct Presence<'a> {
 }
 
 /// Appends a presence object.
-pub fn presence_object(presence: &Presence<'_>, out: &mut Vec<u8>) {
+pub fn presence_object(presence: &PresenceFields<'_>, out: &mut Vec<u8>) {
     let object = Object::new(out).text("user_id", presence.user).text("status", presence.status);
     object.maybe("custom_status", presence.custom).time("last_seen", presence.since).end();
 }
 
 /// A change of a user's status.
-pub fn presence(presence: &Presence<'_>, room: Option<&str>, out: &mut Vec<u8>) {
+pub fn presence(presence: &PresenceFields<'_>, room: Option<&str>, out: &mut Vec<u8>) {
     let frame = Object::frame("presence", out).maybe("room_id", room).text("user_id", presence.user);
     let frame = frame.text("status", presence.status).maybe("custom_status", presence.custom);
     frame.text("data", presence.status).time("timestamp", presence.since).end();
@@ -290,7 +290,7 @@ pub fn presence(presence: &Presence<'_>, room: Option<&str>, out: &mut Vec<u8>) 
 /// Who is there, at once: after joining a room, or when users are watched.
 pub fn presence_sync<'p>(
     room: Option<&str>,
-    presences: impl IntoIterator<Item = Presence<'p>>,
+    presences: impl IntoIterator<Item = PresenceFields<'p>>,
     counts: &[(&str, u64)],
     out: &mut Vec<u8>,
 ) {
@@ -310,7 +310,7 @@ pub fn typing(room: &str, user: &str, on: bool, stamp: u64, out: &mut Vec<u8>) {
 
 /// A member of a room.
 #[derive(Clone, Copy, Debug)]
-pub struct Member<'a> {
+pub struct MemberFields<'a> {
     /// Who.
     pub user: &'a str,
     /// As what.
@@ -320,13 +320,13 @@ pub struct Member<'a> {
 }
 
 /// Appends a member.
-pub fn member_object(member: &Member<'_>, out: &mut Vec<u8>) {
+pub fn member_object(member: &MemberFields<'_>, out: &mut Vec<u8>) {
     let object = Object::new(out).text("user_id", member.user).text("role", member.role);
     object.time("joined_at", member.joined_at).end();
 }
 
 /// Somebody has come into a room (true) or left it.
-pub fn member(room: &str, joined: bool, member: &Member<'_>, out: &mut Vec<u8>) {
+pub fn member(room: &str, joined: bool, member: &MemberFields<'_>, out: &mut Vec<u8>) {
     let frame = Object::frame(if joined { "member_join" } else { "member_leave" }, out).text("room_id", room);
     frame.text("user_id", member.user).with("member", |out| member_object(member, out)).end();
 }
@@ -396,8 +396,8 @@ mod tests {
 
     #[test]
     fn every_other_frame_has_its_form() {
-        let person = Presence { user: "u", status: "away", custom: Some("c"), since: STAMP };
-        let one = Member { user: "u", role: "owner", joined_at: STAMP };
+        let person = PresenceFields { user: "u", status: "away", custom: Some("c"), since: STAMP };
+        let one = MemberFields { user: "u", role: "owner", joined_at: STAMP };
         let cases: [(Value, Value); 10] = [
             (
                 read(|out| subscribed(Some("1"), "c", ("e", 5), true, out)),

@@ -8,7 +8,7 @@ fn normal(text: &str) -> String {
     Json::parse(text.as_bytes()).unwrap_or_else(|e| panic!("{text}: {e}")).as_str().to_owned()
 }
 
-fn fault(text: &[u8]) -> (Fault, usize, Option<u8>) {
+fn fault(text: &[u8]) -> (JsonFault, usize, Option<u8>) {
     let error = Json::parse(text).expect_err("must be refused");
     (error.fault, error.offset, error.byte)
 }
@@ -67,20 +67,20 @@ fn every_character_survives_write_and_read() {
 
 #[test]
 fn errors_say_what_where_and_which_byte() {
-    assert_eq!(fault(b""), (Fault::Value, 0, None));
-    assert_eq!(fault(b"not json"), (Fault::Literal("null"), 1, Some(b'o')));
-    assert_eq!(fault(b"[1,]"), (Fault::Value, 3, Some(b']')));
-    assert_eq!(fault(b"{\"a\":1,}"), (Fault::Name, 7, Some(b'}')));
-    assert_eq!(fault(b"{\"a\" 1}"), (Fault::Colon, 5, Some(b'1')));
-    assert_eq!(fault(b"[1 2]"), (Fault::InArray, 3, Some(b'2')));
-    assert_eq!(fault(b"{\"a\":1]"), (Fault::InObject, 6, Some(b']')));
-    assert_eq!(fault(b"01"), (Fault::Trailing, 1, Some(b'1')));
-    assert_eq!(fault(b"1."), (Fault::Number, 2, None));
-    assert_eq!(fault(b"\"a\nb\""), (Fault::Text, 2, Some(b'\n')));
-    assert_eq!(fault(b"\"abc"), (Fault::Text, 4, None));
-    assert_eq!(fault(b"\"\\x\""), (Fault::Escape, 2, Some(b'x')));
-    assert_eq!(fault(b"\"\xff\""), (Fault::Encoding, 1, Some(0xff)));
-    assert_eq!(fault(b"{} x"), (Fault::Trailing, 3, Some(b'x')));
+    assert_eq!(fault(b""), (JsonFault::Value, 0, None));
+    assert_eq!(fault(b"not json"), (JsonFault::Literal("null"), 1, Some(b'o')));
+    assert_eq!(fault(b"[1,]"), (JsonFault::Value, 3, Some(b']')));
+    assert_eq!(fault(b"{\"a\":1,}"), (JsonFault::Name, 7, Some(b'}')));
+    assert_eq!(fault(b"{\"a\" 1}"), (JsonFault::Colon, 5, Some(b'1')));
+    assert_eq!(fault(b"[1 2]"), (JsonFault::InArray, 3, Some(b'2')));
+    assert_eq!(fault(b"{\"a\":1]"), (JsonFault::InObject, 6, Some(b']')));
+    assert_eq!(fault(b"01"), (JsonFault::Trailing, 1, Some(b'1')));
+    assert_eq!(fault(b"1."), (JsonFault::Number, 2, None));
+    assert_eq!(fault(b"\"a\nb\""), (JsonFault::Text, 2, Some(b'\n')));
+    assert_eq!(fault(b"\"abc"), (JsonFault::Text, 4, None));
+    assert_eq!(fault(b"\"\\x\""), (JsonFault::Escape, 2, Some(b'x')));
+    assert_eq!(fault(b"\"\xff\""), (JsonFault::Encoding, 1, Some(0xff)));
+    assert_eq!(fault(b"{} x"), (JsonFault::Trailing, 3, Some(b'x')));
     let text = Json::parse(b"not").unwrap_err().to_string();
     assert_eq!(text, "expected the literal null, found 'o' at byte 1");
 }
@@ -88,7 +88,7 @@ fn errors_say_what_where_and_which_byte() {
 #[test]
 fn half_a_surrogate_pair_is_refused() {
     for text in [r#""\ud83d""#, r#""\ude00""#, r#""\ud83dx""#, r#""\ud83d\ud83d""#, r#""\ud83d\n""#] {
-        assert_eq!(fault(text.as_bytes()).0, Fault::Surrogate, "{text}");
+        assert_eq!(fault(text.as_bytes()).0, JsonFault::Surrogate, "{text}");
     }
     assert_eq!(normal(r#""\ud83d\ude00\uFFFF""#), r#""\ud83d\ude00\uFFFF""#);
 }
@@ -102,8 +102,8 @@ fn nesting_goes_to_the_limit_and_not_beyond() {
         format!("{}{inner}{}", nested(depth), close(depth))
     };
     assert_eq!(normal(&deep(MAX_DEPTH)), deep(MAX_DEPTH));
-    assert_eq!(fault(deep(MAX_DEPTH + 1).as_bytes()).0, Fault::Depth);
-    assert_eq!(fault("[".repeat(1_000_000).as_bytes()).0, Fault::Depth);
+    assert_eq!(fault(deep(MAX_DEPTH + 1).as_bytes()).0, JsonFault::Depth);
+    assert_eq!(fault("[".repeat(1_000_000).as_bytes()).0, JsonFault::Depth);
 }
 
 #[test]

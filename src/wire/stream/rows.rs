@@ -52,7 +52,7 @@ impl RowError {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum RowState {
     /// Before the array.
     Start,
     /// Before an element: the first one, or the one behind a comma.
@@ -69,7 +69,7 @@ enum State {
 #[derive(Debug)]
 pub struct Rows {
     array: bool,
-    state: State,
+    state: RowState,
     /// What has come and is not done with.
     pub buf: Vec<u8>,
     start: usize,
@@ -79,7 +79,7 @@ pub struct Rows {
 impl Rows {
     /// A body that is one array, or else one object per line.
     pub fn new(array: bool) -> Rows {
-        let state = if array { State::Start } else { State::Before { first: true } };
+        let state = if array { RowState::Start } else { RowState::Before { first: true } };
         Rows { array, state, buf: Vec::new(), start: 0, at: 0 }
     }
 
@@ -92,7 +92,7 @@ impl Rows {
         while let Some(&byte) = self.buf.get(self.at) {
             let blank = matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
             let next = match (self.state, byte) {
-                (State::Inside { depth, text, escape }, byte) => {
+                (RowState::Inside { depth, text, escape }, byte) => {
                     if self.at - self.start >= max {
                         return Err(RowError::TooLarge(max));
                     }
@@ -100,17 +100,17 @@ impl Rows {
                         Some(next) => next,
                         None => {
                             self.at += 1;
-                            self.state = State::Behind;
+                            self.state = RowState::Behind;
                             return Ok(Some(&self.buf[self.start..self.at]));
                         }
                     }
                 }
                 (state, _) if blank => state,
-                (State::Start, b'[') => State::Before { first: true },
-                (State::Before { .. }, b'{') => self.begin(),
-                (State::Behind, b'{') if !self.array => self.begin(),
-                (State::Before { first: true } | State::Behind, b']') if self.array => State::Closed,
-                (State::Behind, b',') if self.array => State::Before { first: false },
+                (RowState::Start, b'[') => RowState::Before { first: true },
+                (RowState::Before { .. }, b'{') => self.begin(),
+                (RowState::Behind, b'{') if !self.array => self.begin(),
+                (RowState::Before { first: true } | RowState::Behind, b']') if self.array => RowState::Closed,
+                (RowState::Behind, b',') if self.array => RowState::Before { first: false },
                 (_, byte) => return Err(RowError::Unexpected(byte)),
             };
             self.state = next;
@@ -118,20 +118,20 @@ impl Rows {
         }
         self.compact();
         match (ended, self.state) {
-            (false, _) | (true, State::Closed) => Ok(None),
-            (true, State::Before { .. } | State::Behind) if !self.array => Ok(None),
+            (false, _) | (true, RowState::Closed) => Ok(None),
+            (true, RowState::Before { .. } | RowState::Behind) if !self.array => Ok(None),
             (true, _) => Err(RowError::BreaksOff),
         }
     }
 
-    fn begin(&mut self) -> State {
+    fn begin(&mut self) -> RowState {
         self.start = self.at;
-        State::Inside { depth: 1, text: false, escape: false }
+        RowState::Inside { depth: 1, text: false, escape: false }
     }
 
     /// Lets go of what is done with.
     fn compact(&mut self) {
-        let keep = if matches!(self.state, State::Inside { .. }) { self.start } else { self.at };
+        let keep = if matches!(self.state, RowState::Inside { .. }) { self.start } else { self.at };
         self.buf.drain(..keep);
         self.at -= keep;
         self.start = 0;
@@ -139,7 +139,7 @@ impl Rows {
 }
 
 /// The state behind one more byte of an element; `None`: it was the last one.
-fn inside(depth: u32, text: bool, escape: bool, byte: u8) -> Option<State> {
+fn inside(depth: u32, text: bool, escape: bool, byte: u8) -> Option<RowState> {
     let (depth, text, escape) = match (text, byte) {
         (true, _) if escape => (depth, true, false),
         (true, b'\\') => (depth, true, true),
@@ -149,11 +149,11 @@ fn inside(depth: u32, text: bool, escape: bool, byte: u8) -> Option<State> {
         (false, b'}' | b']') => (depth - 1, false, false),
         _ => (depth, text, false),
     };
-    Some(State::Inside { depth, text, escape })
+    Some(RowState::Inside { depth, text, escape })
 }
 
 #[derive(Deserialize)]
-struct Fields<'a> {
+struct RowFields<'a> {
     #[serde(borrow)]
     key: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -167,7 +167,7 @@ struct Fields<'a> {
 /// # Errors
 /// It is neither.
 pub fn element(text: &[u8]) -> Result<(Key, Json), RowError> {
-    let fields: Fields<'_> = object(text).map_err(RowError::Json)?;
+    let fields: RowFields<'_> = object(text).map_err(RowError::Json)?;
     let (Some(key), Some(data)) = (fields.key.or(fields.path), fields.data) else {
         return Err(RowError::Fields);
     };

@@ -1,14 +1,14 @@
 //! From MessagePack and CBOR to JSON text, piece by piece: the elements of a body as it comes.
 
 use crate::wire::json::{MAX_DEPTH, write_string};
-use crate::wire::stream::RowError;
+use crate::wire::stream::rows::RowError;
 use ciborium_ll::{Decoder, Error, Header, simple};
 use rmp::Marker;
 use std::io::Write as _;
 
 /// What a packed format says next.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Token {
+enum PackedToken {
     Integer(i128),
     Double(f64),
     Word(&'static str),
@@ -75,7 +75,7 @@ impl Packs {
             self.text.clear();
         }
         while let Some((token, len)) = self.token()? {
-            let behind = if let Token::Text(text) = token { len.saturating_add(text) } else { len };
+            let behind = if let PackedToken::Text(text) = token { len.saturating_add(text) } else { len };
             if behind > max.max(16) {
                 return Err(RowError::TooLarge(max));
             }
@@ -113,7 +113,7 @@ impl Packs {
     }
 
     /// What comes next, and the bytes of its header; `None`: it is incomplete.
-    fn token(&mut self) -> Result<Option<(Token, usize)>, RowError> {
+    fn token(&mut self) -> Result<Option<(PackedToken, usize)>, RowError> {
         if self.open.is_empty() && self.outer == Outer::Array(Some(0)) {
             self.outer = Outer::Closed;
         }
@@ -127,11 +127,11 @@ impl Packs {
     }
 
     /// Whether a token stands around the elements, not in one.
-    fn is_around(&mut self, token: Token) -> bool {
+    fn is_around(&mut self, token: PackedToken) -> bool {
         let next = match (self.outer, token) {
-            (Outer::Start, Token::Array(count)) => Outer::Array(count),
+            (Outer::Start, PackedToken::Array(count)) => Outer::Array(count),
             (Outer::Start, _) => Outer::Row,
-            (Outer::Array(None), Token::Break) => Outer::Closed,
+            (Outer::Array(None), PackedToken::Break) => Outer::Closed,
             (outer, _) => outer,
         };
         let before = std::mem::replace(&mut self.outer, next);
@@ -140,8 +140,8 @@ impl Packs {
 }
 
 /// Takes one token into an element; `bytes` is its text.
-fn take(open: &mut Vec<Level>, out: &mut Vec<u8>, token: Token, text: &str) -> Result<(), RowError> {
-    if token == Token::Break {
+fn take(open: &mut Vec<Level>, out: &mut Vec<u8>, token: PackedToken, text: &str) -> Result<(), RowError> {
+    if token == PackedToken::Break {
         let level = open.pop().filter(|level| level.due.is_none() && !(level.map && level.came % 2 == 1));
         let level = level.ok_or(RowError::Packed("a break where none can be"))?;
         out.push(if level.map { b'}' } else { b']' });
@@ -150,7 +150,7 @@ fn take(open: &mut Vec<Level>, out: &mut Vec<u8>, token: Token, text: &str) -> R
     }
     if let Some(level) = open.last() {
         let name = level.map && level.came.is_multiple_of(2);
-        if name && !matches!(token, Token::Text(_)) {
+        if name && !matches!(token, PackedToken::Text(_)) {
             return Err(RowError::Packed("the name of a member is not a text"));
         }
         match level.came {
@@ -160,14 +160,14 @@ fn take(open: &mut Vec<Level>, out: &mut Vec<u8>, token: Token, text: &str) -> R
         }
     }
     match token {
-        Token::Array(count) => return begin(open, out, false, count),
-        Token::Map(count) => return begin(open, out, true, count.map(|count| count.saturating_mul(2))),
-        Token::Text(_) => write_string(text, out),
-        Token::Word(word) => out.extend_from_slice(word.as_bytes()),
-        Token::Integer(n) => write!(out, "{n}").expect("a Vec takes all"),
-        Token::Double(n) if n.is_finite() => write!(out, "{n:?}").expect("a Vec takes all"),
-        Token::Double(_) => return Err(RowError::Packed("a number that is none")),
-        Token::Break => unreachable!("handled above"),
+        PackedToken::Array(count) => return begin(open, out, false, count),
+        PackedToken::Map(count) => return begin(open, out, true, count.map(|count| count.saturating_mul(2))),
+        PackedToken::Text(_) => write_string(text, out),
+        PackedToken::Word(word) => out.extend_from_slice(word.as_bytes()),
+        PackedToken::Integer(n) => write!(out, "{n}").expect("a Vec takes all"),
+        PackedToken::Double(n) if n.is_finite() => write!(out, "{n:?}").expect("a Vec takes all"),
+        PackedToken::Double(_) => return Err(RowError::Packed("a number that is none")),
+        PackedToken::Break => unreachable!("handled above"),
     }
     came(open, out);
     Ok(())
@@ -203,7 +203,7 @@ fn close(open: &mut Vec<Level>, out: &mut Vec<u8>) {
 
 const NO_WORD: RowError = RowError::Packed("JSON has no word for a value: bytes, a tag or an extension");
 
-fn cbor(bytes: &[u8]) -> Result<Option<(Token, usize)>, RowError> {
+fn cbor(bytes: &[u8]) -> Result<Option<(PackedToken, usize)>, RowError> {
     let mut decoder = Decoder::from(bytes);
     let header = match decoder.pull() {
         Ok(header) => header,
@@ -211,23 +211,23 @@ fn cbor(bytes: &[u8]) -> Result<Option<(Token, usize)>, RowError> {
         Err(Error::Syntax(_)) => return Err(RowError::Unexpected(bytes[0])),
     };
     let token = match header {
-        Header::Positive(n) => Token::Integer(n.into()),
-        Header::Negative(n) => Token::Integer(!i128::from(n)),
-        Header::Float(n) => Token::Double(n),
-        Header::Simple(simple::TRUE) => Token::Word("true"),
-        Header::Simple(simple::FALSE) => Token::Word("false"),
-        Header::Simple(simple::NULL | simple::UNDEFINED) => Token::Word("null"),
-        Header::Text(Some(len)) => Token::Text(len),
+        Header::Positive(n) => PackedToken::Integer(n.into()),
+        Header::Negative(n) => PackedToken::Integer(!i128::from(n)),
+        Header::Float(n) => PackedToken::Double(n),
+        Header::Simple(simple::TRUE) => PackedToken::Word("true"),
+        Header::Simple(simple::FALSE) => PackedToken::Word("false"),
+        Header::Simple(simple::NULL | simple::UNDEFINED) => PackedToken::Word("null"),
+        Header::Text(Some(len)) => PackedToken::Text(len),
         Header::Text(None) => return Err(RowError::Packed("a text in pieces")),
-        Header::Array(len) => Token::Array(len.map(|len| len as u64)),
-        Header::Map(len) => Token::Map(len.map(|len| len as u64)),
-        Header::Break => Token::Break,
+        Header::Array(len) => PackedToken::Array(len.map(|len| len as u64)),
+        Header::Map(len) => PackedToken::Map(len.map(|len| len as u64)),
+        Header::Break => PackedToken::Break,
         Header::Simple(_) | Header::Bytes(_) | Header::Tag(_) => return Err(NO_WORD),
     };
     Ok(Some((token, decoder.offset())))
 }
 
-fn msgpack(bytes: &[u8]) -> Result<Option<(Token, usize)>, RowError> {
+fn msgpack(bytes: &[u8]) -> Result<Option<(PackedToken, usize)>, RowError> {
     use Marker::*;
     let marker = Marker::from_u8(bytes[0]);
     let width = match marker {
@@ -240,24 +240,24 @@ fn msgpack(bytes: &[u8]) -> Result<Option<(Token, usize)>, RowError> {
     let Some(wide) = bytes.get(1..=width) else { return Ok(None) };
     let n = wide.iter().fold(0, |n: u64, byte| n << 8 | u64::from(*byte));
     let token = match marker {
-        FixPos(n) => Token::Integer(n.into()),
-        FixNeg(n) => Token::Integer(n.into()),
-        U8 | U16 | U32 | U64 => Token::Integer(n.into()),
-        I8 => Token::Integer((n as i8).into()),
-        I16 => Token::Integer((n as i16).into()),
-        I32 => Token::Integer((n as i32).into()),
-        I64 => Token::Integer((n as i64).into()),
-        F32 => Token::Double(f32::from_bits(n as u32).into()),
-        F64 => Token::Double(f64::from_bits(n)),
-        Null => Token::Word("null"),
-        True => Token::Word("true"),
-        False => Token::Word("false"),
-        FixStr(len) => Token::Text(len.into()),
-        Str8 | Str16 | Str32 => Token::Text(n as usize),
-        FixArray(len) => Token::Array(Some(len.into())),
-        Array16 | Array32 => Token::Array(Some(n)),
-        FixMap(len) => Token::Map(Some(len.into())),
-        Map16 | Map32 => Token::Map(Some(n)),
+        FixPos(n) => PackedToken::Integer(n.into()),
+        FixNeg(n) => PackedToken::Integer(n.into()),
+        U8 | U16 | U32 | U64 => PackedToken::Integer(n.into()),
+        I8 => PackedToken::Integer((n as i8).into()),
+        I16 => PackedToken::Integer((n as i16).into()),
+        I32 => PackedToken::Integer((n as i32).into()),
+        I64 => PackedToken::Integer((n as i64).into()),
+        F32 => PackedToken::Double(f32::from_bits(n as u32).into()),
+        F64 => PackedToken::Double(f64::from_bits(n)),
+        Null => PackedToken::Word("null"),
+        True => PackedToken::Word("true"),
+        False => PackedToken::Word("false"),
+        FixStr(len) => PackedToken::Text(len.into()),
+        Str8 | Str16 | Str32 => PackedToken::Text(n as usize),
+        FixArray(len) => PackedToken::Array(Some(len.into())),
+        Array16 | Array32 => PackedToken::Array(Some(n)),
+        FixMap(len) => PackedToken::Map(Some(len.into())),
+        Map16 | Map32 => PackedToken::Map(Some(n)),
         Reserved => return Err(RowError::Unexpected(bytes[0])),
         _ => return Err(NO_WORD),
     };

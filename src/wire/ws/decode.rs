@@ -7,7 +7,7 @@ use std::str;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
-use super::{CONTROL_MAX, Kind};
+use super::{CONTROL_MAX, MessageKind};
 
 /// The longest header of a frame, in bytes.
 const HEADER_MAX: usize = 14;
@@ -23,11 +23,11 @@ pub enum Compression {
 
 /// What came from the client. Payloads are unmasked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event<'a> {
+pub enum WsEvent<'a> {
     /// A whole message.
     Message {
         /// What it is.
-        kind: Kind,
+        kind: MessageKind,
         /// Its payload; text is valid UTF-8 unless `compressed`.
         data: &'a [u8],
         /// `data` is to be inflated first; its size and UTF-8 are then the inflater's to check. Always false under
@@ -142,7 +142,7 @@ impl Decoder {
         &mut self,
         input: &mut &[u8],
         scratch: &'a mut Vec<u8>,
-    ) -> Result<Option<Event<'a>>, Violation> {
+    ) -> Result<Option<WsEvent<'a>>, Violation> {
         if self.over {
             *input = &[];
             return Ok(None);
@@ -150,15 +150,15 @@ impl Decoder {
         let mut partial = self.partial.take().map_or_else(Partial::default, |partial| *partial);
         let event = match partial.advance(self, input, scratch) {
             Ok(Some(Content::Message { kind, compressed })) => {
-                Ok(Some(Event::Message { kind, data: scratch, compressed }))
+                Ok(Some(WsEvent::Message { kind, data: scratch, compressed }))
             }
-            Ok(Some(Content::Ping)) => Ok(Some(Event::Ping(scratch))),
-            Ok(Some(Content::Pong)) => Ok(Some(Event::Pong(scratch))),
+            Ok(Some(Content::Ping)) => Ok(Some(WsEvent::Ping(scratch))),
+            Ok(Some(Content::Pong)) => Ok(Some(WsEvent::Pong(scratch))),
             Ok(Some(Content::Close)) => parse_close(scratch).map(Some),
             Ok(None) => Ok(None),
             Err(violation) => Err(violation),
         };
-        self.over = matches!(event, Err(_) | Ok(Some(Event::Close { .. })));
+        self.over = matches!(event, Err(_) | Ok(Some(WsEvent::Close { .. })));
         if !self.over && !partial.is_idle() {
             self.partial = Some(Box::new(partial));
         }
@@ -181,7 +181,7 @@ impl Decoder {
 /// What a frame's payload belongs to.
 #[derive(Clone, Copy, Debug)]
 enum Content {
-    Message { kind: Kind, compressed: bool },
+    Message { kind: MessageKind, compressed: bool },
     Ping,
     Pong,
     Close,
@@ -189,7 +189,7 @@ enum Content {
 
 /// A frame whose payload is still coming.
 #[derive(Debug)]
-struct Frame {
+struct OpenFrame {
     content: Content,
     last: bool,
     /// Turned so that it begins at the next byte of payload.
@@ -202,7 +202,7 @@ struct Frame {
 struct Partial {
     header: [u8; HEADER_MAX],
     header_len: usize,
-    frame: Option<Frame>,
+    frame: Option<OpenFrame>,
     /// Payload of an incomplete control frame, apart because it may stand between a message's fragments.
     control: Vec<u8>,
     /// The fragmented message that waits for its next frame.
@@ -236,7 +236,7 @@ impl Partial {
             *input = rest;
             frame.left -= payload.len();
             let plain_text =
-                matches!(frame.content, Content::Message { kind: Kind::Text, compressed: false });
+                matches!(frame.content, Content::Message { kind: MessageKind::Text, compressed: false });
             let buffer = match frame.content {
                 Content::Message { .. } => &mut self.message,
                 Content::Ping | Content::Pong | Content::Close => &mut self.control,
@@ -273,7 +273,7 @@ impl Partial {
     }
 
     /// Takes a frame's header from what was kept and `input`. `None`: all of `input` was kept.
-    fn read_header(&mut self, rules: &Decoder, input: &mut &[u8]) -> Result<Option<Frame>, Violation> {
+    fn read_header(&mut self, rules: &Decoder, input: &mut &[u8]) -> Result<Option<OpenFrame>, Violation> {
         let kept = self.header_len;
         let fresh = input.len().min(HEADER_MAX - kept);
         self.header[kept..kept + fresh].copy_from_slice(&input[..fresh]);
@@ -295,7 +295,7 @@ impl Partial {
     }
 
     /// Holds a header against every rule, before a byte of its payload is kept.
-    fn admit(&mut self, rules: &Decoder, header: &FrameHeader, len: u64) -> Result<Frame, Violation> {
+    fn admit(&mut self, rules: &Decoder, header: &FrameHeader, len: u64) -> Result<OpenFrame, Violation> {
         let mask = header.mask.ok_or(Violation::Unmasked)?;
         let first_of_message = matches!(header.opcode, OpCode::Data(Data::Text | Data::Binary));
         let rsv1_allowed = rules.compression == Compression::Deflate && first_of_message;
@@ -304,8 +304,8 @@ impl Partial {
         }
         let begin = |kind| Content::Message { kind, compressed: header.rsv1 };
         let content = match header.opcode {
-            OpCode::Data(Data::Text) => begin(Kind::Text),
-            OpCode::Data(Data::Binary) => begin(Kind::Binary),
+            OpCode::Data(Data::Text) => begin(MessageKind::Text),
+            OpCode::Data(Data::Binary) => begin(MessageKind::Binary),
             OpCode::Data(Data::Continue) => self.open.ok_or(Violation::OrphanContinuation)?,
             OpCode::Control(Control::Ping) => Content::Ping,
             OpCode::Control(Control::Pong) => Content::Pong,
@@ -336,7 +336,7 @@ impl Partial {
                 }
             }
         }
-        Ok(Frame { content, last: header.is_final, mask, left: len as usize })
+        Ok(OpenFrame { content, last: header.is_final, mask, left: len as usize })
     }
 }
 
@@ -349,10 +349,10 @@ fn whole_characters(text: &[u8]) -> Result<usize, Violation> {
     }
 }
 
-fn parse_close(payload: &[u8]) -> Result<Event<'_>, Violation> {
+fn parse_close(payload: &[u8]) -> Result<WsEvent<'_>, Violation> {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
         return match payload {
-            [] => Ok(Event::Close { code: None, reason: "" }),
+            [] => Ok(WsEvent::Close { code: None, reason: "" }),
             _ => Err(Violation::CloseCode),
         };
     };
@@ -361,7 +361,7 @@ fn parse_close(payload: &[u8]) -> Result<Event<'_>, Violation> {
         return Err(Violation::CloseCode);
     }
     let reason = str::from_utf8(reason).map_err(|_| Violation::CloseReason)?;
-    Ok(Event::Close { code: Some(code), reason })
+    Ok(WsEvent::Close { code: Some(code), reason })
 }
 
 fn unmask(bytes: &mut [u8], mask: [u8; 4]) {

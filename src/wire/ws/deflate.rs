@@ -2,7 +2,7 @@
 //! compressed frame serves everybody and no connection holds a compressor.
 
 use super::decode::Violation;
-use super::{Kind, header_len};
+use super::{MessageKind, header_len};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::OpCode;
@@ -126,7 +126,7 @@ pub struct Inflater {
 
 impl Inflater {
     /// The payload of a compressed message, at most `max` bytes of it; text is valid UTF-8.
-    pub fn message(&mut self, kind: Kind, data: &[u8], max: usize) -> Result<&[u8], Violation> {
+    pub fn message(&mut self, kind: MessageKind, data: &[u8], max: usize) -> Result<&[u8], Violation> {
         if self.out.capacity() > KEEP {
             self.out = Vec::new();
         }
@@ -134,7 +134,7 @@ impl Inflater {
         let state = self.state.get_or_insert_with(|| Decompress::new(false));
         state.reset(false);
         inflate(state, data, max, &mut self.out)?;
-        if kind == Kind::Text {
+        if kind == MessageKind::Text {
             std::str::from_utf8(&self.out).map_err(|_| Violation::NotUtf8)?;
         }
         Ok(&self.out)
@@ -174,7 +174,7 @@ fn inflate(state: &mut Decompress, data: &[u8], max: usize, out: &mut Vec<u8>) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::ws::{Op, encode};
+    use crate::wire::ws::{Opcode, encode};
 
     const MAX: usize = 100_000;
 
@@ -225,7 +225,7 @@ mod tests {
     }
 
     fn inflated(data: &[u8], max: usize) -> Result<Vec<u8>, Violation> {
-        Inflater::default().message(Kind::Binary, data, max).map(<[u8]>::to_vec)
+        Inflater::default().message(MessageKind::Binary, data, max).map(<[u8]>::to_vec)
     }
 
     #[test]
@@ -236,7 +236,7 @@ mod tests {
         for _ in 0..300 {
             let letters = rng.u8(1..=255);
             let data: Vec<u8> = (0..rng.usize(0..70_000)).map(|_| rng.u8(0..letters)).collect();
-            let plain = encode(Op::Message(Kind::Binary), &data);
+            let plain = encode(Opcode::Message(MessageKind::Binary), &data);
             let Some(frame) = deflater.frame(&plain) else { continue };
             smaller += 1;
             assert!(frame.len() < plain.len());
@@ -244,7 +244,7 @@ mod tests {
             assert!(header.rsv1 && header.is_final && header.opcode == OpCode::from(2));
             let payload = &frame[frame.len() - len as usize..];
             assert_eq!(frame.len() - payload.len(), header_len(payload.len()));
-            assert_eq!(inflater.message(Kind::Binary, payload, MAX).unwrap(), data);
+            assert_eq!(inflater.message(MessageKind::Binary, payload, MAX).unwrap(), data);
             assert_eq!(inflated(payload, MAX).unwrap(), data, "by a client that remembers nothing");
         }
         assert!(smaller > 100, "{smaller}");
@@ -255,10 +255,14 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(2);
         for len in [0, 1, 10, 200, 70_000] {
             let noise: Vec<u8> = (0..len).map(|_| rng.u8(..)).collect();
-            assert_eq!(Deflater::default().frame(&encode(Op::Message(Kind::Text), &noise)), None, "{len}");
+            assert_eq!(
+                Deflater::default().frame(&encode(Opcode::Message(MessageKind::Text), &noise)),
+                None,
+                "{len}"
+            );
         }
         for (len, some) in [(MOST, true), (MOST + 1, false)] {
-            let frame = encode(Op::Message(Kind::Text), &vec![b'a'; len]);
+            let frame = encode(Opcode::Message(MessageKind::Text), &vec![b'a'; len]);
             assert_eq!(Deflater::default().frame(&frame).is_some(), some);
         }
     }
@@ -286,7 +290,7 @@ mod tests {
         let bomb = deflated(&vec![0; 50 << 20], FlushCompress::Sync);
         assert!(bomb.len() < 100_000);
         let mut inflater = Inflater::default();
-        assert_eq!(inflater.message(Kind::Binary, &bomb, MAX), Err(Violation::TooBig));
+        assert_eq!(inflater.message(MessageKind::Binary, &bomb, MAX), Err(Violation::TooBig));
         assert!(inflater.out.capacity() <= 2 * MAX, "{}", inflater.out.capacity());
         let exact = deflated(&vec![0; MAX], FlushCompress::Sync);
         assert_eq!(inflated(&exact, MAX).unwrap().len(), MAX);
@@ -300,20 +304,20 @@ mod tests {
         let whole = deflated(&text, FlushCompress::Sync);
         let mut inflater = Inflater::default();
         for cut in 1..whole.len() - 1 {
-            let result = inflater.message(Kind::Binary, &whole[..cut], MAX);
+            let result = inflater.message(MessageKind::Binary, &whole[..cut], MAX);
             assert!(matches!(result, Err(Violation::Deflate)), "cut at {cut}");
         }
         for _ in 0..2000 {
             let mut broken = whole.clone();
             let at = rng.usize(0..broken.len());
             broken[at] ^= 1 << rng.u8(0..8);
-            let _ = inflater.message(Kind::Binary, &broken, MAX);
+            let _ = inflater.message(MessageKind::Binary, &broken, MAX);
             let noise: Vec<u8> = (0..rng.usize(0..50)).map(|_| rng.u8(..)).collect();
-            let _ = inflater.message(Kind::Binary, &noise, MAX);
+            let _ = inflater.message(MessageKind::Binary, &noise, MAX);
         }
-        assert_eq!(inflater.message(Kind::Binary, &whole, MAX).unwrap(), text);
+        assert_eq!(inflater.message(MessageKind::Binary, &whole, MAX).unwrap(), text);
         let bytes = deflated(&[b'a', 0xff], FlushCompress::Sync);
-        assert_eq!(inflater.message(Kind::Text, &bytes, MAX), Err(Violation::NotUtf8));
-        assert_eq!(inflater.message(Kind::Binary, &bytes, MAX).unwrap(), [b'a', 0xff]);
+        assert_eq!(inflater.message(MessageKind::Text, &bytes, MAX), Err(Violation::NotUtf8));
+        assert_eq!(inflater.message(MessageKind::Binary, &bytes, MAX).unwrap(), [b'a', 0xff]);
     }
 }

@@ -8,7 +8,7 @@ mod tests;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-pub use decode::{Compression, Decoder, Event, Violation};
+pub use decode::{Compression, Decoder, Violation, WsEvent};
 pub use deflate::{Deflater, Inflater, negotiate};
 
 /// The longest payload of a control frame, in bytes.
@@ -16,7 +16,7 @@ const CONTROL_MAX: usize = 125;
 
 /// What a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum MessageKind {
     /// UTF-8 text.
     Text,
     /// Bytes.
@@ -25,22 +25,22 @@ pub enum Kind {
 
 /// What a frame from the server is. Close frames have a payload of their own form: `encode_close`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Op {
+pub enum Opcode {
     /// A whole message.
-    Message(Kind),
+    Message(MessageKind),
     /// Asks for a pong; at most 125 bytes.
     Ping,
     /// Answers a ping with its payload; at most 125 bytes.
     Pong,
 }
 
-impl Op {
+impl Opcode {
     fn code(self) -> OpCode {
         match self {
-            Op::Message(Kind::Text) => OpCode::Data(Data::Text),
-            Op::Message(Kind::Binary) => OpCode::Data(Data::Binary),
-            Op::Ping => OpCode::Control(Control::Ping),
-            Op::Pong => OpCode::Control(Control::Pong),
+            Opcode::Message(MessageKind::Text) => OpCode::Data(Data::Text),
+            Opcode::Message(MessageKind::Binary) => OpCode::Data(Data::Binary),
+            Opcode::Ping => OpCode::Control(Control::Ping),
+            Opcode::Pong => OpCode::Control(Control::Pong),
         }
     }
 }
@@ -51,13 +51,13 @@ pub fn header_len(payload_len: usize) -> usize {
 }
 
 /// Appends the header of one final, unmasked frame; the caller appends `payload_len` bytes after it.
-pub fn encode_into(op: Op, payload_len: usize, out: &mut Vec<u8>) {
-    debug_assert!(matches!(op, Op::Message(_)) || payload_len <= CONTROL_MAX);
+pub fn encode_into(op: Opcode, payload_len: usize, out: &mut Vec<u8>) {
+    debug_assert!(matches!(op, Opcode::Message(_)) || payload_len <= CONTROL_MAX);
     write_header(op.code(), payload_len, out);
 }
 
 /// One final, unmasked frame.
-pub fn encode(op: Op, payload: &[u8]) -> Vec<u8> {
+pub fn encode(op: Opcode, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(header_len(payload.len()) + payload.len());
     encode_into(op, payload.len(), &mut out);
     out.extend_from_slice(payload);

@@ -10,19 +10,19 @@ const MAX: usize = 1 << 20;
 /// An event that owns its payload.
 #[derive(Clone, Debug, PartialEq)]
 enum Seen {
-    Message(Kind, Vec<u8>, bool),
+    Message(MessageKind, Vec<u8>, bool),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(Option<u16>, String),
 }
 
-impl From<Event<'_>> for Seen {
-    fn from(event: Event<'_>) -> Seen {
+impl From<WsEvent<'_>> for Seen {
+    fn from(event: WsEvent<'_>) -> Seen {
         match event {
-            Event::Message { kind, data, compressed } => Seen::Message(kind, data.to_vec(), compressed),
-            Event::Ping(payload) => Seen::Ping(payload.to_vec()),
-            Event::Pong(payload) => Seen::Pong(payload.to_vec()),
-            Event::Close { code, reason } => Seen::Close(code, reason.to_owned()),
+            WsEvent::Message { kind, data, compressed } => Seen::Message(kind, data.to_vec(), compressed),
+            WsEvent::Ping(payload) => Seen::Ping(payload.to_vec()),
+            WsEvent::Pong(payload) => Seen::Pong(payload.to_vec()),
+            WsEvent::Close { code, reason } => Seen::Close(code, reason.to_owned()),
         }
     }
 }
@@ -79,10 +79,12 @@ fn random_conversation(rng: &mut fastrand::Rng) -> (Vec<u8>, Vec<Seen>) {
         if rng.u8(..4) == 0 {
             control(rng, &mut bytes, &mut seen);
         }
-        let (kind, data): (Kind, Vec<u8>) = match rng.bool() {
-            true => (Kind::Text, (0..rng.usize(..200)).map(|_| rng.char(..)).collect::<String>().into()),
+        let (kind, data): (MessageKind, Vec<u8>) = match rng.bool() {
+            true => {
+                (MessageKind::Text, (0..rng.usize(..200)).map(|_| rng.char(..)).collect::<String>().into())
+            }
             false => (
-                Kind::Binary,
+                MessageKind::Binary,
                 (0..*rng.choice(&[0, 1, 125, 126, 300, 65_535, 65_536]).unwrap())
                     .map(|_| rng.u8(..))
                     .collect(),
@@ -94,7 +96,7 @@ fn random_conversation(rng: &mut fastrand::Rng) -> (Vec<u8>, Vec<Seen>) {
             let last = index + 1 == fragments;
             let (part, after) = rest.split_at(if last { rest.len() } else { rng.usize(..=rest.len()) });
             rest = after;
-            let first = if kind == Kind::Text { Data::Text } else { Data::Binary };
+            let first = if kind == MessageKind::Text { Data::Text } else { Data::Binary };
             let opcode = OpCode::Data(if index == 0 { first } else { Data::Continue });
             let mut frame = Frame::message(part.to_vec(), opcode, last);
             frame.header_mut().mask = Some(rng.u32(..).to_ne_bytes());
@@ -185,7 +187,7 @@ fn random_bytes_end_in_events_or_in_one_violation() {
 
 #[test]
 fn every_broken_rule_has_its_violation_and_code() {
-    let unmasked = encode(Op::Message(Kind::Text), b"a");
+    let unmasked = encode(Opcode::Message(MessageKind::Text), b"a");
     let long16 = [&[0x82, 0xfe, 0, 125, 0, 0, 0, 0][..], &[0; 125]].concat();
     let long64 = [&[0x82, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0][..], &[0; 65_535]].concat();
     let top_bit = [&[0x82, 0xff, 0x80][..], &[0; 11]].concat();
@@ -249,7 +251,7 @@ fn close_frames_give_code_and_reason() {
 fn the_largest_message_passes_and_one_byte_more_fails_before_it_is_kept() {
     let max = 1000;
     let check = |bytes: &[u8]| decode_with(&mut Decoder::new(max, Compression::Off), &[bytes]);
-    let whole = vec![Seen::Message(Kind::Binary, vec![0; max], false)];
+    let whole = vec![Seen::Message(MessageKind::Binary, vec![0; max], false)];
     assert_eq!(check(&frame(0x82, &vec![0; max])), (whole.clone(), None));
     assert_eq!(check(&frame(0x82, &vec![0; max + 1])[..8]), (vec![], Some(Violation::TooBig)));
     let half = frame(0x02, &vec![0; max / 2]);
@@ -291,8 +293,8 @@ fn with_deflate_rsv1_marks_a_message_and_nothing_else() {
         [frame(0x41, b"\xff"), frame(0x89, b""), frame(0x80, b"\xfe"), frame(0x81, b"a")].concat();
     let expected = vec![
         Seen::Ping(vec![]),
-        Seen::Message(Kind::Text, vec![0xff, 0xfe], true),
-        Seen::Message(Kind::Text, b"a".to_vec(), false),
+        Seen::Message(MessageKind::Text, vec![0xff, 0xfe], true),
+        Seen::Message(MessageKind::Text, b"a".to_vec(), false),
     ];
     assert_eq!(check(&fragments), (expected, None));
     for bytes in [frame(0xc9, b""), frame(0xa1, b""), frame(0x91, b"")] {
@@ -311,12 +313,14 @@ fn frames_are_written_in_their_shortest_form() {
         (65_535, &[0x82, 126, 0xff, 0xff]),
         (65_536, &[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
     ] {
-        let bytes = encode(Op::Message(Kind::Binary), &vec![7; len]);
+        let bytes = encode(Opcode::Message(MessageKind::Binary), &vec![7; len]);
         assert_eq!(&bytes[..header.len()], header);
         assert_eq!((header_len(len), bytes.len()), (header.len(), header.len() + len));
         assert!(bytes[header.len()..].iter().all(|&byte| byte == 7));
     }
-    for (op, first) in [(Op::Message(Kind::Text), 0x81), (Op::Ping, 0x89), (Op::Pong, 0x8a)] {
+    for (op, first) in
+        [(Opcode::Message(MessageKind::Text), 0x81), (Opcode::Ping, 0x89), (Opcode::Pong, 0x8a)]
+    {
         assert_eq!(encode(op, b"x"), [first, 1, b'x']);
     }
 }

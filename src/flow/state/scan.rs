@@ -1,12 +1,12 @@
-//! Cuts: the documents of a name as they were at one moment, read batch by batch while writes go on.
+//! Scans: the documents of a name as they were at one moment, read batch by batch while writes go on.
 //!
-//! Nothing is copied when a cut opens. What a write replaces or deletes afterwards is kept for each cut that has yet to
-//! come to that key; what is younger than the cut is passed over. So a cut costs what is written while it is open, and
-//! that has a bound: beyond it the cut that holds most is broken, and its reader is told.
+//! Nothing is copied when a scan opens. What a write replaces or deletes afterwards is kept for each scan that has yet to
+//! come to that key; what is younger than the scan is passed over. So a scan costs what is written while it is open, and
+//! that has a bound: beyond it the scan that holds most is broken, and its reader is told.
 
 use crate::base::id::{ConnId, ShardId};
+use crate::flow::filter::select::Select;
 use crate::flow::state::item::Item;
-use crate::flow::state::select::Select;
 use crate::wire::key::{Key, Name};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
@@ -23,25 +23,25 @@ const KEY: usize = 64;
 /// What a byte counts that has to be read because there are conditions.
 const READ: usize = 4;
 
-/// A cut's name, given by its reader.
+/// A scan's name, given by its reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct CutId {
+pub struct ScanId {
     /// The reader's shard.
     pub shard: ShardId,
     /// The reader.
     pub conn: ConnId,
-    /// Tells this cut from earlier ones of that connection.
+    /// Tells this scan from earlier ones of that connection.
     pub count: u32,
 }
 
-/// One batch of a cut.
+/// One batch of a scan.
 #[derive(Debug)]
-pub struct Part {
+pub struct Chunk {
     /// The next documents, in the order of keys.
     pub items: Vec<Arc<Item>>,
     /// What comes after them.
     pub then: Then,
-    /// How many documents the cut has in all, if that is known.
+    /// How many documents the scan has in all, if that is known.
     pub total: Option<u64>,
 }
 
@@ -52,14 +52,14 @@ pub enum Then {
     More,
     /// Nothing.
     End,
-    /// The cut is broken: more was written meanwhile than may be kept.
+    /// The scan is broken: more was written meanwhile than may be kept.
     Broken,
 }
 
 #[derive(Debug)]
-struct Cut {
+struct Scan {
     select: Arc<Select>,
-    /// The owner's clock at the moment of the cut.
+    /// The owner's clock at the moment of the scan.
     stamp: u64,
     /// The last key that was looked at.
     after: Option<Key>,
@@ -71,17 +71,17 @@ struct Cut {
 
 /// Where a document lies.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct KeyEntry {
     /// Its place among the documents.
     pub at: u32,
     /// How many segments its key has: what a walk asks without a look at the key itself, which lies elsewhere.
     pub segments: u32,
 }
 
-impl Place {
+impl KeyEntry {
     /// The place of a document of that key.
-    pub fn new(at: u32, key: &str) -> Place {
-        Place { at, segments: segments(key) }
+    pub fn new(at: u32, key: &str) -> KeyEntry {
+        KeyEntry { at, segments: segments(key) }
     }
 }
 
@@ -93,24 +93,24 @@ fn segments(name: &str) -> u32 {
 #[derive(Clone, Copy, Debug)]
 pub struct Documents<'a> {
     /// Their keys, in order, and where each one lies.
-    pub keys: &'a BTreeMap<Key, Place>,
+    pub keys: &'a BTreeMap<Key, KeyEntry>,
     /// The places.
     pub items: &'a [Option<Arc<Item>>],
 }
 
-/// The open cuts of one owner.
+/// The open scans of one owner.
 #[derive(Debug, Default)]
-pub struct Cuts {
-    open: HashMap<CutId, Cut>,
+pub struct Scans {
+    open: HashMap<ScanId, Scan>,
     /// Bytes that all of them keep.
     bytes: usize,
     budget: usize,
 }
 
-impl Cuts {
+impl Scans {
     /// None yet; together they may keep `budget` bytes.
-    pub fn new(budget: usize) -> Cuts {
-        Cuts { budget, ..Cuts::default() }
+    pub fn new(budget: usize) -> Scans {
+        Scans { budget, ..Scans::default() }
     }
 
     /// How many are open.
@@ -128,34 +128,37 @@ impl Cuts {
         self.bytes
     }
 
-    /// Opens a cut at `stamp`: what was written up to then is in it.
-    pub fn open(&mut self, id: CutId, select: Arc<Select>, stamp: u64) {
-        let cut = Cut { select, stamp, after: None, kept: BTreeMap::new(), bytes: 0, broken: false };
-        self.open.insert(id, cut);
+    /// Opens a scan at `stamp`: what was written up to then is in it.
+    pub fn open(&mut self, id: ScanId, select: Arc<Select>, stamp: u64) {
+        let scan = Scan { select, stamp, after: None, kept: BTreeMap::new(), bytes: 0, broken: false };
+        self.open.insert(id, scan);
     }
 
-    /// Closes a cut that nobody reads any more.
-    pub fn close(&mut self, id: CutId) {
-        if let Some(cut) = self.open.remove(&id) {
-            self.bytes -= cut.bytes;
+    /// Closes a scan that nobody reads any more.
+    pub fn close(&mut self, id: ScanId) {
+        if let Some(scan) = self.open.remove(&id) {
+            self.bytes -= scan.bytes;
         }
     }
 
     /// A document is about to be replaced or deleted.
     pub fn keep(&mut self, old: &Arc<Item>) {
-        for cut in self.open.values_mut() {
-            let ahead = cut.after.as_ref().is_none_or(|after| *after < old.key);
-            // what replaces it is younger than the cut, so each key is kept at most once
-            if ahead && old.version() <= cut.stamp && !cut.broken && cut.select.name.covers(old.key.as_str())
+        for scan in self.open.values_mut() {
+            let ahead = scan.after.as_ref().is_none_or(|after| *after < old.key);
+            // what replaces it is younger than the scan, so each key is kept at most once
+            if ahead
+                && old.version() <= scan.stamp
+                && !scan.broken
+                && scan.select.name.covers(old.key.as_str())
             {
                 let cost = old.text_len() + KEPT;
-                cut.kept.insert(old.key.clone(), old.clone());
-                cut.bytes += cost;
+                scan.kept.insert(old.key.clone(), old.clone());
+                scan.bytes += cost;
                 self.bytes += cost;
             }
         }
         while self.bytes > self.budget {
-            let Some(largest) = self.open.values_mut().max_by_key(|cut| cut.bytes) else { return };
+            let Some(largest) = self.open.values_mut().max_by_key(|scan| scan.bytes) else { return };
             self.bytes -= std::mem::take(&mut largest.bytes);
             largest.kept.clear();
             largest.broken = true;
@@ -163,23 +166,23 @@ impl Cuts {
     }
 
     /// The next batch, of at most `most` documents, and what it has cost: the bytes of the documents that were looked at,
-    /// and a few for each key. A cut that has ended or is broken is closed with it.
-    pub fn next(&mut self, docs: Documents<'_>, id: CutId, most: usize) -> Option<(Part, usize)> {
-        let cut = self.open.get_mut(&id)?;
-        let (part, cost) = match cut.broken {
-            true => (Part { items: Vec::new(), then: Then::Broken, total: None }, 0),
-            false => cut.next(docs, most),
+    /// and a few for each key. A scan that has ended or is broken is closed with it.
+    pub fn next(&mut self, docs: Documents<'_>, id: ScanId, most: usize) -> Option<(Chunk, usize)> {
+        let scan = self.open.get_mut(&id)?;
+        let (chunk, cost) = match scan.broken {
+            true => (Chunk { items: Vec::new(), then: Then::Broken, total: None }, 0),
+            false => scan.next(docs, most),
         };
-        self.bytes -= cut.release();
-        if part.then != Then::More {
+        self.bytes -= scan.release();
+        if chunk.then != Then::More {
             self.close(id);
         }
-        Some((part, cost))
+        Some((chunk, cost))
     }
 }
 
-impl Cut {
-    fn next(&mut self, docs: Documents<'_>, most: usize) -> (Part, usize) {
+impl Scan {
+    fn next(&mut self, docs: Documents<'_>, most: usize) -> (Chunk, usize) {
         let select = &*self.select;
         let prefix = select.name.prefix();
         let start = self.after.as_ref().map_or(Bound::Included(prefix), |key| Bound::Excluded(key.as_str()));
@@ -196,7 +199,7 @@ impl Cut {
             Name::Pattern(pattern) if pattern.push("0").is_some() => Some(segments(pattern.as_str())),
             _ => None,
         };
-        let covers = |key: &Key, place: Place| match depth {
+        let covers = |key: &Key, place: KeyEntry| match depth {
             Some(depth) => place.segments == depth,
             None => select.name.covers(key.as_str()),
         };
@@ -226,14 +229,14 @@ impl Cut {
             cost += KEY;
             let Some(item) = item else { continue };
             cost += weight * item.text_len();
-            if select.passes(item) {
+            if select.passes(&item.value) {
                 found.push(item.clone());
             }
         }
         if let Some(last) = last.cloned() {
             self.after = Some(last);
         }
-        (Part { items: found, then, total: None }, cost)
+        (Chunk { items: found, then, total: None }, cost)
     }
 
     /// Lets go of what is kept for keys that have been looked at; returns how many bytes that were.
@@ -250,18 +253,18 @@ impl Cut {
 
 #[cfg(test)]
 mod tests {
-    use super::{CutId, Then};
+    use super::{ScanId, Then};
     use crate::base::id::{ConnId, ShardId};
+    use crate::flow::filter::select::Select;
     use crate::flow::state::item::Item;
-    use crate::flow::state::select::Select;
     use crate::flow::state::store::Store;
     use crate::wire::json::Json;
     use crate::wire::key::{Key, Name};
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
-    fn id(count: u32) -> CutId {
-        CutId { shard: ShardId(0), conn: ConnId { slot: 1, generation: 1 }, count }
+    fn id(count: u32) -> ScanId {
+        ScanId { shard: ShardId(0), conn: ConnId { slot: 1, generation: 1 }, count }
     }
 
     fn put(store: &mut Store, key: &str, stamp: u64) {
@@ -272,13 +275,13 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_is_the_store_at_its_moment_whatever_is_written_meanwhile() {
+    fn a_scan_is_the_store_at_its_moment_whatever_is_written_meanwhile() {
         for seed in 0..300 {
             let mut rng = fastrand::Rng::with_seed(seed);
             let (mut store, mut stamp) = (Store::new(1 << 20), 0);
             let names = ["a/*", "*/3", "*", "b/1", "*/*", "zz/*"];
             type Rows = Vec<(String, u64)>;
-            let mut open: Vec<(CutId, Rows, Rows)> = Vec::new();
+            let mut open: Vec<(ScanId, Rows, Rows)> = Vec::new();
             for step in 0..400u32 {
                 let key = match rng.u8(0..8) {
                     0 => format!("s{}", rng.u8(0..3)),
@@ -297,17 +300,17 @@ mod tests {
                             assert_eq!(count, all.len() as u64, "{name:?}");
                         }
                         let select = Select { name, conditions: Vec::new() };
-                        store.cuts.open(id(step), Arc::new(select), stamp);
+                        store.scans.open(id(step), Arc::new(select), stamp);
                         open.push((id(step), all, Vec::new()));
                     }
                     _ if !open.is_empty() => {
                         let at = rng.usize(0..open.len());
                         let (id, want, got) = &mut open[at];
                         let most = rng.usize(1..6);
-                        let (part, _) = store.next_part(*id, most).expect("it is open");
-                        assert!(part.items.len() <= most);
-                        got.extend(part.items.iter().map(|i| (i.key.as_str().to_owned(), i.version())));
-                        if part.then == Then::End {
+                        let (chunk, _) = store.next_chunk(*id, most).expect("it is open");
+                        assert!(chunk.items.len() <= most);
+                        got.extend(chunk.items.iter().map(|i| (i.key.as_str().to_owned(), i.version())));
+                        if chunk.then == Then::End {
                             assert_eq!(got, want, "seed {seed}");
                             open.remove(at);
                         }
@@ -316,23 +319,23 @@ mod tests {
                 }
             }
             for (id, ..) in open {
-                store.cuts.close(id);
+                store.scans.close(id);
             }
-            assert_eq!((store.cuts.len(), store.cuts.bytes()), (0, 0));
+            assert_eq!((store.scans.len(), store.scans.bytes()), (0, 0));
         }
     }
 
     #[test]
-    fn a_cut_that_keeps_too_much_is_broken_and_says_so() {
+    fn a_scan_that_keeps_too_much_is_broken_and_says_so() {
         let mut store = Store::new(10_000);
         (0..100).for_each(|i| put(&mut store, &format!("a/{i}"), i + 1));
         let select = Arc::new(Select { name: Name::parse("a/*").unwrap(), conditions: Vec::new() });
-        store.cuts.open(id(1), select, 100);
-        assert_eq!(store.next_part(id(1), 50).unwrap().0.then, Then::More);
+        store.scans.open(id(1), select, 100);
+        assert_eq!(store.next_chunk(id(1), 50).unwrap().0.then, Then::More);
         (0..100).for_each(|i| put(&mut store, &format!("a/{i}"), i + 101));
-        assert_eq!(store.cuts.bytes(), 0);
-        assert_eq!(store.next_part(id(1), 50).unwrap().0.then, Then::Broken);
-        assert!(store.next_part(id(1), 50).is_none() && store.cuts.is_empty());
+        assert_eq!(store.scans.bytes(), 0);
+        assert_eq!(store.next_chunk(id(1), 50).unwrap().0.then, Then::Broken);
+        assert!(store.next_chunk(id(1), 50).is_none() && store.scans.is_empty());
     }
 
     #[test]

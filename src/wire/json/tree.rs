@@ -8,7 +8,7 @@ use crate::wire::json::{Json, read_string, string_end};
 
 /// What a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueKind {
     /// Members in `{}`.
     Object,
     /// Elements in `[]`.
@@ -26,27 +26,27 @@ const NO_NAME: u32 = u32::MAX;
 
 /// One value. The values inside it follow it in the list; `next` is the first one that is not inside it.
 #[derive(Debug)]
-struct Entry {
+struct ValueEntry {
     start: u32,
     end: u32,
     next: u32,
     /// Where the member's name begins, at its quote. It ends two bytes before `start`, with a colon between.
     name: u32,
-    kind: Kind,
+    kind: ValueKind,
 }
 
 /// The index of one text.
 #[derive(Debug)]
 pub struct Tree<'a> {
     text: &'a str,
-    entries: Vec<Entry>,
+    entries: Vec<ValueEntry>,
 }
 
 impl<'a> Tree<'a> {
     /// Reads the text once.
     pub fn new(json: &'a Json) -> Tree<'a> {
         let text = json.as_bytes();
-        let mut entries: Vec<Entry> = Vec::with_capacity(text.len() / 12 + 1);
+        let mut entries: Vec<ValueEntry> = Vec::with_capacity(text.len() / 12 + 1);
         let mut open: Vec<usize> = Vec::new();
         let mut in_object = false;
         let mut at = 0;
@@ -57,7 +57,7 @@ impl<'a> Tree<'a> {
                 entries[closed].next = next;
                 at += 1;
                 entries[closed].end = place(at);
-                in_object = open.last().is_some_and(|i| entries[*i].kind == Kind::Object);
+                in_object = open.last().is_some_and(|i| entries[*i].kind == ValueKind::Object);
                 continue;
             }
             if text[at] == b',' {
@@ -70,24 +70,24 @@ impl<'a> Tree<'a> {
             }
             let start = at;
             let kind = match text[at] {
-                b'{' => Kind::Object,
-                b'[' => Kind::Array,
-                b'"' => Kind::String,
-                b't' | b'f' | b'n' => Kind::Literal,
-                _ => Kind::Number,
+                b'{' => ValueKind::Object,
+                b'[' => ValueKind::Array,
+                b'"' => ValueKind::String,
+                b't' | b'f' | b'n' => ValueKind::Literal,
+                _ => ValueKind::Number,
             };
             at = match kind {
-                Kind::Object | Kind::Array => {
+                ValueKind::Object | ValueKind::Array => {
                     open.push(entries.len());
                     // An empty object's end comes next, before any name.
-                    in_object = kind == Kind::Object;
+                    in_object = kind == ValueKind::Object;
                     at + 1
                 }
-                Kind::String => string_end(text, at),
-                Kind::Number | Kind::Literal => scalar_end(text, at),
+                ValueKind::String => string_end(text, at),
+                ValueKind::Number | ValueKind::Literal => scalar_end(text, at),
             };
             let next = place(entries.len() + 1);
-            entries.push(Entry { start: place(start), end: place(at), next, name, kind });
+            entries.push(ValueEntry { start: place(start), end: place(at), next, name, kind });
         }
         Tree { text: json.as_str(), entries }
     }
@@ -116,12 +116,12 @@ pub struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    fn entry(self) -> &'a Entry {
+    fn entry(self) -> &'a ValueEntry {
         &self.tree.entries[self.at as usize]
     }
 
     /// What it is.
-    pub fn kind(self) -> Kind {
+    pub fn kind(self) -> ValueKind {
         self.entry().kind
     }
 
@@ -137,7 +137,7 @@ impl<'a> Node<'a> {
 
     /// The member's name as written, quotes included; `None` if it is not a member of an object.
     pub fn quoted_name(self) -> Option<&'a str> {
-        let Entry { name, start, .. } = *self.entry();
+        let ValueEntry { name, start, .. } = *self.entry();
         (name != NO_NAME).then(|| &self.tree.text[name as usize..start as usize - 1])
     }
 
@@ -155,14 +155,14 @@ impl<'a> Node<'a> {
     }
 
     /// The members of an object, each name once; empty for other values.
-    pub fn members(self) -> Members<'a> {
-        Members::new(self)
+    pub fn members(self) -> MemberNodes<'a> {
+        MemberNodes::new(self)
     }
 }
 
 /// One member of an object.
 #[derive(Clone, Debug)]
-pub struct Member<'a> {
+pub struct MemberNode<'a> {
     /// Its name, decoded.
     pub name: Cow<'a, str>,
     /// Its value.
@@ -171,8 +171,8 @@ pub struct Member<'a> {
 
 /// The members of one object. Of members with the same name the last one counts, as in JavaScript's `JSON.parse`.
 #[derive(Debug)]
-pub struct Members<'a> {
-    list: Vec<Member<'a>>,
+pub struct MemberNodes<'a> {
+    list: Vec<MemberNode<'a>>,
     /// Places in the list by name; empty while the list is short enough to be searched. The hash is a keyed one, as
     /// names come from strangers.
     index: HashMap<Cow<'a, str>, usize>,
@@ -181,10 +181,10 @@ pub struct Members<'a> {
 /// Up to this many members a search is quicker than an index.
 const FEW: usize = 8;
 
-impl<'a> Members<'a> {
-    fn new(object: Node<'a>) -> Members<'a> {
+impl<'a> MemberNodes<'a> {
+    fn new(object: Node<'a>) -> MemberNodes<'a> {
         let count = object.children().filter(|child| child.quoted_name().is_some()).count();
-        let mut members = Members { list: Vec::with_capacity(count), index: HashMap::new() };
+        let mut members = MemberNodes { list: Vec::with_capacity(count), index: HashMap::new() };
         if count > FEW {
             members.index.reserve(count);
         }
@@ -198,7 +198,7 @@ impl<'a> Members<'a> {
             };
             match members.list.get_mut(place) {
                 Some(member) => member.value = value,
-                None => members.list.push(Member { name, value }),
+                None => members.list.push(MemberNode { name, value }),
             }
         }
         members
@@ -218,7 +218,7 @@ impl<'a> Members<'a> {
     }
 
     /// The members, each where its name first stood.
-    pub fn iter(&self) -> std::slice::Iter<'_, Member<'a>> {
+    pub fn iter(&self) -> std::slice::Iter<'_, MemberNode<'a>> {
         self.list.iter()
     }
 }

@@ -1,25 +1,27 @@
-//! Which publications of a channel a reader has chosen, and the names by which it knows them.
+//! What a reader picks out: publications by a field of their data, documents by conditions.
 
-use crate::flow::state::select::Path;
-use crate::flow::state::tree::{Kind, Tree};
+pub mod select;
+
+use crate::flow::filter::select::Path;
+use crate::wire::json::tree::{Tree, ValueKind};
 use crate::wire::json::{Json, read_string};
 
 /// Publications whose data has one of these values in a field.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Choice {
+pub struct Filter {
     field: Box<str>,
     /// In order, each once.
     values: Vec<Box<str>>,
 }
 
-impl Choice {
+impl Filter {
     /// Reads `a,b`; `None` if nothing is named, which means all publications.
-    pub fn read(field: &str, list: &str) -> Option<Choice> {
+    pub fn read(field: &str, list: &str) -> Option<Filter> {
         let mut values: Vec<Box<str>> =
             list.split(',').map(str::trim).filter(|value| !value.is_empty()).map(Box::from).collect();
         values.sort_unstable();
         values.dedup();
-        (!values.is_empty()).then(|| Choice { field: field.into(), values })
+        (!values.is_empty()).then(|| Filter { field: field.into(), values })
     }
 
     /// Whether a publication with this data is one of them.
@@ -41,22 +43,22 @@ pub fn fields<const N: usize>(data: &Json, paths: [&str; N]) -> [Option<Box<str>
     paths.map(|path| {
         let node = Path::parse(path)?.find(tree.root())?;
         match node.kind() {
-            Kind::String => Some((*read_string(node.text())).into()),
-            Kind::Number => Some(node.text().into()),
-            Kind::Object | Kind::Array | Kind::Literal => None,
+            ValueKind::String => Some((*read_string(node.text())).into()),
+            ValueKind::Number => Some(node.text().into()),
+            ValueKind::Object | ValueKind::Array | ValueKind::Literal => None,
         }
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Choice, field};
+    use super::{Filter, field};
     use crate::wire::json::Json;
 
     #[test]
-    fn a_choice_takes_what_it_names_and_nothing_else() {
+    fn a_filter_takes_what_it_names_and_nothing_else() {
         let json = |text: &str| Json::parse(text.as_bytes()).unwrap();
-        let choice = Choice::read("entityType", "page, attachment,,page,7").unwrap();
+        let filter = Filter::read("entityType", "page, attachment,,page,7").unwrap();
         for (text, allowed) in [
             (r#"{"entityType":"page"}"#, true),
             (r#"{"entityType":"attachment","a":1}"#, true),
@@ -69,10 +71,10 @@ mod tests {
             (r#"["page"]"#, false),
             (r#""page""#, false),
         ] {
-            assert_eq!(choice.allows(&json(text)), allowed, "{text}");
+            assert_eq!(filter.allows(&json(text)), allowed, "{text}");
         }
-        assert_eq!((Choice::read("f", ""), Choice::read("f", " , ")), (None, None));
-        assert_eq!(choice, Choice::read("entityType", "7,attachment,page").unwrap(), "in whatever order");
+        assert_eq!((Filter::read("f", ""), Filter::read("f", " , ")), (None, None));
+        assert_eq!(filter, Filter::read("entityType", "7,attachment,page").unwrap(), "in whatever order");
         assert_eq!(field(&json(r#"{"a":{"b":"x"}}"#), "a.b").as_deref(), Some("x"));
     }
 }

@@ -1,33 +1,58 @@
 //! Rooms over HTTP: from a request under `/_/rooms` to what it asks of a room's owner.
 
-use crate::flow::conn::seats::RoomAsk;
+use crate::flow::actor::Actor;
 use crate::flow::limits::Access;
-use crate::flow::state::room::{Actor, Refusal};
+use crate::flow::request::refusals::method_not_allowed;
 use crate::wire::http::{Head, Method, Response};
 use crate::wire::hub::{
-    Bound, DEFAULT_LIMIT, Fault, MAX_LIST, MemberWant, Members, Post, Profile, Query, RoomWant,
+    Bound, DEFAULT_LIMIT, FrameFault, MAX_LIST, MemberCommand, NewMessage, Query, RawMembers, RoomCommand,
+    RoomProfile, is_room, is_user,
 };
-use crate::wire::hub::{is_room, is_user};
 use crate::wire::url;
 use std::borrow::Cow;
 use std::sync::Arc;
 
 /// What a request about rooms comes to.
 #[derive(Debug)]
-pub enum RoomCall {
+pub enum RoomRequest {
     /// A question to a room's owner, and the status of its answer. A room without a name is to get one.
     Ask(Box<RoomAsk>, u16),
     /// All rooms that somebody may see.
     List(Actor),
 }
 
-type Asked = Result<RoomCall, Response<'static>>;
+/// A question about a room, to its owner.
+#[derive(Debug)]
+pub struct RoomAsk {
+    /// Which.
+    pub room: Arc<str>,
+    /// Who asks.
+    pub actor: Actor,
+    /// What.
+    pub want: RoomCommand,
+    /// For whom a place was reserved with the user's owner, who is to be told how that ended.
+    pub reserved: Option<Arc<str>>,
+}
+
+impl RoomAsk {
+    /// Who may become a member by this, which is to be reserved first.
+    pub fn newcomer(&self) -> Option<&Arc<str>> {
+        use crate::wire::hub::MemberCommand::Role;
+        match &self.want {
+            RoomCommand::Create(_) => self.actor.user(),
+            RoomCommand::Member(user, Role(_)) => Some(user),
+            _ => None,
+        }
+    }
+}
+
+type Asked = Result<RoomRequest, Response<'static>>;
 
 fn problem(status: u16, code: &str, detail: &str) -> Response<'static> {
     Response::problem(status, code, detail)
 }
 
-fn bad(fault: Fault) -> Response<'static> {
+fn bad(fault: FrameFault) -> Response<'static> {
     problem(400, fault.code(), &fault.to_string())
 }
 
@@ -35,49 +60,41 @@ fn nothing() -> Response<'static> {
     problem(404, "not_found", "there is no such page under /_/rooms")
 }
 
-/// The response to what a room's owner refuses.
-pub fn refusal(refused: Refusal) -> Response<'static> {
-    let status = match refused {
-        Refusal::NotFound => 404,
-        Refusal::AlreadyExists => 409,
-        Refusal::InvalidRole => 400,
-        Refusal::Limit => 429,
-        Refusal::Forbidden | Refusal::AccessDenied | Refusal::SendDenied => 403,
-        Refusal::Muted(_) | Refusal::Banned(_) => 403,
-    };
-    problem(status, refused.code(), &refused.to_string())
-}
-
-/// Reads a request whose path is `/_/rooms` and what follows (not decoded), of somebody who may do that much.
-///
-/// # Errors
-/// The response, where nobody needs to be asked.
-pub fn call(head: &Head, rest: &str, body: &[u8], access: Access) -> Asked {
-    let reads = matches!(head.method, Method::Get | Method::Head);
-    if access < if reads { Access::Read } else { Access::Write } {
-        return Err(problem(403, "forbidden", "this is not allowed here without a token"));
-    }
-    let parameters = parameters(head)?;
-    let actor = actor(&parameters, access)?;
-    let decoded = rest.split('/').skip(1).map(url::decode_path).collect::<Result<Vec<_>, _>>();
-    let segments = decoded.map_err(|_| nothing())?;
-    let segments: Vec<&str> = segments.iter().map(|segment| &**segment).collect();
-    let Some((room, segments)) = segments.split_first() else {
-        return match head.method {
-            Method::Get | Method::Head => Ok(RoomCall::List(actor)),
-            Method::Post => create(actor, body),
-            _ => Err(method("GET, POST")),
+impl RoomRequest {
+    /// Reads a request whose path is `/_/rooms` and what follows (not decoded), of somebody who may do that much.
+    ///
+    /// # Errors
+    /// The response, where nobody needs to be asked.
+    pub fn read(head: &Head, rest: &str, body: &[u8], access: Access) -> Asked {
+        let reads = matches!(head.method, Method::Get | Method::Head);
+        if access < if reads { Access::Read } else { Access::Write } {
+            return Err(problem(403, "forbidden", "this is not allowed here without a token"));
+        }
+        let parameters = parameters(head)?;
+        let actor = actor(&parameters, access)?;
+        let decoded = rest.split('/').skip(1).map(url::decode_path).collect::<Result<Vec<_>, _>>();
+        let segments = decoded.map_err(|_| nothing())?;
+        let segments: Vec<&str> = segments.iter().map(|segment| &**segment).collect();
+        let Some((room, segments)) = segments.split_first() else {
+            return match head.method {
+                Method::Get | Method::Head => Ok(RoomRequest::List(actor)),
+                Method::Post => create(actor, body),
+                _ => Err(method_not_allowed("this cannot be done here", "GET, POST")),
+            };
         };
-    };
-    if !is_room(room) {
-        return Err(problem(
-            400,
-            "invalid_message",
-            "a room's id is a name of 1 to 256 bytes without control characters, not '*' and not with '$' first",
-        ));
+        if !is_room(room) {
+            return Err(problem(
+                400,
+                "invalid_message",
+                "a room's id is a name of 1 to 256 bytes without control characters, not '*' and not with '$' first",
+            ));
+        }
+        let (want, status) = want(head, segments, &parameters, body)?;
+        Ok(RoomRequest::Ask(
+            Box::new(RoomAsk { room: Arc::from(*room), actor, want, reserved: None }),
+            status,
+        ))
     }
-    let (want, status) = want(head, segments, &parameters, body)?;
-    Ok(RoomCall::Ask(Box::new(RoomAsk { room: Arc::from(*room), actor, want, reserved: None }), status))
 }
 
 fn want(
@@ -85,44 +102,44 @@ fn want(
     segments: &[&str],
     parameters: &Parameters<'_>,
     body: &[u8],
-) -> Result<(RoomWant, u16), Response<'static>> {
+) -> Result<(RoomCommand, u16), Response<'static>> {
     use Method::{Delete, Get, Head as Peek, Patch, Post as Send, Put};
     Ok(match (head.method, segments) {
-        (Get | Peek, []) => (RoomWant::Describe, 200),
-        (Patch, []) => (RoomWant::Update(Box::new(Profile::read(&fields(body)?).map_err(bad)?)), 200),
-        (Delete, []) => (RoomWant::Delete, 204),
-        (_, []) => return Err(method("GET, PATCH, DELETE")),
-        (Get | Peek, ["history"]) => (RoomWant::History(Box::new(query(parameters)?)), 200),
-        (Get | Peek, ["members"]) => (RoomWant::Members, 200),
-        (_, ["history" | "members"]) => return Err(method("GET")),
-        (Put, ["members", user]) => (RoomWant::Member(name(user)?, membership(body)?), 200),
+        (Get | Peek, []) => (RoomCommand::Describe, 200),
+        (Patch, []) => (RoomCommand::Update(Box::new(RoomProfile::read(&fields(body)?).map_err(bad)?)), 200),
+        (Delete, []) => (RoomCommand::Delete, 204),
+        (_, []) => return Err(method_not_allowed("this cannot be done here", "GET, PATCH, DELETE")),
+        (Get | Peek, ["history"]) => (RoomCommand::History(Box::new(query(parameters)?)), 200),
+        (Get | Peek, ["members"]) => (RoomCommand::Members, 200),
+        (_, ["history" | "members"]) => return Err(method_not_allowed("this cannot be done here", "GET")),
+        (Put, ["members", user]) => (RoomCommand::Member(name(user)?, membership(body)?), 200),
         (Delete, ["members", user]) => {
             let reason = find(parameters, "reason").map(Arc::from);
             let want = match find(parameters, "ban") {
-                Some("" | "1" | "true") => MemberWant::Ban(true, reason),
-                _ => MemberWant::Kick(reason),
+                Some("" | "1" | "true") => MemberCommand::Ban(true, reason),
+                _ => MemberCommand::Kick(reason),
             };
-            (RoomWant::Member(name(user)?, want), 204)
+            (RoomCommand::Member(name(user)?, want), 204)
         }
-        (_, ["members", _]) => return Err(method("PUT, DELETE")),
+        (_, ["members", _]) => return Err(method_not_allowed("this cannot be done here", "PUT, DELETE")),
         (Send, ["messages"]) => {
             let fields = fields(body)?;
             if fields.raw("data").is_none() {
                 return Err(problem(400, "invalid_message", "\"data\" is missing"));
             }
-            (RoomWant::Message(Box::new(Post::read(&fields).map_err(bad)?)), 201)
+            (RoomCommand::Message(Box::new(NewMessage::read(&fields).map_err(bad)?)), 201)
         }
-        (_, ["messages"]) => return Err(method("POST")),
+        (_, ["messages"]) => return Err(method_not_allowed("this cannot be done here", "POST")),
         (Patch, ["messages", id]) => {
-            let why = Fault::Field("\"data\" is missing, or cannot be kept");
+            let why = FrameFault::Field("\"data\" is missing, or cannot be kept");
             let data = fields(body)?.json("data", "\"data\" cannot be kept").map_err(bad)?;
-            (RoomWant::Edit(message(id)?, data.ok_or_else(|| bad(why))?), 200)
+            (RoomCommand::Edit(message(id)?, data.ok_or_else(|| bad(why))?), 200)
         }
-        (Delete, ["messages", id]) => (RoomWant::Erase(message(id)?), 204),
-        (_, ["messages", _]) => return Err(method("PATCH, DELETE")),
+        (Delete, ["messages", id]) => (RoomCommand::Erase(message(id)?), 204),
+        (_, ["messages", _]) => return Err(method_not_allowed("this cannot be done here", "PATCH, DELETE")),
         (Put | Delete, ["messages", id, "reactions", emoji]) if is_user(emoji) => {
             let add = head.method == Put;
-            (RoomWant::React(message(id)?, Arc::from(*emoji), add), if add { 200 } else { 204 })
+            (RoomCommand::React(message(id)?, Arc::from(*emoji), add), if add { 200 } else { 204 })
         }
         _ => return Err(nothing()),
     })
@@ -132,17 +149,17 @@ fn create(actor: Actor, body: &[u8]) -> Asked {
     let fields = fields(body)?;
     let id = fields.name("id", usize::MAX, "\"id\" must be a string").map_err(bad)?;
     if id.as_ref().is_some_and(|id| !is_room(id)) {
-        return Err(bad(Fault::Field(
+        return Err(bad(FrameFault::Field(
             "\"id\" must be a name of 1 to 256 bytes without control characters, not '*' and not with '$' first",
         )));
     }
-    let want = RoomWant::Create(Box::new(Profile::read(&fields).map_err(bad)?));
+    let want = RoomCommand::Create(Box::new(RoomProfile::read(&fields).map_err(bad)?));
     let room = id.unwrap_or_else(|| "".into());
-    Ok(RoomCall::Ask(Box::new(RoomAsk { room, actor, want, reserved: None }), 201))
+    Ok(RoomRequest::Ask(Box::new(RoomAsk { room, actor, want, reserved: None }), 201))
 }
 
 /// What `PUT` says of a member: its `role`, or for how long it is muted, or whether it is banned.
-fn membership(body: &[u8]) -> Result<MemberWant, Response<'static>> {
+fn membership(body: &[u8]) -> Result<MemberCommand, Response<'static>> {
     let fields = fields(if body.trim_ascii().is_empty() { b"{}" } else { body })?;
     let muted = fields.number("mute_ms", "\"mute_ms\" must be milliseconds").map_err(bad)?;
     let banned = fields.flag("banned", "\"banned\" must be true or false").map_err(bad)?;
@@ -151,9 +168,9 @@ fn membership(body: &[u8]) -> Result<MemberWant, Response<'static>> {
         Err(fault) => return Err(problem(400, "invalid_role", &fault.to_string())),
     };
     match (role, muted, banned) {
-        (None, Some(ms), None) => Ok(MemberWant::Mute(Some(ms))),
-        (None, None, Some(on)) => Ok(MemberWant::Ban(on, None)),
-        (role, None, None) => Ok(MemberWant::Role(role.unwrap_or_else(|| "member".into()))),
+        (None, Some(ms), None) => Ok(MemberCommand::Mute(Some(ms))),
+        (None, None, Some(on)) => Ok(MemberCommand::Ban(on, None)),
+        (role, None, None) => Ok(MemberCommand::Role(role.unwrap_or_else(|| "member".into()))),
         _ => {
             Err(problem(400, "invalid_message", "only one of \"role\", \"mute_ms\" and \"banned\" at a time"))
         }
@@ -162,11 +179,11 @@ fn membership(body: &[u8]) -> Result<MemberWant, Response<'static>> {
 
 fn query(parameters: &Parameters<'_>) -> Result<Query, Response<'static>> {
     let bound = |name| {
-        let why = Fault::Field("\"before\" and \"after\" must be a sequence or an RFC 3339 time");
+        let why = FrameFault::Field("\"before\" and \"after\" must be a sequence or an RFC 3339 time");
         find(parameters, name).map(|text| Bound::parse(text).ok_or_else(|| bad(why))).transpose()
     };
     let limit = find(parameters, "limit").map(str::parse::<usize>).transpose();
-    let limit = limit.map_err(|_| bad(Fault::Field("\"limit\" must be a number")))?;
+    let limit = limit.map_err(|_| bad(FrameFault::Field("\"limit\" must be a number")))?;
     let text = |name| find(parameters, name).filter(|text| !text.is_empty()).map(Arc::from);
     Ok(Query {
         limit: limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIST),
@@ -178,22 +195,18 @@ fn query(parameters: &Parameters<'_>) -> Result<Query, Response<'static>> {
     })
 }
 
-fn fields(body: &[u8]) -> Result<Members<'_>, Response<'static>> {
-    Members::read(body).ok_or_else(|| problem(400, "invalid_message", "the body is not a JSON object"))
+fn fields(body: &[u8]) -> Result<RawMembers<'_>, Response<'static>> {
+    RawMembers::read(body).ok_or_else(|| problem(400, "invalid_message", "the body is not a JSON object"))
 }
 
 fn name(user: &str) -> Result<Arc<str>, Response<'static>> {
-    let why = Fault::Field("a user's name has 1 to 256 bytes without control characters");
+    let why = FrameFault::Field("a user's name has 1 to 256 bytes without control characters");
     if is_user(user) { Ok(user.into()) } else { Err(bad(why)) }
 }
 
 /// The `id` that the server gave a message.
 fn message(id: &str) -> Result<u64, Response<'static>> {
     u64::from_str_radix(id, 16).map_err(|_| problem(404, "not_found", "there is no such message"))
-}
-
-fn method(allowed: &'static str) -> Response<'static> {
-    problem(405, "method_not_allowed", "this cannot be done here").header("Allow", allowed)
 }
 
 type Parameters<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
@@ -218,17 +231,17 @@ fn actor(parameters: &Parameters<'_>, access: Access) -> Result<Actor, Response<
 
 #[cfg(test)]
 mod tests {
-    use super::{RoomCall, call};
+    use super::RoomRequest;
+    use crate::flow::actor::Actor;
     use crate::flow::limits::Access;
-    use crate::flow::state::room::Actor;
     use crate::wire::http::parse_head;
-    use crate::wire::hub::{MemberWant, RoomWant};
+    use crate::wire::hub::{MemberCommand, RoomCommand};
 
-    fn ask(line: &str, body: &str, access: Access) -> Result<RoomCall, String> {
+    fn ask(line: &str, body: &str, access: Access) -> Result<RoomRequest, String> {
         let text = format!("{line} HTTP/1.1\r\nHost: h\r\n\r\n");
         let (head, _) = parse_head(text.as_bytes(), 9999).expect("a head").expect("whole");
         let rest = head.path.strip_prefix("/_/rooms").expect("a path of rooms").to_owned();
-        call(&head, &rest, body.as_bytes(), access)
+        RoomRequest::read(&head, &rest, body.as_bytes(), access)
             .map_err(|response| String::from_utf8_lossy(&response.encode()).into_owned())
     }
 
@@ -249,20 +262,21 @@ mod tests {
             ("PUT /_/rooms/a/messages/17f/reactions/%2B1", "", 200, "React(383, \"+1\", true"),
         ] {
             match ask(line, body, Access::Write) {
-                Ok(RoomCall::Ask(ask, code)) => {
+                Ok(RoomRequest::Ask(ask, code)) => {
                     let text = format!("{:?}", ask.want);
                     assert!(code == status && text.starts_with(want), "{line}: {code} {text}");
                 }
                 other => panic!("{line}: {other:?}"),
             }
         }
-        assert!(matches!(ask("GET /_/rooms", "", Access::Read), Ok(RoomCall::List(Actor::Nobody))));
-        assert!(matches!(ask("GET /_/rooms", "", Access::Write), Ok(RoomCall::List(Actor::App))));
-        let Ok(RoomCall::Ask(kick, _)) = ask("DELETE /_/rooms/a/members/u?ban=1&user=v", "", Access::Write)
+        assert!(matches!(ask("GET /_/rooms", "", Access::Read), Ok(RoomRequest::List(Actor::Nobody))));
+        assert!(matches!(ask("GET /_/rooms", "", Access::Write), Ok(RoomRequest::List(Actor::App))));
+        let Ok(RoomRequest::Ask(kick, _)) =
+            ask("DELETE /_/rooms/a/members/u?ban=1&user=v", "", Access::Write)
         else {
             panic!("a ban")
         };
-        assert_eq!(kick.want, RoomWant::Member("u".into(), MemberWant::Ban(true, None)));
+        assert_eq!(kick.want, RoomCommand::Member("u".into(), MemberCommand::Ban(true, None)));
         assert_eq!(kick.actor, Actor::User("v".into()));
     }
 

@@ -1,22 +1,24 @@
 //! What a request for a stream asks for: its name, its parameters, its headers.
 
-use crate::flow::limits::{Access, Limits, StreamLimits};
-use crate::flow::state::select::{Condition, Mask, Order, Select};
+use crate::flow::filter::select::{Condition, Mask, Select, SortOrder};
+use crate::flow::limits::stream::StreamLimits;
+use crate::flow::limits::{Access, Limits};
+use crate::flow::request::query::parameters;
+use crate::flow::request::refusals::{bad, forbidden, method_not_allowed};
 use crate::wire::http::{Field, Head, Method, Response};
 use crate::wire::key::Name;
 use crate::wire::stream::{Coding, Format};
-use crate::wire::url;
 use std::sync::Arc;
 
 /// A stream as it was asked for.
 #[derive(Clone, Debug)]
-pub struct Spec {
+pub struct StreamRequest {
     /// Which documents.
     pub select: Arc<Select>,
     /// Which fields of their values; all if nothing is said.
     pub fields: Option<Mask>,
     /// In which order, if not by key.
-    pub order: Option<Order>,
+    pub order: Option<SortOrder>,
     /// The bare values instead of the items.
     pub bare: bool,
     /// How many are passed over.
@@ -43,43 +45,50 @@ const MOST: [(&str, u64); 5] = [
 /// The most conditions of one request.
 const CONDITIONS: usize = 64;
 
-/// Reads a request for the stream of `name`.
-///
-/// # Errors
-/// The response that says what is wrong.
-pub fn read(head: &Head, name: &str, access: Access, limits: &Limits) -> Result<Spec, Response<'static>> {
-    if !matches!(head.method, Method::Get | Method::Head) {
-        let response = Response::problem(405, "method_not_allowed", "a stream is read with GET or HEAD");
-        return Err(response.header("Allow", "GET, HEAD"));
+impl StreamRequest {
+    /// Reads a request for the stream of `name`.
+    ///
+    /// # Errors
+    /// The response that says what is wrong.
+    pub fn read(
+        head: &Head,
+        name: &str,
+        access: Access,
+        limits: &Limits,
+    ) -> Result<StreamRequest, Response<'static>> {
+        if !matches!(head.method, Method::Get | Method::Head) {
+            return Err(method_not_allowed("a stream is read with GET or HEAD", "GET, HEAD"));
+        }
+        if access < Access::Read {
+            return Err(forbidden("reading", "read"));
+        }
+        let name = Name::parse_native(name).map_err(|why| bad("invalid_pattern", &why.to_string()))?;
+        let mut request = StreamRequest {
+            select: Arc::new(Select { name, conditions: Vec::new() }),
+            fields: None,
+            order: None,
+            bare: false,
+            offset: 0,
+            limit: u64::MAX,
+            settings: limits.stream,
+            format: Format::accepted(head.list(Field::Accept)).ok_or_else(not_acceptable)?,
+            coding: Coding::accepted(head.list(Field::AcceptEncoding)),
+        };
+        let mut conditions = Vec::new();
+        for parameter in parameters(head) {
+            let (name, value) = parameter?;
+            request.take(&name, &value, &mut conditions)?;
+        }
+        request.select = Arc::new(Select { name: request.select.name.clone(), conditions });
+        if request.order.is_some()
+            && request.limit < u64::MAX
+            && request.needed() > request.settings.sort_limit as u64
+        {
+            return Err(too_many_to_sort(request.settings.sort_limit));
+        }
+        Ok(request)
     }
-    if access < Access::Read {
-        return Err(forbidden("reading", "read"));
-    }
-    let name = Name::parse_native(name).map_err(|why| bad("invalid_pattern", &why.to_string()))?;
-    let mut spec = Spec {
-        select: Arc::new(Select { name, conditions: Vec::new() }),
-        fields: None,
-        order: None,
-        bare: false,
-        offset: 0,
-        limit: u64::MAX,
-        settings: limits.stream,
-        format: Format::accepted(head.list(Field::Accept)).ok_or_else(not_acceptable)?,
-        coding: Coding::accepted(head.list(Field::AcceptEncoding)),
-    };
-    let mut conditions = Vec::new();
-    for parameter in url::query(head.query.as_deref().unwrap_or_default()) {
-        let (name, value) = parameter.map_err(|why| bad("invalid_parameter", &why.to_string()))?;
-        spec.take(&name, &value, &mut conditions)?;
-    }
-    spec.select = Arc::new(Select { name: spec.select.name.clone(), conditions });
-    if spec.order.is_some() && spec.limit < u64::MAX && spec.needed() > spec.settings.sort_limit as u64 {
-        return Err(too_many_to_sort(spec.settings.sort_limit));
-    }
-    Ok(spec)
-}
 
-impl Spec {
     /// How many documents have to be seen at most, those that are passed over included.
     pub fn needed(&self) -> u64 {
         self.offset.saturating_add(self.limit)
@@ -110,7 +119,7 @@ impl Spec {
                 self.fields = Some(Mask::parse(value).ok_or_else(|| wrong("give names, such as a,b.c"))?)
             }
             "order" => {
-                self.order = Some(Order::parse(value).ok_or_else(|| wrong("give a field, or -field"))?)
+                self.order = Some(SortOrder::parse(value).ok_or_else(|| wrong("give a field, or -field"))?)
             }
             "where" if conditions.len() == CONDITIONS => {
                 return Err(bad("invalid_where", &format!("at most {CONDITIONS} conditions")));
@@ -151,18 +160,6 @@ fn number(text: &str) -> Result<Option<u64>, &'static str> {
     }
 }
 
-fn bad(code: &str, detail: &str) -> Response<'static> {
-    Response::problem(400, code, detail)
-}
-
-/// That the caller may not do this.
-pub fn forbidden(doing: &str, access: &str) -> Response<'static> {
-    let detail = format!(
-        "{doing} is not allowed here without a token; the operator can allow it with --anonymous {access}"
-    );
-    Response::problem(403, "forbidden", &detail)
-}
-
 fn not_acceptable() -> Response<'static> {
     let detail = "there are application/json, application/x-ndjson, application/msgpack and application/cbor";
     Response::problem(406, "not_acceptable", detail)
@@ -181,10 +178,10 @@ mod tests {
     use super::*;
     use crate::wire::http::{MAX_HEAD, parse_head};
 
-    fn spec(query: &str, accept: &str) -> Result<Spec, (u16, String)> {
+    fn spec(query: &str, accept: &str) -> Result<StreamRequest, (u16, String)> {
         let text = format!("GET /_/stream/a/*?{query} HTTP/1.1\r\nHost: h\r\nAccept: {accept}\r\n\r\n");
         let head = parse_head(text.as_bytes(), MAX_HEAD).unwrap().unwrap().0;
-        read(&head, "a/*", Access::Read, &Limits::default()).map_err(|response| {
+        StreamRequest::read(&head, "a/*", Access::Read, &Limits::default()).map_err(|response| {
             let text = String::from_utf8(response.encode()).unwrap();
             let status = text.split(' ').nth(1).unwrap().parse().unwrap();
             let body: serde_json::Value =

@@ -1,8 +1,7 @@
 //! Which documents are wanted, and which fields of them: names, conditions, projections, order.
 
-use crate::flow::state::item::Item;
-use crate::flow::state::tree::{Kind, Node, Tree};
-use crate::wire::json::{MAX_DEPTH, read_string};
+use crate::wire::json::tree::{Node, Tree, ValueKind};
+use crate::wire::json::{Json, MAX_DEPTH, read_string};
 use crate::wire::key::Name;
 use std::cmp::Ordering;
 
@@ -16,12 +15,12 @@ pub struct Select {
 }
 
 impl Select {
-    /// Whether the document is one of them, its key aside.
-    pub fn passes(&self, item: &Item) -> bool {
+    /// Whether a document that has such a key is one of them, by its value.
+    pub fn passes(&self, value: &Json) -> bool {
         if self.conditions.is_empty() {
             return true;
         }
-        let tree = Tree::new(&item.value);
+        let tree = Tree::new(value);
         self.conditions.iter().all(|condition| condition.holds(condition.path.find(tree.root())))
     }
 }
@@ -55,7 +54,7 @@ impl Path {
 
 /// How a field is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Op {
+pub enum Comparison {
     /// Equal.
     Eq,
     /// Not equal, or not there.
@@ -79,7 +78,7 @@ pub struct Condition {
     /// Which field.
     pub path: Path,
     /// How it is compared.
-    pub op: Op,
+    pub op: Comparison,
     /// With what.
     pub value: String,
 }
@@ -96,36 +95,38 @@ impl Condition {
         };
         let path = Path::parse(field).ok_or("a field is a name, or names with dots between them")?;
         let op = match op {
-            "eq" => Op::Eq,
-            "ne" => Op::Ne,
-            "lt" => Op::Lt,
-            "le" => Op::Le,
-            "gt" => Op::Gt,
-            "ge" => Op::Ge,
-            "contains" => Op::Contains,
+            "eq" => Comparison::Eq,
+            "ne" => Comparison::Ne,
+            "lt" => Comparison::Lt,
+            "le" => Comparison::Le,
+            "gt" => Comparison::Gt,
+            "ge" => Comparison::Ge,
+            "contains" => Comparison::Contains,
             _ => return Err("there are the comparisons eq, ne, lt, le, gt, ge and contains"),
         };
         Ok(Condition { path, op, value: value.to_owned() })
     }
 
     fn holds(&self, field: Option<Node<'_>>) -> bool {
-        let Some(field) = field else { return self.op == Op::Ne };
-        if self.op == Op::Contains {
+        let Some(field) = field else { return self.op == Comparison::Ne };
+        if self.op == Comparison::Contains {
             return match field.kind() {
-                Kind::String => read_string(field.text()).contains(&*self.value),
-                Kind::Array => field.children().any(|e| compare(e, &self.value) == Some(Ordering::Equal)),
-                Kind::Object | Kind::Number | Kind::Literal => false,
+                ValueKind::String => read_string(field.text()).contains(&*self.value),
+                ValueKind::Array => {
+                    field.children().any(|e| compare(e, &self.value) == Some(Ordering::Equal))
+                }
+                ValueKind::Object | ValueKind::Number | ValueKind::Literal => false,
             };
         }
         let order = compare(field, &self.value);
         match self.op {
-            Op::Ne => order != Some(Ordering::Equal),
-            Op::Eq => order == Some(Ordering::Equal),
-            Op::Lt => order == Some(Ordering::Less),
-            Op::Le => order.is_some_and(Ordering::is_le),
-            Op::Gt => order == Some(Ordering::Greater),
-            Op::Ge => order.is_some_and(Ordering::is_ge),
-            Op::Contains => unreachable!("answered above"),
+            Comparison::Ne => order != Some(Ordering::Equal),
+            Comparison::Eq => order == Some(Ordering::Equal),
+            Comparison::Lt => order == Some(Ordering::Less),
+            Comparison::Le => order.is_some_and(Ordering::is_le),
+            Comparison::Gt => order == Some(Ordering::Greater),
+            Comparison::Ge => order.is_some_and(Ordering::is_ge),
+            Comparison::Contains => unreachable!("answered above"),
         }
     }
 }
@@ -133,12 +134,14 @@ impl Condition {
 /// How a field stands to a text; `None` if they cannot be compared.
 fn compare(field: Node<'_>, with: &str) -> Option<Ordering> {
     match field.kind() {
-        Kind::String => Some((*read_string(field.text())).cmp(with)),
-        Kind::Number => match (field.text().parse::<i128>(), with.parse::<i128>()) {
+        ValueKind::String => Some((*read_string(field.text())).cmp(with)),
+        ValueKind::Number => match (field.text().parse::<i128>(), with.parse::<i128>()) {
             (Ok(a), Ok(b)) => Some(a.cmp(&b)),
             _ => field.text().parse::<f64>().ok()?.partial_cmp(&with.parse::<f64>().ok()?),
         },
-        Kind::Object | Kind::Array | Kind::Literal => (field.text() == with).then_some(Ordering::Equal),
+        ValueKind::Object | ValueKind::Array | ValueKind::Literal => {
+            (field.text() == with).then_some(Ordering::Equal)
+        }
     }
 }
 
@@ -205,7 +208,7 @@ impl Mask {
 
 /// An order by a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Order {
+pub struct SortOrder {
     path: Path,
     falling: bool,
 }
@@ -228,21 +231,21 @@ impl Rank {
     }
 }
 
-impl Order {
+impl SortOrder {
     /// Reads `field` or `-field`.
-    pub fn parse(text: &str) -> Option<Order> {
+    pub fn parse(text: &str) -> Option<SortOrder> {
         let (field, falling) = text.strip_prefix('-').map_or((text, false), |field| (field, true));
-        Some(Order { path: Path::parse(field)?, falling })
+        Some(SortOrder { path: Path::parse(field)?, falling })
     }
 
     /// Where a document stands.
-    pub fn rank(&self, item: &Item) -> Rank {
-        let tree = Tree::new(&item.value);
+    pub fn rank(&self, value: &Json) -> Rank {
+        let tree = Tree::new(value);
         match self.path.find(tree.root()) {
-            Some(node) if node.kind() == Kind::Number => {
+            Some(node) if node.kind() == ValueKind::Number => {
                 node.text().parse().map_or(Rank::Missing, Rank::Number)
             }
-            Some(node) if node.kind() == Kind::String => Rank::Text((*read_string(node.text())).into()),
+            Some(node) if node.kind() == ValueKind::String => Rank::Text((*read_string(node.text())).into()),
             _ => Rank::Missing,
         }
     }
@@ -266,17 +269,15 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::json::Json;
-    use crate::wire::key::Key;
 
-    fn item(value: &str) -> Item {
-        Item::new(Key::parse("a").unwrap(), 1, 0, Json::parse(value.as_bytes()).unwrap())
+    fn json(text: &str) -> Json {
+        Json::parse(text.as_bytes()).unwrap()
     }
 
     #[test]
     fn a_condition_compares_by_the_type_of_the_field() {
         let value = r#"{"n":10,"big":9007199254740993,"s":"b:c","t":true,"o":{"x":"é"},"l":[1,"two"],"x":1,"x":2,"z":null}"#;
-        let item = item(value);
+        let value = json(value);
         for (text, holds) in [
             ("n:eq:10", true),
             ("n:eq:10.0", true),
@@ -313,7 +314,7 @@ mod tests {
         ] {
             let select =
                 Select { name: Name::parse("a").unwrap(), conditions: vec![Condition::parse(text).unwrap()] };
-            assert_eq!(select.passes(&item), holds, "{text}");
+            assert_eq!(select.passes(&value), holds, "{text}");
         }
         for bad in ["", "n", "n:eq", ":eq:1", "a..b:eq:1", "n:is:1", "n:EQ:1"] {
             assert!(Condition::parse(bad).is_err(), "{bad}");
@@ -333,7 +334,7 @@ mod tests {
             ("x,b.x,a.x,i", r#"{"i":{}}"#),
             ("x", "{}"),
         ] {
-            let json = Json::parse(value.as_bytes()).unwrap();
+            let json = json(value);
             let mut out = Vec::new();
             Mask::parse(fields).unwrap().write(Tree::new(&json).root(), &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), want, "{fields}");
@@ -352,10 +353,10 @@ mod tests {
         let values =
             [r#"{"k":"b"}"#, r#"{"k":10}"#, "{}", r#"{"k":9.5}"#, r#"{"k":"a"}"#, "7", r#"{"k":null}"#];
         for (order, want) in [("k", [3, 1, 4, 0, 2, 5, 6]), ("-k", [0, 4, 1, 3, 2, 5, 6])] {
-            let order = Order::parse(order).unwrap();
+            let order = SortOrder::parse(order).unwrap();
             let mut places: Vec<usize> = (0..values.len()).collect();
             places.sort_by(|a, b| {
-                order.compare(&order.rank(&item(values[*a])), &order.rank(&item(values[*b])))
+                order.compare(&order.rank(&json(values[*a])), &order.rank(&json(values[*b])))
             });
             assert_eq!(places, want);
         }

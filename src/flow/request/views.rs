@@ -1,6 +1,7 @@
 //! The catch-up of cella's newer form: what has happened in each view of the client since it looked last.
 
 use crate::flow::limits::Access;
+use crate::flow::request::refusals::{bad, forbidden};
 use crate::wire::feed::object;
 use crate::wire::http::Response;
 use serde::Deserialize;
@@ -62,9 +63,9 @@ impl Views {
     /// The response that says what is wrong.
     pub fn read(body: &[u8], access: Access) -> Result<Views, Response<'static>> {
         if access < Access::Read {
-            return Err(crate::flow::conn::spec::forbidden("reading", "read"));
+            return Err(forbidden("reading", "read"));
         }
-        let bad = |why: &str| Response::problem(400, "invalid_views", why);
+        let bad = |why: &str| bad("invalid_views", why);
         let views: Views = object(body).map_err(|why| bad(&why))?;
         if views.views.len() > MAX_VIEWS {
             return Err(bad("give at most 256 views"));

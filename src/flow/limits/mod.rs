@@ -1,0 +1,182 @@
+//! Settings as meant: checked, in the units that the core works in. `server` makes them from settings as written.
+
+pub mod channels;
+pub mod documents;
+pub mod hub;
+pub mod route;
+pub mod sse;
+pub mod stream;
+
+use crate::base::time::SEC;
+use crate::flow::limits::channels::{ChannelRule, Overflow, Retention};
+use crate::flow::limits::documents::{PatchMode, Rule};
+use crate::flow::limits::hub::HubLimits;
+use crate::flow::limits::route::Route;
+use crate::flow::limits::sse::SseLimits;
+use crate::flow::limits::stream::StreamLimits;
+use crate::wire::http::Origins;
+use crate::wire::key::{Name, Pattern, is_reserved};
+
+/// What a client without a token may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// Nothing.
+    None,
+    /// Subscribe and read.
+    Read,
+    /// Write as well.
+    Write,
+}
+
+/// Everything that is bounded, and the rules. One value for all shards.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes that may wait for one connection.
+    pub queue_bytes: usize,
+    /// Nanoseconds without progress after which a connection with waiting bytes is given up.
+    pub write_timeout: u64,
+    /// Nanoseconds within which a request must be complete.
+    pub handshake_timeout: u64,
+    /// The largest WebSocket message taken from a client, in bytes, inflated or not.
+    pub max_message: usize,
+    /// Whether clients that offer permessage-deflate get it.
+    pub deflate: bool,
+    /// The smallest frame that is deflated for them, in bytes.
+    pub deflate_min: usize,
+    /// The longest feed line, in bytes.
+    pub max_line: usize,
+    /// Nanoseconds between WebSocket pings of the ooo dialect.
+    pub ping_interval: u64,
+    /// Nanoseconds without a sign of life after which an ooo connection is given up.
+    pub pong_timeout: u64,
+    /// The largest request body, in bytes.
+    pub max_body: usize,
+    /// Streamed answers.
+    pub stream: StreamLimits,
+    /// Server-sent events.
+    pub sse: SseLimits,
+    /// Paths that are doors of their own.
+    pub routes: Vec<Route>,
+    /// The hub.
+    pub hub: HubLimits,
+    /// Whether changes travel as patches, where no rule says otherwise.
+    pub patch: PatchMode,
+    /// In the order of the file; the first that matches counts.
+    pub rules: Vec<Rule>,
+    /// The same for channels.
+    pub channel_rules: Vec<ChannelRule>,
+    /// For each clients' listener, what its anonymous clients may do.
+    pub anonymous: Vec<Access>,
+    /// Origins that browsers may come from.
+    pub origins: Origins,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            queue_bytes: 64 << 10,
+            write_timeout: 15 * SEC,
+            handshake_timeout: 10 * SEC,
+            max_message: 1 << 20,
+            deflate: true,
+            deflate_min: 1 << 10,
+            max_line: 16 << 20,
+            ping_interval: 60 * SEC,
+            pong_timeout: 150 * SEC,
+            max_body: 10 << 20,
+            stream: StreamLimits::default(),
+            sse: SseLimits::default(),
+            routes: Vec::new(),
+            hub: HubLimits::default(),
+            patch: PatchMode::Auto,
+            rules: Vec::new(),
+            channel_rules: Vec::new(),
+            anonymous: vec![Access::Write],
+            origins: Origins::Any,
+        }
+    }
+}
+
+impl Limits {
+    /// The mode in which changes of `name` (a key, or a list's pattern) travel.
+    pub fn patch_mode(&self, name: &str) -> PatchMode {
+        let meant = |rule: &&Rule| match &rule.name {
+            Name::Key(key) => key.as_str() == name,
+            Name::Pattern(pattern) => pattern.as_str() == name || pattern.matches(name),
+        };
+        let rule = self.rules.iter().filter(|rule| rule.patch.is_some()).find(meant);
+        rule.and_then(|rule| rule.patch).unwrap_or(self.patch)
+    }
+
+    /// What happens to what a subscriber of a channel has no room for.
+    pub fn overflow(&self, channel: &str) -> Overflow {
+        self.channel_rule(channel, |rule| rule.overflow).unwrap_or_default()
+    }
+
+    /// How much of a channel's past is kept, where no rule says otherwise `unless`.
+    pub fn retention(&self, channel: &str, unless: Retention) -> Retention {
+        Retention {
+            count: self.channel_rule(channel, |rule| rule.history).unwrap_or(unless.count),
+            bytes: self.channel_rule(channel, |rule| rule.history_bytes).unwrap_or(unless.bytes),
+            age: self.channel_rule(channel, |rule| rule.history_age).unwrap_or(unless.age),
+        }
+    }
+
+    fn channel_rule<T>(&self, channel: &str, says: impl Fn(&ChannelRule) -> Option<T>) -> Option<T> {
+        self.channel_rules.iter().filter(|rule| rule.means(channel)).find_map(says)
+    }
+
+    /// The number of the route that means a path, and the channel that it leads to. The doors' own paths are no route's.
+    pub fn route(&self, path: &str) -> Option<(usize, Option<String>)> {
+        if path.split('/').nth(1).is_some_and(is_reserved) {
+            return None;
+        }
+        self.routes.iter().enumerate().find_map(|(number, route)| Some((number, route.find(path)?)))
+    }
+
+    /// How many items the list of `pattern` may have.
+    pub fn list_limit(&self, pattern: &str) -> Option<usize> {
+        self.limited().find(|(limited, _)| limited.as_str() == pattern).map(|(_, limit)| limit)
+    }
+
+    /// The lists that have a limit.
+    pub fn limited(&self) -> impl Iterator<Item = (&Pattern, usize)> {
+        self.rules.iter().filter_map(|rule| match (&rule.name, rule.limit) {
+            (Name::Pattern(pattern), Some(limit)) => Some((pattern, limit)),
+            _ => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ChannelRule, Limits, Overflow, Retention};
+
+    #[test]
+    fn of_several_channel_rules_the_first_that_says_it_counts() {
+        let rule = |channel: &str| ChannelRule { channel: channel.into(), ..ChannelRule::default() };
+        let channel_rules = vec![
+            ChannelRule { history: Some(3), ..rule("a:*") },
+            ChannelRule {
+                history: Some(5),
+                history_age: Some(7),
+                overflow: Some(Overflow::DropOldest),
+                ..rule("a*")
+            },
+        ];
+        let limits = Limits { channel_rules, ..Limits::default() };
+        assert_eq!(
+            limits.retention("a:b", Retention::ROOM),
+            Retention { count: 3, age: 7, ..Retention::ROOM }
+        );
+        assert_eq!(
+            limits.retention("ab", Retention::NOTHING),
+            Retention { count: 5, age: 7, ..Retention::NOTHING }
+        );
+        assert_eq!(
+            (limits.retention("b", Retention::NOTHING), limits.overflow("b")),
+            (Retention::NOTHING, Overflow::Disconnect)
+        );
+        assert_eq!(limits.overflow("a:b"), Overflow::DropOldest);
+    }
+}

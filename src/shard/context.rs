@@ -2,6 +2,7 @@
 
 use crate::base::id::ShardId;
 use crate::base::time::Now;
+use crate::base::timers::Timers;
 use crate::flow::encode::frame::Encoder;
 use crate::flow::limits::Limits;
 use crate::flow::route::owner::{owner, owner_of_user};
@@ -11,6 +12,7 @@ use crate::shard::mail::Mail;
 use crate::shard::mail::question::Question;
 use crate::shard::mail::to_owner::ToOwner;
 use crate::shard::stats::Stats;
+use crate::shard::timers::Timer;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -33,6 +35,10 @@ pub struct Context {
     pub encoder: Encoder,
     /// How much is under way to and from other shards.
     pub credit: Credit,
+    /// Bytes of frames that wait for the broadcast under way to end, as the connections' side told last.
+    pub backlog: usize,
+    /// What is to be done at which moment (monotonic).
+    pub timers: Timers<Timer>,
     /// What is counted.
     pub stats: Stats,
     local: VecDeque<Mail>,
@@ -45,8 +51,22 @@ impl Context {
         let outboxes = (0..shards).map(|_| Vec::new()).collect();
         let (now, stamps, encoder) = (Now::default(), Stamps::new(id), Encoder::new(limits.deflate_min));
         let credit = Credit::new(shards, limits.queue_bytes);
-        let (stats, local) = Default::default();
-        Context { id, shards, limits, epoch, now, stamps, encoder, credit, stats, local, outboxes }
+        let (backlog, timers, stats, local) = Default::default();
+        Context {
+            id,
+            shards,
+            limits,
+            epoch,
+            now,
+            stamps,
+            encoder,
+            credit,
+            backlog,
+            timers,
+            stats,
+            local,
+            outboxes,
+        }
     }
 
     /// Sends mail; to oneself it arrives when the present piece of work is done.
@@ -101,6 +121,11 @@ impl Context {
         let mut mail = std::mem::take(outbox);
         mail.insert(0, Mail::Clock { stamp: self.stamps.last() });
         Some(mail)
+    }
+
+    /// Whether so much is under way that no more should be taken in: frames that wait for sockets, or for other shards.
+    pub fn is_behind(&self) -> bool {
+        self.backlog > self.limits.queue_bytes || self.credit.is_behind()
     }
 
     /// The next commit stamp.

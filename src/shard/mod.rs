@@ -13,7 +13,6 @@ pub mod timers;
 
 use crate::base::id::{ConnId, ShardId};
 use crate::base::time::Now;
-use crate::base::timers::Timers;
 use crate::flow::conn::Phase;
 use crate::flow::fanout::plan::Outcome;
 use crate::flow::fanout::queue::Budget;
@@ -40,7 +39,7 @@ use owner::sessions::Sessions;
 use owner::users::Users;
 use stats::Stats;
 use std::sync::Arc;
-use timers::Timer;
+use timers::{ConnectionTimer, OwnerTimer, Timer};
 
 /// One shard: its connections, pools, documents and routes. Call order within a turn: any number of `handle_*`, then
 /// `poll_flush` (once, or again while it says that more is due), then `poll_action` and `poll_mail` until empty.
@@ -56,7 +55,6 @@ pub struct Shard {
     sessions: Sessions,
     users: Users,
     rooms: Rooms,
-    timers: Timers<Timer>,
     /// The soonest moment for which a timer is set to let paced subscriptions go on.
     pacing: u64,
     outcomes: Vec<Outcome>,
@@ -69,7 +67,7 @@ impl Shard {
         let mut ctx = Context::new(id, shards, limits.clone(), epoch);
         ctx.now = now;
         let owner = Owner::new(ctx.stamp(), limits.stream.cut_bytes);
-        let (lists, batches, held, quotas, sessions, users, rooms, timers) = Default::default();
+        let (lists, batches, held, quotas, sessions, users, rooms) = Default::default();
         let mut shard = Shard {
             ctx,
             clients,
@@ -81,15 +79,14 @@ impl Shard {
             sessions,
             users,
             rooms,
-            timers,
             pacing: u64::MAX,
             outcomes: Vec::new(),
         };
         for (pattern, _) in limits.limited().filter(|(pattern, _)| owner_of(pattern.as_str(), shards) == id) {
             shard.lists.keep(&mut shard.ctx, pattern);
         }
-        shard.timers.push(now.mono, Timer::Tick);
-        shard.timers.push(now.mono, Timer::Rounds);
+        shard.ctx.timers.push(now.mono, Timer::Owner(OwnerTimer::Tick));
+        shard.ctx.timers.push(now.mono, Timer::Connections(ConnectionTimer::Rounds));
         shard.deliver_local();
         shard
     }
@@ -156,7 +153,7 @@ impl Shard {
     /// Time has passed `poll_deadline`. Harmless at any other moment.
     pub fn handle_time(&mut self, now: Now) {
         self.ctx.now = now;
-        while let Some(timer) = self.timers.pop(now.mono) {
+        while let Some(timer) = self.ctx.timers.pop(now.mono) {
             self.timer(timer);
         }
         self.deliver_local();
@@ -189,6 +186,7 @@ impl Shard {
     pub fn poll_flush(&mut self, now: Now, sockets: &mut impl Sockets) -> bool {
         self.ctx.now = now;
         let more = self.clients.fanout.flush(sockets, &mut self.outcomes);
+        self.ctx.backlog = self.clients.fanout.backlog();
         for outcome in std::mem::take(&mut self.outcomes) {
             self.clients.outcome(&mut self.ctx, outcome);
         }
@@ -200,10 +198,10 @@ impl Shard {
         self.clients.settle(&mut self.ctx);
         if let Some(at) = self.clients.pacing.next().filter(|at| *at < self.pacing) {
             self.pacing = at;
-            self.timers.push(at, Timer::Pace);
+            self.ctx.timers.push(at, Timer::Connections(ConnectionTimer::Pace));
         }
         if let Some(at) = self.clients.streams.deadline() {
-            self.timers.push(at, Timer::Streams);
+            self.ctx.timers.push(at, Timer::Connections(ConnectionTimer::Streams));
         }
         self.arrange_rooms();
         if !more {
@@ -230,7 +228,7 @@ impl Shard {
 
     /// When `handle_time` is next wanted (`Now::mono`).
     pub fn poll_deadline(&self) -> Option<u64> {
-        self.timers.next()
+        self.ctx.timers.next()
     }
 
     /// What has been counted so far, and what there is.

@@ -1,115 +1,32 @@
-//! What time brings: pings, connections that are given up, the clock's ticks, lists that nobody watches.
-
-use crate::base::time::{MS, SEC};
-use crate::flow::conn::Phase;
-use crate::flow::encode::frame::{Dialect, Variant};
-use crate::flow::encode::ooo;
-use crate::flow::route::subject::Subject;
-use crate::shard::Shard;
-use crate::shard::connections::Reason;
-use crate::wire::http::Response;
-use crate::wire::hub::{Class, write};
-use crate::wire::ws;
+//! What is to be done at a moment, on which side of a shard.
 
 /// What is to be done at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Timer {
+    /// By the connections' side.
+    Connections(ConnectionTimer),
+    /// By the owner's side.
+    Owner(OwnerTimer),
+}
+
+/// What the connections' side does at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConnectionTimer {
     /// Look after every connection.
     Rounds,
-    /// Tell the time.
-    Tick,
     /// Let paced streams go on.
     Streams,
     /// Let paced subscriptions go on.
     Pace,
+}
+
+/// What the owner's side does at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OwnerTimer {
+    /// Tell the time, and forget what nobody needs any more.
+    Tick,
     /// Tell what has changed around rooms.
     Rooms,
     /// Look whether users are missed.
     Users,
-}
-
-impl Shard {
-    /// How often every connection is looked at: well within the shortest time that matters to one.
-    pub(super) fn rounds_every(&self) -> u64 {
-        let l = &self.ctx.limits;
-        let pings = [l.ping_interval, l.hub.ping_interval, l.sse.keepalive, l.pong_timeout];
-        let pings = pings.into_iter().min().expect("there are some");
-        let shortest = pings.min(l.handshake_timeout).min(l.write_timeout);
-        (shortest / 4).clamp(10 * MS, SEC)
-    }
-
-    pub(super) fn timer(&mut self, timer: Timer) {
-        let now = self.ctx.now.mono;
-        match timer {
-            Timer::Tick => {
-                if let Some(pool) =
-                    self.clients.fanout.pools.find(&Subject::Clock, Variant::plain(Dialect::Ooo))
-                {
-                    let frame = ooo::clock(&mut self.ctx.encoder, self.ctx.now.wall);
-                    self.clients.fanout.deliver(pool, frame, 0);
-                }
-                self.lists.tidy(&mut self.ctx);
-                self.owner.tidy(&self.ctx);
-                self.sessions.tidy(now);
-                self.timers.push(now + SEC, Timer::Tick);
-            }
-            Timer::Streams => self.clients.streams.timer_came(),
-            Timer::Rooms => self.rooms_tick(),
-            Timer::Users => self.users_missed(),
-            Timer::Pace => {
-                self.pacing = u64::MAX;
-                self.clients.pace(now);
-            }
-            Timer::Rounds => {
-                for slot in 0..self.clients.conns.bound() {
-                    self.look_after(slot);
-                }
-                self.timers.push(now + self.rounds_every(), Timer::Rounds);
-            }
-        }
-    }
-
-    fn look_after(&mut self, slot: u32) {
-        let now = self.ctx.now.mono;
-        let limits = self.ctx.limits.clone();
-        let id = self.clients.id(slot);
-        let Some(conn) = self.clients.conns.at_mut(slot) else { return };
-        if conn.stuck != 0 && conn.stuck + limits.write_timeout <= now {
-            return self.clients.drop_conn(&mut self.ctx, id, Reason::WriteTimeout);
-        }
-        if conn.due > now || conn.stuck != 0 {
-            // a full socket is `write_timeout`'s affair: as long as it takes bytes, its peer is there
-            return;
-        }
-        match &conn.phase {
-            Phase::Feed(_) => {}
-            Phase::Closing => self.clients.drop_conn(&mut self.ctx, id, Reason::Gone),
-            Phase::Http(http) if http.is_idle() => {
-                self.clients.drop_conn(&mut self.ctx, id, Reason::RequestTimeout)
-            }
-            Phase::Http(_) => {
-                let response = Response::text(408, "the request did not come in time").closing();
-                self.clients.send(id, response.encode().into());
-                self.clients.finish(&mut self.ctx, id, Reason::RequestTimeout);
-            }
-            Phase::Events(_) => self.clients.keep_alive(&self.ctx, id),
-            Phase::Socket(_, dialect) => {
-                let (interval, timeout) = match dialect {
-                    Dialect::Ooo | Dialect::Sse | Dialect::Change(_) => {
-                        (limits.ping_interval, limits.pong_timeout)
-                    }
-                    Dialect::Hub => (limits.hub.ping_interval, limits.hub.pong_timeout()),
-                };
-                if conn.heard + timeout <= now {
-                    return self.clients.drop_conn(&mut self.ctx, id, Reason::PingTimeout);
-                }
-                conn.due = now + interval;
-                self.clients.send(id, ws::encode(ws::Opcode::Ping, b"").into());
-                if self.clients.class(id) == Class::Forge {
-                    let stamp = self.ctx.stamp();
-                    self.clients.say(&mut self.ctx, id, |out| write::ping(stamp, out));
-                }
-            }
-        }
-    }
 }

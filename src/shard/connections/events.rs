@@ -201,6 +201,7 @@ impl Clients {
         let subject = pool.subject.clone();
         let slots: Vec<u32> = pool.members.iter().map(|member| member.slot).collect();
         self.fanout.weigh(frame);
+        ctx.backlog = self.fanout.backlog();
         for slot in slots {
             let Some(Conn { phase: Phase::Events(events), .. }) = self.conns.at_mut(slot) else { continue };
             if !has_place(&subject) {

@@ -46,7 +46,7 @@ impl Shard {
         let mut starved = false;
         // an application that does not read its replies is not read from either
         while !starved
-            && !self.is_behind()
+            && !self.ctx.is_behind()
             && self.clients.fanout.queued(id.slot) <= self.ctx.limits.queue_bytes
         {
             let Some(feed) = self.feed(id).filter(|feed| feed.is_open()) else { break };
@@ -200,17 +200,12 @@ impl Shard {
     /// Goes on with the feeds that waited, where there is room again.
     pub(in crate::shard) fn feed_on(&mut self) {
         self.asked_on();
-        if self.is_behind() {
+        if self.ctx.is_behind() {
             return;
         }
         self.imports_on();
         for id in std::mem::take(&mut self.clients.held_feeds) {
             self.feed_lines(id);
         }
-    }
-
-    /// Whether so much is under way that no more should be taken in: frames that wait for sockets, or for other shards.
-    pub(in crate::shard) fn is_behind(&self) -> bool {
-        self.clients.fanout.backlog() > self.ctx.limits.queue_bytes || self.ctx.credit.is_behind()
     }
 }

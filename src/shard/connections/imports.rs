@@ -60,7 +60,7 @@ impl Shard {
 
     /// Whether an import can go on at once.
     pub(in crate::shard) fn can_import(&self) -> bool {
-        !self.clients.held_imports.is_empty() && !self.is_behind()
+        !self.clients.held_imports.is_empty() && !self.ctx.is_behind()
     }
 
     fn import_on(&mut self, id: ConnId) {

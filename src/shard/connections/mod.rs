@@ -9,6 +9,7 @@ pub mod hub;
 mod imports;
 mod members;
 mod requests;
+mod rounds;
 mod routes;
 mod sockets;
 pub mod streams;

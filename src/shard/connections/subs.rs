@@ -182,6 +182,7 @@ impl Clients {
             paced.due = now + paced.period;
         }
         self.fanout.deliver(id, frame, mark.at);
+        ctx.backlog = self.fanout.backlog();
     }
 
     /// Lets those pools go on whose next moment has come.

@@ -34,7 +34,7 @@ impl Shard {
     }
 
     fn must_hold(&self) -> bool {
-        self.held.part.is_some() || self.is_behind()
+        self.held.part.is_some() || self.ctx.is_behind()
     }
 
     /// A limited list has pushed a document out: it is deleted, if it still is at this version. Nothing may vanish

@@ -15,7 +15,7 @@ use crate::shard::mail::subscription::{Denied, Join, Joined, Mark};
 use crate::shard::mail::to_connections::ToConnections;
 use crate::shard::mail::to_owner::ToOwner;
 use crate::shard::mail::user::{Departure, MembershipUpdate};
-use crate::shard::timers::Timer;
+use crate::shard::timers::{OwnerTimer, Timer};
 
 use crate::shard::owner::watch::Watcher;
 use crate::wire::hub::RoomProfile;
@@ -390,7 +390,8 @@ impl Shard {
     /// When the rooms want to tell something, if that is not arranged already (monotonic).
     pub(in crate::shard) fn arrange_rooms(&mut self) {
         if !self.rooms.stirred.is_empty() && !std::mem::replace(&mut self.rooms.ticking, true) {
-            self.timers.push(self.ctx.now.mono + TICK, Timer::Rooms);
+            let at = self.ctx.now.mono + TICK;
+            self.ctx.timers.push(at, Timer::Owner(OwnerTimer::Rooms));
         }
     }
 

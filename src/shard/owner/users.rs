@@ -15,7 +15,7 @@ use crate::shard::mail::subscription::Mark;
 use crate::shard::mail::to_connections::ToConnections;
 use crate::shard::mail::to_owner::ToOwner;
 use crate::shard::mail::user::{MembershipUpdate, QuotaChange, Reservation};
-use crate::shard::timers::Timer;
+use crate::shard::timers::{OwnerTimer, Timer};
 
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ impl Shard {
             user.connect((from, conn));
         } else if let Some(at) = user.disconnect((from, conn), now.mono, grace) {
             self.users.missed.push(at, name.clone());
-            self.timers.push(at, Timer::Users);
+            self.ctx.timers.push(at, Timer::Owner(OwnerTimer::Users));
         }
         self.look_at(name);
     }

@@ -16,7 +16,7 @@ const FLOORS: [(&str, u8); 7] =
 
 /// The steps of one event; `limits`, `actor` and `filter` lie below them all.
 const STEPS: [&str; 9] =
-    ["limits", "actor", "filter", "request", "route", "state", "encode", "fanout", "conn"];
+    ["limits", "identity", "filter", "request", "route", "state", "encode", "fanout", "conn"];
 
 /// What no floor below `runtime` names: I/O, the clock, threads, the log, chance, locks.
 const MACHINE: [&str; 24] = [

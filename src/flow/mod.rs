@@ -2,7 +2,7 @@
 
 pub mod limits;
 
-pub mod actor;
+pub mod identity;
 
 pub mod filter;
 

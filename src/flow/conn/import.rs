@@ -1,5 +1,6 @@
 //! An import: elements out of a body as it comes, each written by its owner, a bounded number of them at a time.
 
+use crate::flow::identity::Caller;
 use crate::flow::limits::{Access, Limits};
 use crate::flow::request::refusals::forbidden;
 use crate::wire::http::{BadRequest, BodyDecoder, Field, Head, Method, Response};
@@ -53,11 +54,9 @@ impl Import {
     ///
     /// # Errors
     /// The response that says what is wrong, after which the connection is closed.
-    pub fn new(head: Head, mut body: BodyDecoder, access: Access) -> Result<Import, Response<'static>> {
+    pub fn new(head: Head, mut body: BodyDecoder, caller: Caller<'_>) -> Result<Import, Response<'static>> {
         let refuse = |status, code, detail: &str| Err(Response::problem(status, code, detail).closing());
-        if access < Access::Write {
-            return Err(forbidden("writing", "write").closing());
-        }
+        caller.may(Access::Write).map_err(|denied| forbidden(denied).closing())?;
         let kind = head.get(Field::ContentType).unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim();
         if let Some(coding) = head.get(Field::ContentEncoding).filter(|coding| *coding != "identity") {

@@ -1,11 +1,11 @@
 //! Streams with a catch-up (cella's): what a request for one asks for.
 
 use crate::flow::filter::Filter;
-use crate::flow::limits::Access;
+use crate::flow::identity::Caller;
 use crate::flow::limits::route::{Profile, Route};
 use crate::flow::request::events::check;
 use crate::flow::request::position::Position;
-use crate::flow::request::query::{believed, parameters};
+use crate::flow::request::query::parameters;
 use crate::wire::http::{Field, Head, Response};
 use std::sync::Arc;
 
@@ -40,15 +40,15 @@ impl CatchUp {
     ///
     /// # Errors
     /// The response that says what is wrong.
-    pub fn read(head: &Head, route: &Route, access: Access) -> Result<CatchUp, Response<'static>> {
-        check(head, access)?;
-        let mut request = CatchUp { begin: Position::First, live: false, filter: None, user: None };
+    pub fn read(head: &Head, route: &Route, caller: Caller<'_>) -> Result<CatchUp, Response<'static>> {
+        check(head, caller)?;
+        let mut request =
+            CatchUp { begin: Position::First, live: false, filter: None, user: caller.user().cloned() };
         for parameter in parameters(head) {
             let (name, value) = parameter?;
             match &*name {
                 "offset" => request.begin = read_offset(&value),
                 "live" => request.live = value == "sse",
-                "user" => request.user = believed(&value, access),
                 name => {
                     if let Some(rule) = route.filter.as_ref().filter(|rule| *rule.query == *name) {
                         request.filter = Filter::read(&rule.field, &value).map(Arc::new);
@@ -90,6 +90,7 @@ fn read_offset(text: &str) -> Position {
 mod tests {
     use super::CatchUp;
     use crate::flow::filter::Filter;
+    use crate::flow::identity::Identity;
     use crate::flow::limits::Access;
     use crate::flow::limits::route::{FilterRule, Profile, Route};
     use crate::flow::request::position::Position;
@@ -113,7 +114,8 @@ mod tests {
     fn read(query: &str, headers: &str) -> CatchUp {
         let text = format!("GET /organizations/1/sync/stream?{query} HTTP/1.1\r\nHost: h\r\n{headers}\r\n");
         let head = parse_head(text.as_bytes(), MAX_HEAD).unwrap().unwrap().0;
-        CatchUp::read(&head, &route(), Access::Write).unwrap()
+        let who = Identity::read(&head, &Identity::anonymous(Access::Write)).unwrap();
+        CatchUp::read(&head, &route(), who.at(0)).unwrap()
     }
 
     #[test]

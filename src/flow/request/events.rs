@@ -1,8 +1,9 @@
 //! Requests for server-sent events, and for what a connection that gets them is subscribed to.
 
 use crate::base::id::{ConnId, ShardId};
+use crate::flow::identity::Caller;
 use crate::flow::limits::Access;
-use crate::flow::request::query::{believed, parameter, parameters};
+use crate::flow::request::query::parameters;
 use crate::flow::request::refusals::{bad, forbidden, method_not_allowed};
 use crate::wire::cursor::{BadCursor, Cursor};
 use crate::wire::feed::{is_channel, object};
@@ -36,16 +37,15 @@ impl EventsRequest {
     ///
     /// # Errors
     /// The response that says what is wrong.
-    pub fn read(head: &Head, access: Access) -> Result<EventsRequest, Response<'static>> {
-        check(head, access)?;
-        let mut request = EventsRequest::default();
+    pub fn read(head: &Head, caller: Caller<'_>) -> Result<EventsRequest, Response<'static>> {
+        check(head, caller)?;
+        let mut request = EventsRequest { user: caller.user().cloned(), ..EventsRequest::default() };
         for parameter in parameters(head) {
             let (name, value) = parameter?;
             match &*name {
                 "channels" => put_channels(&mut request.channels, &value)?,
                 "rooms" => put_channels(&mut request.rooms, &value)?,
                 "keys" => put_names(&mut request.names, &value)?,
-                "user" => request.user = believed(&value, access),
                 "lastEventId" | "last_event_id" => request.take_cursor(&value),
                 _ => {}
             }
@@ -63,14 +63,14 @@ impl EventsRequest {
 }
 
 /// Whether a request may have a stream of events at all.
-pub(super) fn check(head: &Head, access: Access) -> Result<(), Response<'static>> {
+pub(super) fn check(head: &Head, caller: Caller<'_>) -> Result<(), Response<'static>> {
     if head.method != Method::Get {
         return Err(method_not_allowed("events are read with GET", "GET"));
     }
     if head.version != Version::Http11 {
         return Err(Response::problem(505, "http_version", "events are sent in chunks, which HTTP/1.1 has"));
     }
-    if access < Access::Read { Err(forbidden("reading", "read")) } else { Ok(()) }
+    caller.may(Access::Read).map_err(forbidden)
 }
 
 fn put_channels(channels: &mut Vec<Arc<str>>, list: &str) -> Result<(), Response<'static>> {
@@ -163,15 +163,8 @@ impl SubscriptionChange {
     ///
     /// # Errors
     /// The response that says what is wrong.
-    pub fn read(
-        head: &Head,
-        body: &[u8],
-        access: Access,
-        add: bool,
-    ) -> Result<SubscriptionChange, Response<'static>> {
-        if access < Access::Read {
-            return Err(forbidden("reading", "read"));
-        }
+    pub fn read(body: &[u8], caller: Caller<'_>, add: bool) -> Result<SubscriptionChange, Response<'static>> {
+        caller.may(Access::Read).map_err(forbidden)?;
         if body.len() > MAX_CHANGE {
             return Err(error(413, "request body too large"));
         }
@@ -180,7 +173,7 @@ impl SubscriptionChange {
             return Err(error(400, "conn_id is required"));
         }
         let conn = body.conn_id.parse().map_err(|()| not_found())?;
-        let user = parameter(head, "user").and_then(|user| believed(&user, access));
+        let user = caller.user().cloned();
         let mut errors = Vec::new();
         let mut channels = |list: Vec<String>| -> Vec<Arc<str>> {
             let good = |name: &String| {
@@ -213,6 +206,7 @@ fn error(status: u16, text: &str) -> Response<'static> {
 mod tests {
     use super::{ConnName, EventsRequest, SubscriptionChange};
     use crate::base::id::{ConnId, ShardId};
+    use crate::flow::identity::Identity;
     use crate::flow::limits::Access;
     use crate::wire::cursor::{BadCursor, Cursor};
     use crate::wire::http::{Head, MAX_HEAD, parse_head};
@@ -224,7 +218,8 @@ mod tests {
 
     fn read(query: &str, headers: &str) -> Result<EventsRequest, u16> {
         let head = head(&format!("GET /sse?{query}"), headers);
-        EventsRequest::read(&head, Access::Write).map_err(|response| response.status())
+        let who = Identity::read(&head, &Identity::anonymous(Access::Write)).unwrap();
+        EventsRequest::read(&head, who.at(0)).map_err(|response| response.status())
     }
 
     #[test]
@@ -261,8 +256,10 @@ mod tests {
         for query in ["channels=$x", "rooms=a,$b", "keys=a//b", "keys=ws/x", "channels=%ff"] {
             assert_eq!(read(query, ""), Err(400), "{query}");
         }
-        let status =
-            |head: &Head, access| EventsRequest::read(head, access).map_err(|response| response.status());
+        let status = |head: &Head, access| {
+            let who = Identity::anonymous(access);
+            EventsRequest::read(head, who.at(0)).map_err(|response| response.status())
+        };
         assert_eq!(status(&head("POST /sse", ""), Access::Write), Err(405));
         assert_eq!(status(&head("GET /sse", ""), Access::None), Err(403));
         let old = parse_head(b"GET /sse HTTP/1.0\r\n\r\n", MAX_HEAD).unwrap().unwrap().0;
@@ -282,12 +279,9 @@ mod tests {
     #[test]
     fn a_change_is_read_as_forge_has_it() {
         let read = |body: &str| {
-            let read = SubscriptionChange::read(
-                &head("POST /sse/subscribe?user=u", ""),
-                body.as_bytes(),
-                Access::Write,
-                true,
-            );
+            let head = head("POST /sse/subscribe?user=u", "");
+            let who = Identity::read(&head, &Identity::anonymous(Access::Write)).unwrap();
+            let read = SubscriptionChange::read(body.as_bytes(), who.at(0), true);
             read.map_err(|response| {
                 let text = String::from_utf8(response.encode()).unwrap();
                 (response.status(), text.split("\r\n\r\n").nth(1).unwrap().to_owned())

@@ -1,7 +1,8 @@
 //! The WebSocket's handshake, and what a connection of the hub asks for in it.
 
-use crate::flow::limits::{Access, Limits};
-use crate::flow::request::query::{believed, names, parameter};
+use crate::flow::identity::Caller;
+use crate::flow::limits::Limits;
+use crate::flow::request::query::{names, parameter};
 use crate::wire::cursor::{BadCursor, Cursor};
 use crate::wire::feed::is_channel;
 use crate::wire::http::{BadRequest, Field, Head, Response, upgrade};
@@ -72,12 +73,12 @@ pub struct HubRequest {
 
 impl HubRequest {
     /// Reads `?user=`, `?channels=`, `?session_id=`, `?rooms=` and the cursor.
-    pub fn read(head: &Head, native: bool, access: Access) -> HubRequest {
+    pub fn read(head: &Head, native: bool, caller: Caller<'_>) -> HubRequest {
         let session = parameter(head, "session_id");
         HubRequest {
             channels: names(head, "channels", is_channel),
             rooms: names(head, "rooms", is_room),
-            user: parameter(head, "user").and_then(|user| believed(&user, access)),
+            user: caller.user().cloned(),
             forge: session.is_some() || parameter(head, "rooms").is_some(),
             session: session.map(|id| u64::from_str_radix(&id, 16).ok()),
             native,

@@ -17,7 +17,7 @@ pub mod stream;
 pub mod views;
 pub mod write;
 
-use crate::flow::actor::Actor;
+use crate::flow::identity::Actor;
 use crate::flow::request::catchup::RouteRequest;
 use crate::flow::request::events::{EventsRequest, SubscriptionChange};
 use crate::flow::request::handshake::{Handshake, HubRequest};

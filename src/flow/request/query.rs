@@ -1,9 +1,7 @@
 //! The parameters of a request.
 
-use crate::flow::limits::Access;
 use crate::flow::request::refusals::bad;
 use crate::wire::http::{Head, Response};
-use crate::wire::hub::is_user;
 use crate::wire::url;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -26,9 +24,4 @@ pub(super) fn parameter<'a>(head: &'a Head, name: &str) -> Option<Cow<'a, str>> 
 pub(super) fn names(head: &Head, parameter_name: &str, is: impl Fn(&str) -> bool) -> Vec<Arc<str>> {
     let list = parameter(head, parameter_name).unwrap_or_default();
     list.split(',').filter(|name| is(name)).map(Arc::from).collect()
-}
-
-/// Who somebody says he is: believed only where anybody may write.
-pub(super) fn believed(user: &str, access: Access) -> Option<Arc<str>> {
-    (access == Access::Write && is_user(user)).then(|| user.into())
 }

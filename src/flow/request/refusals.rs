@@ -1,5 +1,6 @@
 //! What is answered where nobody needs to be asked: the request is wrong, or not allowed.
 
+use crate::flow::identity::{BadUser, Denied};
 use crate::wire::http::Response;
 
 /// There is no such path.
@@ -12,25 +13,19 @@ pub fn key_invalid() -> Response<'static> {
     Response::text(400, "ooo: key is not valid")
 }
 
-/// Reading is not allowed, in the words of the ooo dialect.
-pub fn no_read() -> Response<'static> {
-    let text = "reading is not allowed here without a token; the operator can allow it with --anonymous read";
-    Response::text(403, text)
+/// Something is not allowed, in the ooo dialect: plain text.
+pub fn denied(denied: Denied) -> Response<'static> {
+    Response::new(403).body("text/plain; charset=utf-8", denied.to_string().into_bytes())
 }
 
-/// Writing is not allowed, in the words of the ooo dialect.
-pub fn no_write() -> Response<'static> {
-    let text =
-        "writing is not allowed here without a token; the operator can allow it with --anonymous write";
-    Response::text(403, text)
+/// The same as a problem document.
+pub fn forbidden(denied: Denied) -> Response<'static> {
+    Response::problem(403, "forbidden", &denied.to_string())
 }
 
-/// The same as a problem document: `doing` is not allowed to whoever has not this `access`.
-pub fn forbidden(doing: &str, access: &str) -> Response<'static> {
-    let detail = format!(
-        "{doing} is not allowed here without a token; the operator can allow it with --anonymous {access}"
-    );
-    Response::problem(403, "forbidden", &detail)
+/// `?user=` is not the name of a user.
+pub fn bad_user(bad_user: BadUser) -> Response<'static> {
+    bad("invalid_user", &bad_user.to_string())
 }
 
 /// The request itself is wrong.

@@ -1,8 +1,9 @@
 //! Rooms over HTTP: from a request under `/_/rooms` to what it asks of a room's owner.
 
-use crate::flow::actor::Actor;
+use crate::flow::identity::Actor;
+use crate::flow::identity::Caller;
 use crate::flow::limits::Access;
-use crate::flow::request::refusals::method_not_allowed;
+use crate::flow::request::refusals::{forbidden, method_not_allowed};
 use crate::wire::http::{Head, Method, Response};
 use crate::wire::hub::{
     Bound, DEFAULT_LIMIT, FrameFault, MAX_LIST, MemberCommand, NewMessage, Query, RawMembers, RoomCommand,
@@ -65,13 +66,12 @@ impl RoomRequest {
     ///
     /// # Errors
     /// The response, where nobody needs to be asked.
-    pub fn read(head: &Head, rest: &str, body: &[u8], access: Access) -> Asked {
+    pub fn read(head: &Head, rest: &str, body: &[u8], caller: Caller<'_>) -> Asked {
         let reads = matches!(head.method, Method::Get | Method::Head);
-        if access < if reads { Access::Read } else { Access::Write } {
-            return Err(problem(403, "forbidden", "this is not allowed here without a token"));
-        }
+        let needs = if reads { Access::Read } else { Access::Write };
+        caller.may(needs).map_err(forbidden)?;
         let parameters = parameters(head)?;
-        let actor = actor(&parameters, access)?;
+        let actor = caller.actor();
         let decoded = rest.split('/').skip(1).map(url::decode_path).collect::<Result<Vec<_>, _>>();
         let segments = decoded.map_err(|_| nothing())?;
         let segments: Vec<&str> = segments.iter().map(|segment| &**segment).collect();
@@ -220,19 +220,10 @@ fn find<'a>(parameters: &'a Parameters<'_>, name: &str) -> Option<&'a str> {
     parameters.iter().find(|(own, _)| own == name).map(|(_, value)| &**value)
 }
 
-/// Who asks: `?user=` counts where anybody may write; whoever may write and names no user is the application.
-fn actor(parameters: &Parameters<'_>, access: Access) -> Result<Actor, Response<'static>> {
-    match find(parameters, "user") {
-        _ if access < Access::Write => Ok(Actor::Nobody),
-        None | Some("") => Ok(Actor::App),
-        Some(user) => Ok(Actor::User(name(user)?)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::RoomRequest;
-    use crate::flow::actor::Actor;
+    use crate::flow::identity::{Actor, Identity};
     use crate::flow::limits::Access;
     use crate::wire::http::parse_head;
     use crate::wire::hub::{MemberCommand, RoomCommand};
@@ -241,7 +232,8 @@ mod tests {
         let text = format!("{line} HTTP/1.1\r\nHost: h\r\n\r\n");
         let (head, _) = parse_head(text.as_bytes(), 9999).expect("a head").expect("whole");
         let rest = head.path.strip_prefix("/_/rooms").expect("a path of rooms").to_owned();
-        RoomRequest::read(&head, &rest, body.as_bytes(), access)
+        let who = Identity::read(&head, &Identity::anonymous(access)).expect("a name");
+        RoomRequest::read(&head, &rest, body.as_bytes(), who.at(0))
             .map_err(|response| String::from_utf8_lossy(&response.encode()).into_owned())
     }
 

@@ -1,5 +1,6 @@
 //! The router: from the path of a request to what is asked there.
 
+use crate::flow::identity::Caller;
 use crate::flow::limits::route::Profile;
 use crate::flow::limits::{Access, Limits};
 use crate::flow::request::catchup::{CatchUp, RouteRequest};
@@ -7,7 +8,7 @@ use crate::flow::request::events::{EventsRequest, SubscriptionChange};
 use crate::flow::request::handshake::{Handshake, HubRequest};
 use crate::flow::request::page::Page;
 use crate::flow::request::query::parameter;
-use crate::flow::request::refusals::{bad, key_invalid, method_not_allowed, no_page, no_read, no_write};
+use crate::flow::request::refusals::{bad, denied, key_invalid, method_not_allowed, no_page};
 use crate::flow::request::rooms::RoomRequest;
 use crate::flow::request::stream::StreamRequest;
 use crate::flow::request::views::Views;
@@ -22,18 +23,18 @@ use std::sync::Arc;
 type Routed = Result<Request, Response<'static>>;
 
 /// Reads a request. It is the caller's to add the headers that every response has (`dress`).
-pub fn route(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Request {
+pub fn route(head: &Head, body: &[u8], caller: Caller<'_>, limits: &Limits) -> Request {
     let routed = match limits.origins.preflight(head) {
         Some(response) => Err(response),
-        None => find(head, body, access, limits),
+        None => find(head, body, caller, limits),
     };
     routed.unwrap_or_else(Request::Respond)
 }
 
-fn find(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Routed {
+fn find(head: &Head, body: &[u8], caller: Caller<'_>, limits: &Limits) -> Routed {
     let path = url::decode_path(&head.path).map_err(|_| no_page())?;
     if let Some(name) = path.strip_prefix("/_/stream/") {
-        return Ok(Request::Stream(Box::new(StreamRequest::read(head, name, access, limits)?)));
+        return Ok(Request::Stream(Box::new(StreamRequest::read(head, name, caller, limits)?)));
     }
     if path == "/_/chat" && head.method == Method::Get {
         return Ok(Request::Respond(html(pages::CHAT)));
@@ -41,18 +42,18 @@ fn find(head: &Head, body: &[u8], access: Access, limits: &Limits) -> Routed {
     // a room's name may hold an encoded slash, so this path is not decoded yet
     let rooms = head.path.strip_prefix("/_/rooms");
     if let Some(rest) = rooms.filter(|rest| rest.is_empty() || rest.starts_with('/')) {
-        return RoomRequest::read(head, rest, body, access).map(Request::Room);
+        return RoomRequest::read(head, rest, body, caller).map(Request::Room);
     }
     if path == "/_/import" {
         return Err(method_not_allowed("an import is a POST", "POST"));
     }
     if let Some(mapped) = limits.route(&path) {
-        return through_route(head, body, mapped, access, limits);
+        return through_route(head, body, mapped, caller, limits);
     }
     if path == "/sse" || path.starts_with("/sse/") {
-        return sse(head, body, &path, access);
+        return sse(head, body, &path, caller);
     }
-    named(head, body, path.strip_prefix('/').unwrap_or(&path), access, limits)
+    named(head, body, path.strip_prefix('/').unwrap_or(&path), caller, limits)
 }
 
 /// A path that a route maps onto a channel.
@@ -60,19 +61,17 @@ fn through_route(
     head: &Head,
     body: &[u8],
     (number, channel): (usize, Option<String>),
-    access: Access,
+    caller: Caller<'_>,
     limits: &Limits,
 ) -> Routed {
     let route = &limits.routes[number];
     let channel = channel.filter(|name| is_channel(name)).map(Arc::from);
     if route.profile == Profile::Hub {
-        if access < Access::Read {
-            return Err(no_read());
-        }
+        caller.may(Access::Read).map_err(denied)?;
         if !head.wants_websocket() {
             return Err(Response::text(426, "this is a door of the hub: connect with a WebSocket"));
         }
-        let mut request = websocket(head, "ws", access, limits)?;
+        let mut request = websocket(head, "ws", caller, limits)?;
         if let Request::Hub(_, hub) = &mut request {
             hub.channels.extend(channel);
         }
@@ -80,19 +79,19 @@ fn through_route(
     }
     let channel = channel.ok_or_else(|| bad("invalid_channel", "this path names no channel"))?;
     if route.profile == Profile::CellaViews && head.method == Method::Post {
-        let views = Views::read(body, access)?;
+        let views = Views::read(body, caller)?;
         return Ok(Request::Views(channel, number as u8, Box::new(views)));
     }
-    let catch_up = CatchUp::read(head, route, access)?;
+    let catch_up = CatchUp::read(head, route, caller)?;
     Ok(Request::Route(Box::new(RouteRequest { route: number as u8, channel, catch_up })))
 }
 
 /// Server-sent events, and what goes with them.
-fn sse(head: &Head, body: &[u8], path: &str, access: Access) -> Routed {
+fn sse(head: &Head, body: &[u8], path: &str, caller: Caller<'_>) -> Routed {
     match (path, head.method) {
-        ("/sse", _) => Ok(Request::Events(Box::new(EventsRequest::read(head, access)?))),
+        ("/sse", _) => Ok(Request::Events(Box::new(EventsRequest::read(head, caller)?))),
         ("/sse/subscribe" | "/sse/unsubscribe", Method::Post) => {
-            let change = SubscriptionChange::read(head, body, access, path == "/sse/subscribe")?;
+            let change = SubscriptionChange::read(body, caller, path == "/sse/subscribe")?;
             Ok(Request::Change(Box::new(change)))
         }
         ("/sse/subscribe" | "/sse/unsubscribe", _) => {
@@ -103,17 +102,15 @@ fn sse(head: &Head, body: &[u8], path: &str, access: Access) -> Routed {
 }
 
 /// Every other path is the name of a document or of a list, or a door of the hub.
-fn named(head: &Head, body: &[u8], name: &str, access: Access, limits: &Limits) -> Routed {
+fn named(head: &Head, body: &[u8], name: &str, caller: Caller<'_>, limits: &Limits) -> Routed {
     let needs = match head.method {
         Method::Get | Method::Head => Access::Read,
         Method::Post | Method::Patch | Method::Delete => Access::Write,
         Method::Put | Method::Options | Method::Other => return Err(no_page()),
     };
-    if access < needs {
-        return Err(if needs == Access::Write { no_write() } else { no_read() });
-    }
+    caller.may(needs).map_err(denied)?;
     if head.wants_websocket() {
-        return websocket(head, name, access, limits);
+        return websocket(head, name, caller, limits);
     }
     if name.is_empty() {
         return if needs == Access::Read { root(head) } else { Err(no_page()) };
@@ -129,11 +126,11 @@ fn named(head: &Head, body: &[u8], name: &str, access: Access, limits: &Limits) 
 }
 
 /// A WebSocket: of the hub, or on a name, or at the root, where the clock is.
-fn websocket(head: &Head, name: &str, access: Access, limits: &Limits) -> Routed {
+fn websocket(head: &Head, name: &str, caller: Caller<'_>, limits: &Limits) -> Routed {
     let hub = name == "ws" || name.starts_with("ws/");
     let handshake = Handshake::read(head, hub, limits)?;
     if hub {
-        let request = HubRequest::read(head, handshake.native, access);
+        let request = HubRequest::read(head, handshake.native, caller);
         return Ok(Request::Hub(handshake, Box::new(request)));
     }
     let name = match name {
@@ -166,13 +163,15 @@ fn html(page: &'static str) -> Response<'static> {
 #[cfg(test)]
 mod tests {
     use super::route;
+    use crate::flow::identity::Identity;
     use crate::flow::limits::{Access, Limits};
     use crate::wire::http::{MAX_HEAD, parse_head};
 
     fn asked(line: &str, body: &str, access: Access) -> String {
         let text = format!("{line} HTTP/1.1\r\nHost: h\r\n\r\n");
         let (head, _) = parse_head(text.as_bytes(), MAX_HEAD).expect("a head").expect("a whole one");
-        match route(&head, body.as_bytes(), access, &Limits::default()) {
+        let who = Identity::anonymous(access);
+        match route(&head, body.as_bytes(), who.at(0), &Limits::default()) {
             super::Request::Respond(response) => response.status().to_string(),
             request => format!("{request:?}"),
         }

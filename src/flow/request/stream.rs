@@ -1,6 +1,7 @@
 //! What a request for a stream asks for: its name, its parameters, its headers.
 
 use crate::flow::filter::select::{Condition, Mask, Select, SortOrder};
+use crate::flow::identity::Caller;
 use crate::flow::limits::stream::StreamLimits;
 use crate::flow::limits::{Access, Limits};
 use crate::flow::request::query::parameters;
@@ -53,15 +54,13 @@ impl StreamRequest {
     pub fn read(
         head: &Head,
         name: &str,
-        access: Access,
+        caller: Caller<'_>,
         limits: &Limits,
     ) -> Result<StreamRequest, Response<'static>> {
         if !matches!(head.method, Method::Get | Method::Head) {
             return Err(method_not_allowed("a stream is read with GET or HEAD", "GET, HEAD"));
         }
-        if access < Access::Read {
-            return Err(forbidden("reading", "read"));
-        }
+        caller.may(Access::Read).map_err(forbidden)?;
         let name = Name::parse_native(name).map_err(|why| bad("invalid_pattern", &why.to_string()))?;
         let mut request = StreamRequest {
             select: Arc::new(Select { name, conditions: Vec::new() }),
@@ -176,12 +175,14 @@ pub fn too_many_to_sort(most: usize) -> Response<'static> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::identity::Identity;
     use crate::wire::http::{MAX_HEAD, parse_head};
 
     fn spec(query: &str, accept: &str) -> Result<StreamRequest, (u16, String)> {
         let text = format!("GET /_/stream/a/*?{query} HTTP/1.1\r\nHost: h\r\nAccept: {accept}\r\n\r\n");
         let head = parse_head(text.as_bytes(), MAX_HEAD).unwrap().unwrap().0;
-        StreamRequest::read(&head, "a/*", Access::Read, &Limits::default()).map_err(|response| {
+        let who = Identity::anonymous(Access::Read);
+        StreamRequest::read(&head, "a/*", who.at(0), &Limits::default()).map_err(|response| {
             let text = String::from_utf8(response.encode()).unwrap();
             let status = text.split(' ').nth(1).unwrap().parse().unwrap();
             let body: serde_json::Value =

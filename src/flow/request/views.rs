@@ -1,5 +1,6 @@
 //! The catch-up of cella's newer form: what has happened in each view of the client since it looked last.
 
+use crate::flow::identity::Caller;
 use crate::flow::limits::Access;
 use crate::flow::request::refusals::{bad, forbidden};
 use crate::wire::feed::object;
@@ -61,10 +62,8 @@ impl Views {
     ///
     /// # Errors
     /// The response that says what is wrong.
-    pub fn read(body: &[u8], access: Access) -> Result<Views, Response<'static>> {
-        if access < Access::Read {
-            return Err(forbidden("reading", "read"));
-        }
+    pub fn read(body: &[u8], caller: Caller<'_>) -> Result<Views, Response<'static>> {
+        caller.may(Access::Read).map_err(forbidden)?;
         let bad = |why: &str| bad("invalid_views", why);
         let views: Views = object(body).map_err(|why| bad(&why))?;
         if views.views.len() > MAX_VIEWS {
@@ -99,10 +98,13 @@ impl View {
 #[cfg(test)]
 mod tests {
     use super::{Access, Depth, View, Views};
+    use crate::flow::identity::Identity;
 
     #[test]
     fn views_are_read_within_their_bounds() {
-        let read = |body: &str| Views::read(body.as_bytes(), Access::Read).map_err(|r| r.status());
+        let read = |body: &str| {
+            Views::read(body.as_bytes(), Identity::anonymous(Access::Read).at(0)).map_err(|r| r.status())
+        };
         let view = r#"{"key":"a","organizationId":"o","prefixes":["p"],"entityTypes":["page"],"depth":"self","cursor":"x"}"#;
         let views = read(&format!(r#"{{"cursor":"c","views":[{view}]}}"#)).unwrap();
         assert_eq!((views.cursor.as_deref(), views.views[0].depth), (Some("c"), Depth::Itself));
@@ -123,7 +125,10 @@ mod tests {
         ] {
             assert_eq!(read(&wrong), Err(400), "{wrong}");
         }
-        assert_eq!(Views::read(b"{}", Access::None).map_err(|r| r.status()), Err(403));
+        assert_eq!(
+            Views::read(b"{}", Identity::anonymous(Access::None).at(0)).map_err(|r| r.status()),
+            Err(403)
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One room: who is a member, in which role, and who may do what. Time is an argument, in nanoseconds of the wall clock.
 
-use crate::flow::actor::Actor;
+use crate::flow::identity::Actor;
 use crate::wire::hub::RoomProfile;
 use hashbrown::HashMap;
 use std::cmp::Reverse;

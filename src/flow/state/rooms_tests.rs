@@ -4,7 +4,7 @@ use super::presence::{News, Presence, Shown, Status, User};
 use super::room::{FOREVER, Left, Permission, Refusal, Role, Room, RoomEvent};
 use super::typing::{MOST, Typing};
 use crate::base::id::{ConnId, ShardId};
-use crate::flow::actor::Actor;
+use crate::flow::identity::Actor;
 use crate::wire::hub::RoomProfile;
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,6 +3,7 @@
 use crate::base::id::ConnId;
 use crate::flow::conn::import::{Import, NextElement};
 use crate::flow::conn::pending;
+use crate::flow::identity::Identity;
 use crate::flow::request::write::Write;
 use crate::shard::Shard;
 use crate::shard::connections::{Clients, Reason};
@@ -21,7 +22,7 @@ impl Clients {
         body: BodyDecoder,
     ) {
         let Some(access) = self.get(id).map(|conn| conn.access) else { return };
-        match (Import::new(head.clone(), body, access), self.http(id)) {
+        match (Import::new(head.clone(), body, Identity::anonymous(access).at(ctx.now.wall)), self.http(id)) {
             (Ok(import), Some(http)) => {
                 http.import = Some(Box::new(import));
                 self.import_ready(id);

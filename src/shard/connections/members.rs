@@ -2,11 +2,11 @@
 
 use crate::base::id::ConnId;
 use crate::base::time::MS;
-use crate::flow::actor::Actor;
 use crate::flow::conn::Stage::Waiting;
 use crate::flow::conn::memberships::{Gather, Membership, MembershipStage};
 use crate::flow::encode::rooms as encode;
 use crate::flow::fanout::pool::PoolId;
+use crate::flow::identity::Actor;
 use crate::flow::limits::Access;
 use crate::flow::request::position::Position;
 use crate::flow::request::rooms::RoomAsk;

@@ -6,9 +6,11 @@ use crate::flow::conn::pending::{self, Pending};
 use crate::flow::conn::response_part::ResponsePart;
 use crate::flow::conn::{Conn, Phase};
 use crate::flow::encode::frame::Dialect;
+use crate::flow::identity::Identity;
 use crate::flow::request::events::not_found;
 use crate::flow::request::handshake::Handshake;
 use crate::flow::request::position::Position;
+use crate::flow::request::refusals::bad_user;
 use crate::flow::request::rooms::RoomRequest;
 use crate::flow::request::write::Write;
 use crate::flow::request::{Request, ResponseKind, router};
@@ -70,7 +72,10 @@ impl Clients {
                 Ok(Progress::Whole(head, body)) => {
                     *due = u64::MAX;
                     ctx.stats.requests += 1;
-                    let call = router::route(&head, &body, access, &ctx.limits);
+                    let call = match Identity::read(&head, &Identity::anonymous(access)) {
+                        Ok(who) => router::route(&head, &body, who.at(ctx.now.wall), &ctx.limits),
+                        Err(bad) => Request::Respond(bad_user(bad)),
+                    };
                     self.carry_out(ctx, id, head, call);
                 }
                 Err(BadRequest::BodyTooLarge) => {

@@ -1,7 +1,7 @@
 //! Questions that connections ask, each with whose it is; `answer` has what comes back.
 
 use crate::base::id::ConnId;
-use crate::flow::actor::Actor;
+use crate::flow::identity::Actor;
 use crate::flow::request::catchup::MissedQuery;
 use crate::flow::request::events::SubscriptionChange;
 use crate::flow::request::rooms::RoomAsk;

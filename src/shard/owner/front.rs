@@ -2,8 +2,8 @@
 //! much is under way.
 
 use crate::base::id::ShardId;
-use crate::flow::actor::Actor;
 use crate::flow::conn::response_part::ResponsePart;
+use crate::flow::identity::Actor;
 use crate::flow::request::write::Write;
 use crate::shard::Shard;
 use crate::shard::mail::answer::{Answer, WriteRefused};

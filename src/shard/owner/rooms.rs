@@ -3,8 +3,8 @@
 
 use crate::base::id::ShardId;
 use crate::base::time::MS;
-use crate::flow::actor::Actor;
 use crate::flow::encode::rooms as encode;
+use crate::flow::identity::Actor;
 use crate::flow::request::write::Write;
 use crate::flow::route::subject::Subject;
 use crate::flow::state::presence::{ConnAddress, News, Presence, Shown, Status};

@@ -3,7 +3,7 @@
 use super::World;
 use super::client::Listener;
 use crate::base::time::{MS, SEC};
-use crate::flow::actor::Actor;
+use crate::flow::identity::Actor;
 use crate::flow::limits::Limits;
 use crate::flow::limits::hub::HubLimits;
 use crate::flow::state::presence::Status;

@@ -4,6 +4,7 @@ mod support;
 
 use std::io::BufRead;
 use std::io::BufReader;
+use std::net::TcpStream;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
@@ -40,6 +41,15 @@ fn a_signal_ends_it_cleanly_and_takes_the_socket_file_away() {
         assert_eq!(status.code(), Some(0), "{signal:?}: {status}");
         assert!(!server.feed.exists(), "{signal:?} leaves the socket file");
     }
+}
+
+#[test]
+fn the_admin_door_says_ready_while_it_serves_and_closes_at_the_end() {
+    let mut server = Server::start(&[], "");
+    let response = support::http::request(server.admin, "GET", "/readyz", b"");
+    assert_eq!((response.status, &response.body[..]), (200, &b"ready\n"[..]));
+    server.stop(Signal::TERM);
+    assert!(TcpStream::connect(server.admin).is_err());
 }
 
 #[test]

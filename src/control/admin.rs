@@ -47,9 +47,6 @@ impl Readiness {
     }
 }
 
-/// Gives the metrics as Prometheus text. Runs on the control thread at each scrape, and may wait a little.
-pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
-
 /// More scrapers and probes at once than this wait their turn.
 const MAX_CONNECTIONS: usize = 64;
 /// A request head must be complete after this long; also how long a kept connection may idle.
@@ -65,11 +62,15 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Serves `listener` on a thread of its own.
+    /// Serves `listener` on a thread of its own. `metrics` gives Prometheus text; it runs there at each scrape.
     ///
     /// # Errors
     /// The system gives no thread, or no memory or descriptors for its event loop.
-    pub fn start(listener: TcpListener, readiness: Arc<Readiness>, metrics: Metrics) -> io::Result<Self> {
+    pub fn start(
+        listener: TcpListener,
+        readiness: Arc<Readiness>,
+        metrics: impl Fn() -> String + Send + Sync + 'static,
+    ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let executor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = {
@@ -77,7 +78,7 @@ impl Admin {
             tokio::net::TcpListener::from_std(listener)?
         };
         let (stop, stopped) = oneshot::channel();
-        executor.spawn(accept(listener, readiness, metrics));
+        executor.spawn(accept(listener, readiness, Arc::new(metrics)));
         let run = move || {
             // Ends at `stop`; the executor's end drops the listener and its connections.
             let _ = executor.block_on(stopped);
@@ -94,10 +95,13 @@ impl Admin {
     }
 }
 
-async fn accept(listener: tokio::net::TcpListener, readiness: Arc<Readiness>, metrics: Metrics) {
-    let seats = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+async fn accept<M>(listener: tokio::net::TcpListener, readiness: Arc<Readiness>, metrics: Arc<M>)
+where
+    M: Fn() -> String + Send + Sync + 'static,
+{
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let seat = Arc::clone(&seats).acquire_owned().await.expect("the semaphore is never closed");
+        let permit = Arc::clone(&permits).acquire_owned().await.expect("the semaphore is never closed");
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -109,7 +113,7 @@ async fn accept(listener: tokio::net::TcpListener, readiness: Arc<Readiness>, me
         let (readiness, metrics) = (Arc::clone(&readiness), Arc::clone(&metrics));
         tokio::spawn(async move {
             let service = service_fn(|request| {
-                let response = answer(&request, &readiness, &metrics);
+                let response = answer(&request, &readiness, &*metrics);
                 async move { Ok::<_, Infallible>(response) }
             });
             let mut http = http1::Builder::new();
@@ -117,12 +121,16 @@ async fn accept(listener: tokio::net::TcpListener, readiness: Arc<Readiness>, me
             if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
                 log::debug!("admin door: {error}");
             }
-            drop(seat);
+            drop(permit);
         });
     }
 }
 
-fn answer(request: &Request<Incoming>, readiness: &Readiness, metrics: &Metrics) -> Response<Full<Bytes>> {
+fn answer(
+    request: &Request<Incoming>,
+    readiness: &Readiness,
+    metrics: &impl Fn() -> String,
+) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
         refusal.headers_mut().insert(ALLOW, "GET, HEAD".parse().expect("a header value"));
@@ -173,7 +181,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addr = listener.local_addr().expect("its address");
         let readiness = Arc::new(Readiness::default());
-        let metrics: Metrics = Arc::new(|| "fanfare_up 1\n".to_owned());
+        let metrics = || "fanfare_up 1\n".to_owned();
         let admin = Admin::start(listener, Arc::clone(&readiness), metrics).expect("a thread");
 
         let status = |line: &str| get(addr, line)[9..12].to_owned();

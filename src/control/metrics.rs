@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::shard::stats::{Kind, METRICS};
 
-/// The page for `/metrics`. `boards`: the values of each shard, in the order of `METRICS`.
-pub fn page(boards: &[impl AsRef<[AtomicU64]>]) -> String {
+/// The page for `/metrics`. `snapshots`: the values of each shard, in the order of `METRICS`.
+pub fn page(snapshots: &[impl AsRef<[AtomicU64]>]) -> String {
     let mut out = format!(
         "# HELP fanfare_build_info The running version.\n# TYPE fanfare_build_info gauge\n\
          fanfare_build_info{{version=\"{}\"}} 1\n",
@@ -20,8 +20,8 @@ pub fn page(boards: &[impl AsRef<[AtomicU64]>]) -> String {
         };
         let name = metric.name;
         writeln!(out, "# HELP {name} {}\n# TYPE {name} {kind}", metric.help).expect("a String takes all");
-        for (shard, board) in boards.iter().enumerate() {
-            for (value, label) in board.as_ref()[first..].iter().zip(metric.values) {
+        for (shard, snapshot) in snapshots.iter().enumerate() {
+            for (value, label) in snapshot.as_ref()[first..].iter().zip(metric.values) {
                 let value = value.load(Ordering::Relaxed);
                 let label = match metric.label {
                     "" => String::new(),
@@ -44,8 +44,8 @@ mod tests {
     #[test]
     fn every_value_stands_at_its_name() {
         let stats = Stats { ended: [1, 2, 3, 4, 5, 6, 7, 8, 9], pools: 8, ..Stats::default() };
-        let board: Vec<AtomicU64> = stats.values().map(AtomicU64::new).collect();
-        let text = page(&[&board[..], &board[..]]);
+        let snapshot: Vec<AtomicU64> = stats.values().map(AtomicU64::new).collect();
+        let text = page(&[&snapshot[..], &snapshot[..]]);
         for line in [
             "# TYPE fanfare_connections_ended_total counter",
             "fanfare_connections_ended_total{shard=\"0\",reason=\"gone\"} 1",

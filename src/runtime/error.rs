@@ -60,12 +60,12 @@ pub enum RuntimeError {
         cause: io::Error,
     },
     /// A shard's thread cannot start, or ended before its time.
-    #[error("shard {shard} on core {cpu}: {cause}")]
+    #[error("shard {shard} on core {core}: {cause}")]
     Shard {
         /// Which.
         shard: u16,
         /// Its core.
-        cpu: usize,
+        core: usize,
         /// What glommio said.
         cause: String,
     },

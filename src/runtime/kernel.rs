@@ -33,9 +33,12 @@ pub fn probe_ring() -> io::Result<()> {
     uring::setup(1, 2).map(drop)
 }
 
-/// Finds out whether the kernel gives us rings, before anything else is touched. One whose age cannot be read gets the
-/// benefit of the doubt.
-pub(super) fn check() -> Result<(), RuntimeError> {
+/// Finds out whether the kernel gives us rings, before doors are opened. One whose age cannot be read gets the benefit of
+/// the doubt.
+///
+/// # Errors
+/// It is too old, or gives none.
+pub fn check() -> Result<(), RuntimeError> {
     let found = release();
     if version(&found).is_some_and(|version| version < OLDEST) {
         return Err(RuntimeError::Kernel { found });

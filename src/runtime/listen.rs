@@ -1,6 +1,7 @@
 //! Listening sockets: TCP, one per shard and address, and the Unix socket of the feed.
 
 use crate::runtime::error::RuntimeError;
+use crate::shard::io::Door;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
@@ -35,9 +36,42 @@ fn when_free<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     }
 }
 
+/// Every socket that is listened on, by the shard that accepts from it.
+pub struct Listeners {
+    pub(super) of_shards: Vec<Vec<(Socket, Door)>>,
+    pub(super) feed: FeedPath,
+    clients: Vec<SocketAddr>,
+}
+
+impl Listeners {
+    /// Opens the clients' addresses, whose places are the numbers of [`Door::Clients`], and the feed's Unix socket. What
+    /// connects from now on waits for the shards.
+    pub fn open(clients: &[SocketAddr], feed: &Path, shards: usize) -> Result<Listeners, RuntimeError> {
+        let mut of_shards: Vec<Vec<(Socket, Door)>> = (0..shards).map(|_| Vec::new()).collect();
+        let mut addresses = Vec::new();
+        for (place, &addr) in clients.iter().enumerate() {
+            let (sockets, bound) = tcp(addr, shards)?;
+            addresses.push(bound);
+            for (shard, socket) in sockets.into_iter().enumerate() {
+                of_shards[shard].push((socket, Door::Clients(place as u8)));
+            }
+        }
+        // One shard accepts the feed's few connections: of several waiting in one accept queue the kernel always wakes
+        // the same one anyway.
+        let (socket, feed) = self::feed(feed)?;
+        of_shards[0].push((socket, Door::Feed));
+        Ok(Listeners { of_shards, feed, clients: addresses })
+    }
+
+    /// The clients' addresses as bound: with the ports that were found for port 0.
+    pub fn clients(&self) -> &[SocketAddr] {
+        &self.clients
+    }
+}
+
 /// One listener per shard on `addr`; the kernel spreads new connections over them by their hash. With port 0 the first
 /// one picks the port for all. Also returns the address as bound.
-pub(super) fn tcp(addr: SocketAddr, shards: usize) -> Result<(Vec<Socket>, SocketAddr), RuntimeError> {
+fn tcp(addr: SocketAddr, shards: usize) -> Result<(Vec<Socket>, SocketAddr), RuntimeError> {
     let fail = |cause| RuntimeError::Listen { addr, cause };
     // Sharing a port among our shards would also share it with another server of ours, and split its clients: so first
     // see whether the port can be had alone.
@@ -83,7 +117,7 @@ impl Drop for FeedPath {
 
 /// Listens on `path`, for this user only (mode 0600). A socket that nobody listens on any more is replaced, a live one
 /// is an error, and so is anything there that is not a socket.
-pub(super) fn feed(path: &Path) -> Result<(Socket, FeedPath), RuntimeError> {
+fn feed(path: &Path) -> Result<(Socket, FeedPath), RuntimeError> {
     let fail = |cause| RuntimeError::Feed { path: path.to_owned(), cause };
     let alive = when_free(|| match UnixStream::connect(path) {
         Ok(_) => Err(io::ErrorKind::AddrInUse.into()),

@@ -10,9 +10,9 @@ const DEPTH: usize = 64;
 
 /// One shard's end of all lanes, in and out. Each lane is first in, first out.
 ///
-/// A full lane refuses nothing: the sender looks for [`Post::room`] first, and while there is none the mail waits, in
+/// A full lane refuses nothing: the sender looks for [`Mailbox::room`] first, and while there is none the mail waits, in
 /// order, with the shard that wrote it. So lanes are bounded, nothing is lost, and no shard ever waits for another.
-pub(super) struct Post<M> {
+pub(super) struct Mailbox<M> {
     me: ShardId,
     inbound: Vec<Receiver<Vec<M>>>,
     outbound: Vec<Sender<Vec<M>>>,
@@ -20,26 +20,26 @@ pub(super) struct Post<M> {
 }
 
 /// The lanes between as many shards as there are bells; the ends come in the order of the shards.
-pub(super) fn mesh<M>(wakes: &[Arc<Wake>]) -> Vec<Post<M>> {
-    let mut posts: Vec<Post<M>> = (0..wakes.len())
-        .map(|i| Post {
+pub(super) fn mesh<M>(wakes: &[Arc<Wake>]) -> Vec<Mailbox<M>> {
+    let mut mailboxes: Vec<Mailbox<M>> = (0..wakes.len())
+        .map(|i| Mailbox {
             me: ShardId(i as u16),
             inbound: Vec::new(),
             outbound: Vec::new(),
             wakes: wakes.to_vec(),
         })
         .collect();
-    for from in 0..posts.len() {
-        for to in 0..posts.len() {
+    for from in 0..mailboxes.len() {
+        for to in 0..mailboxes.len() {
             let (sender, receiver) = bounded(if from == to { 0 } else { DEPTH });
-            posts[from].outbound.push(sender);
-            posts[to].inbound.push(receiver);
+            mailboxes[from].outbound.push(sender);
+            mailboxes[to].inbound.push(receiver);
         }
     }
-    posts
+    mailboxes
 }
 
-impl<M> Post<M> {
+impl<M> Mailbox<M> {
     /// The other shards.
     pub(super) fn others(&self) -> impl Iterator<Item = ShardId> + use<M> {
         let me = self.me;
@@ -51,7 +51,7 @@ impl<M> Post<M> {
         !self.outbound[to.index()].is_full()
     }
 
-    /// Sends a batch on a lane that has [`room`](Post::room), and wakes the receiver if it sleeps. A shard that has left
+    /// Sends a batch on a lane that has [`room`](Mailbox::room), and wakes the receiver if it sleeps. A shard that has left
     /// gets no mail: the server is stopping.
     pub(super) fn send(&self, to: ShardId, mail: Vec<M>) {
         debug_assert!(self.room(to), "mail for a full lane stays with its shard");
@@ -82,9 +82,9 @@ mod tests {
     #[test]
     fn mail_keeps_its_order_and_is_never_lost_under_pressure() {
         let total = 100_000u32;
-        let mut posts = mesh::<u32>(&bells(2));
-        let receiver = posts.pop().unwrap();
-        let sender = posts.pop().unwrap();
+        let mut mailboxes = mesh::<u32>(&bells(2));
+        let receiver = mailboxes.pop().unwrap();
+        let sender = mailboxes.pop().unwrap();
         let writer = std::thread::spawn(move || {
             let mut rng = fastrand::Rng::with_seed(7);
             let (mut waiting, mut next, mut met_full) = (Vec::new(), 0, false);
@@ -116,13 +116,13 @@ mod tests {
 
     #[test]
     fn lanes_do_not_mix() {
-        let posts = mesh::<(u16, u16)>(&bells(3));
-        for from in &posts {
+        let mailboxes = mesh::<(u16, u16)>(&bells(3));
+        for from in &mailboxes {
             for to in from.others() {
                 from.send(to, vec![(from.me.0, to.0)]);
             }
         }
-        for to in &posts {
+        for to in &mailboxes {
             assert!(to.has_mail());
             for from in to.others() {
                 assert_eq!(to.receive(from), Some(vec![(from.0, to.me.0)]));

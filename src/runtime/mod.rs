@@ -1,25 +1,28 @@
-//! Floor 4: what touches the machine: executors, the ring, mailboxes, listeners, the turn.
+//! Floor 4: what touches the machine: executors, the ring, mailboxes, listeners, the event loop.
 
-pub mod boot;
 pub mod error;
 pub mod kernel;
+pub mod listen;
+pub mod stats_snapshot;
+pub mod stopper;
+pub mod workers;
 
 mod accept;
 mod buffers;
+mod clock;
 mod completions;
+mod event_loop;
 mod lent;
-mod listen;
 mod mailbox;
 mod messages;
 mod ring;
 mod send;
 mod slots;
-mod turn;
 mod uring;
 mod user_data;
 mod wake;
 
-pub use turn::now;
+pub use clock::now;
 
 #[cfg(test)]
 mod memory;

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const MS: u64 = crate::base::time::MS;
 
 #[derive(Debug, PartialEq, Eq)]
-enum Seen {
+enum SocketEvent {
     Open(u32),
     Bytes(ConnId, Vec<u8>),
     Eof(ConnId),
@@ -27,7 +27,7 @@ enum Seen {
 /// What a shard would have heard. Gives each connection a generation of its own.
 #[derive(Default)]
 struct Ear {
-    seen: Vec<Seen>,
+    seen: Vec<SocketEvent>,
     conns: Vec<ConnId>,
 }
 
@@ -35,36 +35,36 @@ impl SocketEvents for Ear {
     fn open(&mut self, slot: u32, _door: Door) -> ConnId {
         let conn = ConnId { slot, generation: self.conns.len() as u32 };
         self.conns.push(conn);
-        self.seen.push(Seen::Open(slot));
+        self.seen.push(SocketEvent::Open(slot));
         conn
     }
     fn refused(&mut self) {
-        self.seen.push(Seen::Refused);
+        self.seen.push(SocketEvent::Refused);
     }
     fn bytes(&mut self, conn: ConnId, bytes: &[u8]) {
-        self.seen.push(Seen::Bytes(conn, bytes.to_vec()));
+        self.seen.push(SocketEvent::Bytes(conn, bytes.to_vec()));
     }
     fn eof(&mut self, conn: ConnId) {
-        self.seen.push(Seen::Eof(conn));
+        self.seen.push(SocketEvent::Eof(conn));
     }
     fn broken(&mut self, conn: ConnId) {
-        self.seen.push(Seen::Broken(conn));
+        self.seen.push(SocketEvent::Broken(conn));
     }
     fn writable(&mut self, conn: ConnId) {
-        self.seen.push(Seen::Writable(conn));
+        self.seen.push(SocketEvent::Writable(conn));
     }
 }
 
 /// A ring with one listener.
-struct World {
+struct Loopback {
     ring: Ring,
     wake: Arc<Wake>,
     ear: Ear,
     addr: SocketAddr,
 }
 
-impl World {
-    fn new(connections: u32) -> World {
+impl Loopback {
+    fn new(connections: u32) -> Loopback {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
         socket.listen(4096).unwrap();
@@ -72,7 +72,7 @@ impl World {
         let wake = Arc::new(Wake::new().unwrap());
         let mut ring = Ring::new(connections, wake.clone()).unwrap();
         ring.listen(socket, Door::Clients(0));
-        World { ring, wake, ear: Ear::default(), addr }
+        Loopback { ring, wake, ear: Ear::default(), addr }
     }
 
     /// Turns until `done`; fails after five seconds.
@@ -103,7 +103,7 @@ impl World {
 
     fn heard(&self, conn: ConnId) -> Vec<u8> {
         let bytes = self.ear.seen.iter().filter_map(|seen| match seen {
-            Seen::Bytes(from, bytes) if *from == conn => Some(bytes.as_slice()),
+            SocketEvent::Bytes(from, bytes) if *from == conn => Some(bytes.as_slice()),
             _ => None,
         });
         bytes.flatten().copied().collect()
@@ -121,11 +121,11 @@ fn one(conn: ConnId, bytes: &[u8]) -> Due<'_> {
 }
 
 /// Fills the connection's socket until a send is refused outright.
-fn stuff(world: &mut World, conn: ConnId) -> usize {
+fn stuff(net: &mut Loopback, conn: ConnId) -> usize {
     let bytes = vec![1; 1 << 20];
     let mut taken = 0;
     loop {
-        match world.send(&[one(conn, &bytes)]).first() {
+        match net.send(&[one(conn, &bytes)]).first() {
             None => taken += bytes.len(),
             Some(Short { came: Came::Part(0), .. }) => return taken,
             Some(Short { came: Came::Part(n), .. }) => taken += n,
@@ -136,84 +136,86 @@ fn stuff(world: &mut World, conn: ConnId) -> usize {
 
 #[test]
 fn slots_are_dense_and_used_again_under_a_new_generation() {
-    let mut world = World::new(16);
-    let (_a, first) = world.connect();
-    let (_b, second) = world.connect();
-    let (_c, third) = world.connect();
+    let mut net = Loopback::new(16);
+    let (_a, first) = net.connect();
+    let (_b, second) = net.connect();
+    let (_c, third) = net.connect();
     assert_eq!((first.slot, second.slot, third.slot), (0, 1, 2));
-    world.ring.apply(Action::Close(second));
-    let (mut d, fourth) = world.connect();
+    net.ring.apply(Action::Close(second));
+    let (mut d, fourth) = net.connect();
     assert_eq!(fourth.slot, second.slot);
     assert_ne!(fourth.generation, second.generation);
     d.write_all(b"hello").unwrap();
-    world.until(|ear| ear.seen.contains(&Seen::Bytes(fourth, b"hello".to_vec())));
+    net.until(|ear| ear.seen.contains(&SocketEvent::Bytes(fourth, b"hello".to_vec())));
 }
 
 #[test]
 fn connections_beyond_the_limit_are_closed_at_once_and_places_come_back() {
-    let mut world = World::new(1);
-    let (_a, first) = world.connect();
-    let mut beyond = TcpStream::connect(world.addr).unwrap();
-    world.rest();
+    let mut net = Loopback::new(1);
+    let (_a, first) = net.connect();
+    let mut beyond = TcpStream::connect(net.addr).unwrap();
+    net.rest();
     assert!(matches!(beyond.read(&mut [0; 1]), Ok(0) | Err(_)));
-    world.ring.apply(Action::Close(first));
-    let (_b, second) = world.connect();
+    net.ring.apply(Action::Close(first));
+    let (_b, second) = net.connect();
     assert_eq!(second.slot, first.slot);
 }
 
 #[test]
 fn the_end_of_a_stream_and_a_reset_are_told_apart() {
-    let mut world = World::new(16);
-    let (mut a, first) = world.connect();
-    let (b, second) = world.connect();
+    let mut net = Loopback::new(16);
+    let (mut a, first) = net.connect();
+    let (b, second) = net.connect();
     a.write_all(b"last words").unwrap();
     a.shutdown(Shutdown::Write).unwrap();
     SockRef::from(&b).set_linger(Some(Duration::ZERO)).unwrap();
     drop(b);
-    world.until(|ear| ear.seen.contains(&Seen::Eof(first)) && ear.seen.contains(&Seen::Broken(second)));
-    assert_eq!(world.heard(first), b"last words");
-    assert!(world.send(&[one(first, b"answer")]).is_empty(), "one half is closed, the other is not");
+    net.until(|ear| {
+        ear.seen.contains(&SocketEvent::Eof(first)) && ear.seen.contains(&SocketEvent::Broken(second))
+    });
+    assert_eq!(net.heard(first), b"last words");
+    assert!(net.send(&[one(first, b"answer")]).is_empty(), "one half is closed, the other is not");
     a.read_exact(&mut [0; 6]).unwrap();
 }
 
 #[test]
 fn a_peer_sees_the_end_when_we_close_although_a_receive_is_armed() {
-    let mut world = World::new(16);
-    let (mut peer, conn) = world.connect();
-    world.ring.apply(Action::WatchWritable(conn));
-    world.ring.apply(Action::Close(conn));
-    world.rest();
+    let mut net = Loopback::new(16);
+    let (mut peer, conn) = net.connect();
+    net.ring.apply(Action::WatchWritable(conn));
+    net.ring.apply(Action::Close(conn));
+    net.rest();
     assert_eq!(peer.read(&mut [0; 1]).unwrap(), 0);
-    assert_eq!(world.ear.seen, [Seen::Open(0)], "what comes after the close is stale and vanishes");
+    assert_eq!(net.ear.seen, [SocketEvent::Open(0)], "what comes after the close is stale and vanishes");
 }
 
 #[test]
 fn a_finished_connection_still_listens() {
-    let mut world = World::new(16);
-    let (mut peer, conn) = world.connect();
-    world.ring.apply(Action::Finish(conn));
+    let mut net = Loopback::new(16);
+    let (mut peer, conn) = net.connect();
+    net.ring.apply(Action::Finish(conn));
     assert_eq!(peer.read(&mut [0; 1]).unwrap(), 0);
     peer.write_all(b"bye").unwrap();
-    world.until(|ear| ear.seen.contains(&Seen::Bytes(conn, b"bye".to_vec())));
+    net.until(|ear| ear.seen.contains(&SocketEvent::Bytes(conn, b"bye".to_vec())));
 }
 
 #[test]
 fn a_paused_connection_is_quiet_until_it_is_resumed() {
-    let mut world = World::new(16);
-    let (mut peer, conn) = world.connect();
-    world.ring.apply(Action::Pause(conn));
-    world.rest();
+    let mut net = Loopback::new(16);
+    let (mut peer, conn) = net.connect();
+    net.ring.apply(Action::Pause(conn));
+    net.rest();
     peer.write_all(b"later").unwrap();
-    world.rest();
-    assert_eq!(world.heard(conn), b"");
-    world.ring.apply(Action::Resume(conn));
-    world.until(|ear| ear.seen.contains(&Seen::Bytes(conn, b"later".to_vec())));
+    net.rest();
+    assert_eq!(net.heard(conn), b"");
+    net.ring.apply(Action::Resume(conn));
+    net.until(|ear| ear.seen.contains(&SocketEvent::Bytes(conn, b"later".to_vec())));
 }
 
 #[test]
 fn pausing_and_resuming_at_any_moment_loses_no_byte() {
-    let mut world = World::new(16);
-    let (peer, conn) = world.connect();
+    let mut net = Loopback::new(16);
+    let (peer, conn) = net.connect();
     let total = 4 << 20;
     let writer = std::thread::spawn(move || {
         let bytes: Vec<u8> = (0..total).map(|i: usize| (i % 251) as u8).collect();
@@ -226,12 +228,12 @@ fn pausing_and_resuming_at_any_moment_loses_no_byte() {
     while heard.len() < total {
         assert!(start.elapsed() < Duration::from_secs(20), "stalled at {}", heard.len());
         for _ in 0..rng.u32(0..4) {
-            world.ring.apply(if rng.bool() { Action::Pause(conn) } else { Action::Resume(conn) });
+            net.ring.apply(if rng.bool() { Action::Pause(conn) } else { Action::Resume(conn) });
         }
-        world.ring.wait(Some(MS));
-        world.ring.drain(0, &mut world.ear);
-        heard.extend(world.heard(conn));
-        world.ear.seen.clear();
+        net.ring.wait(Some(MS));
+        net.ring.drain(0, &mut net.ear);
+        heard.extend(net.heard(conn));
+        net.ear.seen.clear();
     }
     assert!(heard.iter().enumerate().all(|(i, &byte)| byte == (i % 251) as u8));
     drop(writer.join().unwrap());
@@ -239,17 +241,17 @@ fn pausing_and_resuming_at_any_moment_loses_no_byte() {
 
 #[test]
 fn every_send_is_answered_at_once_and_in_order_be_it_short_refused_or_broken() {
-    let mut world = World::new(64);
-    let peers: Vec<_> = (0..8).map(|_| world.connect()).collect();
+    let mut net = Loopback::new(64);
+    let peers: Vec<_> = (0..8).map(|_| net.connect()).collect();
     let conns: Vec<ConnId> = peers.iter().map(|(_, conn)| *conn).collect();
-    stuff(&mut world, conns[2]);
-    world.ring.apply(Action::Close(conns[5]));
+    stuff(&mut net, conns[2]);
+    net.ring.apply(Action::Close(conns[5]));
     let long = vec![7; 64 << 20];
     let mut batch: Vec<Due<'_>> = conns.iter().map(|&conn| one(conn, b"frame")).collect();
     // Long here too: the kernel may find room for a few bytes between two sends.
     batch[2] = one(conns[2], &long);
     batch[6] = one(conns[6], &long);
-    let short = world.send(&batch);
+    let short = net.send(&batch);
     assert_eq!(short.len(), 3, "{short:?}");
     assert!(matches!(short[0], Short { index: 2, came: Came::Part(n) } if n < long.len()));
     assert_eq!(short[1], Short { index: 5, came: Came::Broken });
@@ -263,13 +265,13 @@ fn every_send_is_answered_at_once_and_in_order_be_it_short_refused_or_broken() {
 
 #[test]
 fn runs_of_one_send_arrive_joined_and_in_order() {
-    let mut world = World::new(16);
-    let (mut peer, conn) = world.connect();
+    let mut net = Loopback::new(16);
+    let (mut peer, conn) = net.connect();
     let pieces: Vec<Vec<u8>> = (0..900u32).map(|i| i.to_be_bytes().to_vec()).collect();
     let runs: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
     // Ten of these need more headers than one submission has.
     let batch = vec![Due { slot: conn.slot, bytes: Slices::Many(&runs) }; 10];
-    assert!(world.send(&batch).is_empty());
+    assert!(net.send(&batch).is_empty());
     let mut got = vec![0; 10 * 3600];
     peer.read_exact(&mut got).unwrap();
     assert_eq!(got, pieces.concat().repeat(10));
@@ -277,11 +279,11 @@ fn runs_of_one_send_arrive_joined_and_in_order() {
 
 #[test]
 fn a_batch_larger_than_the_queue_goes_out_whole() {
-    let mut world = World::new(16);
-    let (mut peer, conn) = world.connect();
+    let mut net = Loopback::new(16);
+    let (mut peer, conn) = net.connect();
     let frames: Vec<[u8; 4]> = (0..ENTRIES * 3 + 7).map(u32::to_be_bytes).collect();
     let batch: Vec<Due<'_>> = frames.iter().map(|frame| one(conn, frame)).collect();
-    assert!(world.send(&batch).is_empty());
+    assert!(net.send(&batch).is_empty());
     let mut got = vec![0; frames.len() * 4];
     peer.read_exact(&mut got).unwrap();
     assert_eq!(got, frames.concat());
@@ -289,30 +291,30 @@ fn a_batch_larger_than_the_queue_goes_out_whole() {
 
 #[test]
 fn what_arrives_during_a_send_is_kept_in_order() {
-    let mut world = World::new(16);
-    let (mut peer, conn) = world.connect();
+    let mut net = Loopback::new(16);
+    let (mut peer, conn) = net.connect();
     let mut sent = Vec::new();
     for round in 0..200u32 {
         peer.write_all(&round.to_be_bytes()).unwrap();
         sent.extend(round.to_be_bytes());
-        assert!(world.send(&[one(conn, b"x")]).is_empty());
+        assert!(net.send(&[one(conn, b"x")]).is_empty());
         if round % 50 == 49 {
-            world.ring.drain(0, &mut world.ear);
+            net.ring.drain(0, &mut net.ear);
         }
     }
-    world.until(|ear| ear.seen.iter().filter(|seen| matches!(seen, Seen::Bytes(..))).count() > 0);
+    net.until(|ear| ear.seen.iter().filter(|seen| matches!(seen, SocketEvent::Bytes(..))).count() > 0);
     let start = Instant::now();
-    while world.heard(conn).len() < sent.len() && start.elapsed() < Duration::from_secs(5) {
-        world.rest();
+    while net.heard(conn).len() < sent.len() && start.elapsed() < Duration::from_secs(5) {
+        net.rest();
     }
-    assert_eq!(world.heard(conn), sent);
+    assert_eq!(net.heard(conn), sent);
 }
 
 #[test]
 fn more_readers_than_buffers_are_all_heard() {
     let count = buffers::COUNT as usize * 3;
-    let mut world = World::new(count as u32);
-    let peers: Vec<_> = (0..count).map(|_| world.connect()).collect();
+    let mut net = Loopback::new(count as u32);
+    let peers: Vec<_> = (0..count).map(|_| net.connect()).collect();
     let payload = vec![9; buffers::BYTES * 3];
     for (peer, _) in &peers {
         (&*peer).write_all(&payload).unwrap();
@@ -321,83 +323,83 @@ fn more_readers_than_buffers_are_all_heard() {
     let heard = |ear: &Ear| {
         ear.seen
             .iter()
-            .map(|seen| if let Seen::Bytes(_, bytes) = seen { bytes.len() } else { 0 })
+            .map(|seen| if let SocketEvent::Bytes(_, bytes) = seen { bytes.len() } else { 0 })
             .sum::<usize>()
     };
-    world.until(|ear| heard(ear) == total);
+    net.until(|ear| heard(ear) == total);
     for (_, conn) in peers {
-        assert_eq!(world.heard(conn).len(), payload.len());
+        assert_eq!(net.heard(conn).len(), payload.len());
     }
 }
 
 #[test]
 fn bytes_for_closed_connections_give_their_buffers_back() {
-    let mut world = World::new(4);
+    let mut net = Loopback::new(4);
     for _ in 0..buffers::COUNT * 3 {
-        let (mut peer, conn) = world.connect();
+        let (mut peer, conn) = net.connect();
         peer.write_all(b"unheard").unwrap();
         // Let the receive take a buffer, then close before its answer is looked at.
-        world.ring.poll();
-        world.ring.apply(Action::Close(conn));
+        net.ring.poll();
+        net.ring.apply(Action::Close(conn));
     }
-    world.ear.seen.clear();
-    let (mut peer, conn) = world.connect();
+    net.ear.seen.clear();
+    let (mut peer, conn) = net.connect();
     peer.write_all(b"heard").unwrap();
-    world.until(|ear| ear.seen.contains(&Seen::Bytes(conn, b"heard".to_vec())));
-    assert_eq!(world.ear.seen.len(), 2, "stale bytes vanish: {:?}", world.ear.seen);
+    net.until(|ear| ear.seen.contains(&SocketEvent::Bytes(conn, b"heard".to_vec())));
+    assert_eq!(net.ear.seen.len(), 2, "stale bytes vanish: {:?}", net.ear.seen);
 }
 
 #[test]
 fn a_watched_socket_reports_once_when_it_drains() {
-    let mut world = World::new(16);
-    let (mut peer, conn) = world.connect();
-    let taken = stuff(&mut world, conn);
-    world.ring.apply(Action::WatchWritable(conn));
-    world.rest();
-    assert!(!world.ear.seen.contains(&Seen::Writable(conn)), "it is full");
+    let mut net = Loopback::new(16);
+    let (mut peer, conn) = net.connect();
+    let taken = stuff(&mut net, conn);
+    net.ring.apply(Action::WatchWritable(conn));
+    net.rest();
+    assert!(!net.ear.seen.contains(&SocketEvent::Writable(conn)), "it is full");
     peer.read_exact(&mut vec![0; taken]).unwrap();
-    world.until(|ear| ear.seen.contains(&Seen::Writable(conn)));
-    world.rest();
-    assert_eq!(world.ear.seen.iter().filter(|seen| **seen == Seen::Writable(conn)).count(), 1);
+    net.until(|ear| ear.seen.contains(&SocketEvent::Writable(conn)));
+    net.rest();
+    assert_eq!(net.ear.seen.iter().filter(|seen| **seen == SocketEvent::Writable(conn)).count(), 1);
 }
 
 #[test]
 fn a_sleeping_ring_wakes_for_a_bell_from_another_thread_each_time() {
-    let mut world = World::new(16);
+    let mut net = Loopback::new(16);
     for _ in 0..3 {
-        let wake = world.wake.clone();
-        world.ring.drain(0, &mut world.ear);
-        world.ring.poll();
-        world.wake.announce_sleep();
+        let wake = net.wake.clone();
+        net.ring.drain(0, &mut net.ear);
+        net.ring.poll();
+        net.wake.announce_sleep();
         let bell = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(30));
             wake.ring();
         });
         let start = Instant::now();
-        world.ring.wait(Some(5000 * MS));
+        net.ring.wait(Some(5000 * MS));
         assert!(start.elapsed() >= Duration::from_millis(25), "woke before the bell");
         assert!(start.elapsed() < Duration::from_secs(4), "slept through the bell");
-        world.wake.awake();
+        net.wake.awake();
         bell.join().unwrap();
     }
 }
 
 #[test]
 fn a_wait_ends_at_its_timeout() {
-    let mut world = World::new(16);
-    world.ring.poll();
-    world.ring.drain(0, &mut world.ear);
+    let mut net = Loopback::new(16);
+    net.ring.poll();
+    net.ring.drain(0, &mut net.ear);
     let start = Instant::now();
-    world.ring.wait(Some(20 * MS));
+    net.ring.wait(Some(20 * MS));
     assert!(start.elapsed() >= Duration::from_millis(20));
     assert!(start.elapsed() < Duration::from_secs(2));
 }
 
 #[test]
 fn closed_listeners_refuse() {
-    let mut world = World::new(16);
-    let (_peer, _) = world.connect();
-    world.ring.close_listeners();
-    world.rest();
-    assert_eq!(TcpStream::connect(world.addr).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    let mut net = Loopback::new(16);
+    let (_peer, _) = net.connect();
+    net.ring.close_listeners();
+    net.rest();
+    assert_eq!(TcpStream::connect(net.addr).unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }

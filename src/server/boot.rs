@@ -1,15 +1,15 @@
 //! The order of start and stop.
 //!
-//! Start: settings (`cli`) -> plan -> signals -> limits of the process -> admin -> cores and their doors -> the line
-//! `listening ...`. Stop, at SIGTERM or SIGINT: not ready any more -> cores -> admin. A second signal ends at once. SIGHUP
+//! Start: settings (`cli`) -> plan -> signals -> limits of the process -> admin -> kernel -> doors -> cores -> the
+//! line `listening ...`. Stop, at SIGTERM or SIGINT: not ready any more -> cores -> admin. A second signal ends at once. SIGHUP
 //! changes nothing.
 
 use std::env;
 use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,18 +19,26 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::signal_name;
 
-use crate::control::admin::{Admin, Metrics, Readiness};
+use crate::control::admin::{Admin, Readiness};
+use crate::control::metrics;
 use crate::flow::limits::Limits;
-use crate::server::bounds::Bounds;
+use crate::runtime::error::RuntimeError;
+use crate::runtime::kernel;
+use crate::runtime::listen::Listeners;
+use crate::runtime::now;
+use crate::runtime::stats_snapshot::StatsSnapshot;
+use crate::runtime::workers::Workers;
 use crate::server::config::Settings;
 use crate::server::cores;
 use crate::server::demo;
 use crate::server::error::ServerError;
 use crate::server::meant;
+use crate::server::memory_budget::MemoryBudget;
+use crate::shard::Shard;
 
 /// All that a server needs to know, checked.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct BootPlan {
     /// Where clients come in; `limits.anonymous` says in the same order what they may do.
     pub listen: Vec<SocketAddr>,
     /// Where operators come in.
@@ -47,7 +55,7 @@ pub struct Plan {
     pub demo: bool,
 }
 
-impl Plan {
+impl BootPlan {
     /// What `settings` mean on this machine.
     ///
     /// # Errors
@@ -79,59 +87,40 @@ pub fn default_feed() -> PathBuf {
     }
 }
 
-/// The running cores, as boot sees them.
-pub struct Running {
-    /// The clients' doors in the order of the plan, with the ports that the kernel chose.
-    pub clients: Vec<SocketAddr>,
-    /// The counters of all shards as Prometheus text.
-    pub metrics: Metrics,
-    /// Asks the cores to close every client and end. Called on another thread, while `join` waits.
-    pub stop: Box<dyn FnOnce() + Send>,
-    /// Waits until every core has ended and the feed's socket is removed; tells the first failure.
-    pub join: Box<dyn FnOnce() -> Result<(), ServerError>>,
-}
-
-/// Serves until SIGTERM or SIGINT. `start` opens the clients' doors and the feed, and starts the cores.
+/// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// The admin door cannot be opened, `start` fails, or a core ends before its time.
-pub fn serve(
-    plan: &Plan,
-    start: impl FnOnce(&Plan, &Bounds) -> Result<Running, ServerError>,
-) -> Result<(), ServerError> {
+/// A door cannot be opened, the cores do not start, or one ends before its time.
+pub fn serve(plan: &BootPlan) -> Result<(), ServerError> {
     let mut signals = catch_signals()?;
     raise(Resource::Memlock);
-    let bounds = Bounds::new(&plan.limits, raise(Resource::Nofile));
-    log::info!("memory bounds: {bounds}");
+    let budget = MemoryBudget::new(&plan.limits, raise(Resource::Nofile));
+    log::info!("memory budget: {budget}");
 
     let admin_door = open_admin(plan.admin)?;
     let admin_addr = admin_door.local_addr()?;
     let readiness = Arc::new(Readiness::default());
-    let counters: Arc<OnceLock<Metrics>> = Arc::default();
+    let snapshots: Vec<StatsSnapshot> = plan.cores.iter().map(|_| StatsSnapshot::new()).collect();
     let metrics = {
-        let counters = Arc::clone(&counters);
-        Arc::new(move || counters.get().map(|read| read()).unwrap_or_default())
+        let snapshots = snapshots.clone();
+        move || metrics::page(&snapshots)
     };
     let admin = Admin::start(admin_door, Arc::clone(&readiness), metrics)?;
-    let Running { clients, metrics, stop, join } = start(plan, &bounds)?;
-    // Set here only, so it was not set before.
-    let _ = counters.set(metrics);
+    kernel::check()?;
+    let listeners = Listeners::open(&plan.listen, &plan.feed, plan.cores.len())?;
+    let ready_line = ready_line(listeners.clients(), admin_addr, &plan.feed);
+    let workers = start_workers(plan, listeners, &budget, &snapshots)?;
 
     readiness.set_ready();
     tell_systemd(NotifyState::Ready);
     // Nobody may be reading; that is no reason not to serve.
-    let _ = writeln!(io::stdout(), "{}", ready_line(&clients, admin_addr, &plan.feed));
+    let _ = writeln!(io::stdout(), "{ready_line}");
 
     let stopping = Arc::new(AtomicBool::new(false));
     let demo = plan.demo.then(|| start_demo(plan.feed.clone(), stopping.clone()));
-    thread::spawn(move || {
-        let signal = wait_for_stop(&mut signals);
-        log::info!("stopping: {}", signal.and_then(signal_name).unwrap_or("signal"));
-        readiness.set_stopping();
-        tell_systemd(NotifyState::Stopping);
-        stop();
-    });
-    let ended = join();
+    let stopper = workers.stopper();
+    thread::spawn(move || stop_at_signal(&mut signals, &readiness, || stopper.stop()));
+    let ended = workers.join();
     stopping.store(true, Ordering::Relaxed);
     if let Some(demo) = demo {
         // It looks at the flag several times a second; a panic in it has told its own story.
@@ -140,6 +129,21 @@ pub fn serve(
     ended?;
     admin.stop();
     Ok(())
+}
+
+fn start_workers(
+    plan: &BootPlan,
+    listeners: Listeners,
+    budget: &MemoryBudget,
+    snapshots: &[StatsSnapshot],
+) -> Result<Workers, RuntimeError> {
+    let limits = Arc::new(plan.limits.clone());
+    let shards = plan.cores.len() as u16;
+    let epoch = plan.epoch.clone();
+    let make = move |id| Shard::new(id, shards, limits.clone(), epoch.clone(), now());
+    // The kernel's hash may send all clients to one shard.
+    let connections = u32::try_from(budget.connections).unwrap_or(u32::MAX);
+    Workers::start(&plan.cores, listeners, connections, snapshots, make)
 }
 
 /// Feeds the built-in data set through the feed's own door, as any application would.
@@ -159,15 +163,20 @@ fn open_admin(addr: SocketAddr) -> Result<TcpListener, ServerError> {
     })
 }
 
-/// Waits for SIGTERM or SIGINT. SIGHUP would end the process if nobody caught it, and leave the feed's socket behind.
-fn wait_for_stop(signals: &mut Signals) -> Option<i32> {
-    signals.forever().find(|&signal| {
+/// Waits for SIGTERM or SIGINT, sends clients elsewhere, then calls `stop`. SIGHUP would end the process if nobody caught
+/// it, and leave the feed's socket behind.
+fn stop_at_signal(signals: &mut Signals, readiness: &Readiness, stop: impl FnOnce()) {
+    let signal = signals.forever().find(|&signal| {
         let hangup = signal == SIGHUP;
         if hangup {
             log::info!("SIGHUP is ignored: settings cannot be reloaded yet; restart to change them");
         }
         !hangup
-    })
+    });
+    log::info!("stopping: {}", signal.and_then(signal_name).unwrap_or("signal"));
+    readiness.set_stopping();
+    tell_systemd(NotifyState::Stopping);
+    stop();
 }
 
 /// The first SIGTERM or SIGINT is for `Signals`; the second ends the process at once, with exit code 1.
@@ -208,10 +217,8 @@ fn tell_systemd(state: NotifyState<'_>) {
 mod tests {
     use std::io::Read;
     use std::net::TcpStream;
-    use std::sync::mpsc;
 
     use super::*;
-    use crate::server::values::Address;
 
     fn ready(admin: SocketAddr) -> String {
         let mut stream = TcpStream::connect(admin).expect("the admin door is open");
@@ -221,30 +228,24 @@ mod tests {
         answer
     }
 
-    fn free() -> SocketAddr {
-        TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
-    }
-
     /// The only test that sends this process a signal: a second one would end it.
     #[test]
     fn the_admin_door_tells_of_start_and_stop_and_a_signal_stops_the_cores() {
-        let admin = free();
-        let settings = Settings { admin: Address(admin), ..Settings::default() };
-        let plan = Plan::new(&settings).expect("the defaults are right");
-        let start = |_: &Plan, _: &Bounds| {
-            assert!(ready(admin).ends_with("starting\n"));
-            signal_hook::low_level::raise(SIGTERM)?;
-            let (tell, told) = mpsc::channel();
-            let stop = Box::new(move || tell.send(()).expect("boot joins"));
-            let join = Box::new(move || {
-                told.recv().expect("the signal stops us");
-                assert!(ready(admin).ends_with("stopping\n"), "clients are sent elsewhere first");
-                Ok(())
-            });
-            Ok(Running { clients: Vec::new(), metrics: Arc::new(String::new), stop, join })
-        };
-        serve(&plan, start).expect("a clean end");
-        assert!(TcpStream::connect(admin).is_err(), "the admin door is closed");
+        let mut signals = catch_signals().expect("signals can be caught");
+        let door = open_admin(([127, 0, 0, 1], 0).into()).expect("a free port");
+        let addr = door.local_addr().expect("bound");
+        let readiness = Arc::new(Readiness::default());
+        let admin = Admin::start(door, Arc::clone(&readiness), String::new).expect("a thread");
+        assert!(ready(addr).ends_with("starting\n"));
+        signal_hook::low_level::raise(SIGTERM).expect("it is delivered");
+        let mut stopped = false;
+        stop_at_signal(&mut signals, &readiness, || {
+            assert!(ready(addr).ends_with("stopping\n"), "clients are sent elsewhere first");
+            stopped = true;
+        });
+        assert!(stopped, "the signal stops the cores");
+        admin.stop();
+        assert!(TcpStream::connect(addr).is_err(), "the admin door is closed");
     }
 
     #[test]

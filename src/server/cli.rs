@@ -12,7 +12,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::flow::limits::Access;
 use crate::flow::limits::documents::PatchMode;
-use crate::server::boot::{self, Plan};
+use crate::server::boot::{self, BootPlan};
 use crate::server::channel::{self, Listening};
 use crate::server::config::{DEFAULT_CONFIG, Settings};
 use crate::server::doctor::{self, Severity};
@@ -21,7 +21,6 @@ use crate::server::events::EventFollower;
 use crate::server::get;
 use crate::server::probe::Probe;
 use crate::server::publish::{self, Input, Verb};
-use crate::server::serve;
 use crate::server::subscribe::{self, Subscription};
 use crate::server::values::{Address, Cores};
 use crate::wire::stream::Format;
@@ -264,7 +263,7 @@ pub fn run() -> ExitCode {
 
 fn answer(command: Command) -> Result<(), ServerError> {
     match command {
-        Command::Serve(args) => boot::serve(&Plan::new(&settings(args)?)?, serve::start),
+        Command::Serve(args) => boot::serve(&BootPlan::new(&settings(args)?)?),
         Command::Pub(args) => {
             publish::run(args.feed.clone().unwrap_or_else(boot::default_feed), &input(args))
         }
@@ -296,7 +295,7 @@ fn answer(command: Command) -> Result<(), ServerError> {
             }
         }
         Command::CheckConfig { file } => {
-            Plan::new(&Settings::from_file(&file)?)?;
+            BootPlan::new(&Settings::from_file(&file)?)?;
             say(&format!("{}: ok\n", file.display()))
         }
         Command::DefaultConfig => say(DEFAULT_CONFIG),

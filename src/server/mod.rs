@@ -1,7 +1,6 @@
 //! Floor 5: the command line, settings as written and as meant, boot and shutdown.
 
 pub mod boot;
-pub mod bounds;
 pub mod channel;
 pub mod cli;
 pub mod config;
@@ -13,9 +12,9 @@ pub mod error;
 pub mod events;
 pub mod get;
 pub mod meant;
+pub mod memory_budget;
 pub mod probe;
 pub mod publish;
 pub mod request;
-pub mod serve;
 pub mod subscribe;
 pub mod values;

@@ -1,16 +1,18 @@
-//! The turn: take what arrived, let the shard change its state, flush, act, post the mail, sleep if nothing is left.
+//! The event loop of one shard. A turn takes what arrived, lets the shard change its state, flushes, acts, posts the
+//! mail, and sleeps if nothing is left.
 
 use crate::base::id::ConnId;
 use crate::base::time::{MS, Now, SEC};
-use crate::runtime::mailbox::Post;
+use crate::runtime::clock::now;
+use crate::runtime::mailbox::Mailbox;
 use crate::runtime::ring::{Ring, SocketEvents};
+use crate::runtime::stats_snapshot::StatsSnapshot;
+use crate::runtime::stopper::Stopper;
 use crate::runtime::wake::Wake;
 use crate::shard::Shard;
 use crate::shard::io::Door;
 use crate::shard::mail::Mail;
-use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Batches taken from one lane in one turn, so that a busy neighbour does not hold up the sockets.
 const LANE_SHARE: usize = 16;
@@ -21,22 +23,19 @@ const YIELD_EVERY: u64 = 10 * MS;
 /// Flush slices that a stopping shard still gets.
 const LAST_SLICES: usize = 1024;
 
-/// A shard's counters in the order of `METRICS`, as they were within the last second or two. Read by any thread.
-pub type Board = Arc<[AtomicU64]>;
-
 /// One shard with everything that moves its bytes.
-pub(super) struct Turn {
+pub(super) struct EventLoop {
     pub(super) shard: Shard,
     pub(super) ring: Ring,
-    pub(super) post: Post<Mail>,
+    pub(super) mailbox: Mailbox<Mail>,
     pub(super) wake: Arc<Wake>,
-    pub(super) stop: Arc<AtomicBool>,
-    pub(super) board: Board,
-    /// When the board was last written.
-    pub(super) told: u64,
+    pub(super) stopper: Stopper,
+    pub(super) snapshot: StatsSnapshot,
+    /// When the snapshot was last written; 0 if never.
+    pub(super) written_at: u64,
 }
 
-/// The shard's ear on the ring.
+/// Hands what the sockets did to the shard.
 struct Inbound<'a> {
     shard: &'a mut Shard,
     now: Now,
@@ -63,12 +62,12 @@ impl SocketEvents for Inbound<'_> {
     }
 }
 
-impl Turn {
+impl EventLoop {
     /// Runs turns until the server stops. glommio placed the thread and runs this task; the thread sleeps in the ring
     /// itself, which costs half of what glommio's own sleep does, and now and then lets glommio's other tasks run.
     pub(super) async fn run(mut self) {
         let mut yielded = 0;
-        while !self.stop.load(Ordering::Relaxed) {
+        while !self.stopper.is_stopping() {
             let now = now();
             if self.turn(now) {
                 self.ring.poll();
@@ -95,48 +94,41 @@ impl Turn {
             self.ring.apply(action);
         }
         self.post_mail();
-        if now.mono - self.told >= SEC {
-            self.told = now.mono;
-            self.tell();
+        if now.mono - self.written_at >= SEC {
+            self.written_at = now.mono;
+            self.snapshot.write(self.shard.stats());
         }
         more
     }
 
-    /// Writes the shard's counters where other threads read them.
-    fn tell(&mut self) {
-        for (place, value) in self.board.iter().zip(self.shard.stats().values()) {
-            place.store(value, Ordering::Relaxed);
-        }
-    }
-
     fn take_mail(&mut self, now: Now) {
-        for from in self.post.others() {
+        for from in self.mailbox.others() {
             for _ in 0..LANE_SHARE {
-                let Some(mail) = self.post.receive(from) else { break };
+                let Some(mail) = self.mailbox.receive(from) else { break };
                 self.shard.handle_mail(now, from, mail);
             }
         }
     }
 
     fn post_mail(&mut self) {
-        for to in self.post.others() {
+        for to in self.mailbox.others() {
             // Mail for a full lane stays with the shard, in order.
-            if self.post.room(to)
+            if self.mailbox.room(to)
                 && let Some(mail) = self.shard.poll_mail(to)
             {
-                self.post.send(to, mail);
+                self.mailbox.send(to, mail);
             }
         }
     }
 
     fn sleep(&mut self) {
         self.wake.announce_sleep();
-        if self.post.has_mail() || self.stop.load(Ordering::Relaxed) {
+        if self.mailbox.has_mail() || self.stopper.is_stopping() {
             self.ring.poll();
         } else {
             let deadline = [self.shard.poll_deadline(), self.ring.deadline()].into_iter().flatten().min();
             let mut timeout = deadline.map(|at| at.saturating_sub(now().mono));
-            if self.post.others().any(|to| !self.post.room(to)) {
+            if self.mailbox.others().any(|to| !self.mailbox.room(to)) {
                 timeout = Some(timeout.unwrap_or(LANE_RETRY).min(LANE_RETRY));
             }
             self.ring.wait(timeout);
@@ -155,13 +147,4 @@ impl Turn {
         }
         self.ring.poll();
     }
-}
-
-/// The present moment.
-pub fn now() -> Now {
-    Now { mono: nanos(clock_gettime(ClockId::Monotonic)), wall: nanos(clock_gettime(ClockId::Realtime)) }
-}
-
-fn nanos(time: Timespec) -> u64 {
-    time.tv_sec as u64 * SEC + time.tv_nsec as u64
 }

@@ -1,4 +1,4 @@
-//! What the settings bound, as a sum, for the log at start.
+//! The memory budget: what the settings bound, as a sum, for the log at start.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::flow::limits::Limits;
 /// The most memory that connections can hold, by what holds it. Documents and mail come on top: their size is what
 /// the application feeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub struct MemoryBudget {
     /// Clients at once, over all cores: one file each.
     pub connections: u64,
     /// Bytes that may wait for one of them.
@@ -23,8 +23,8 @@ pub struct Bounds {
 /// Files that are no clients: standard streams, rings, event loops, doors, feeds.
 const OTHER_FILES: u64 = 256;
 
-impl Bounds {
-    /// The bounds with `open_files` files at most.
+impl MemoryBudget {
+    /// The budget with `open_files` files at most.
     pub fn new(limits: &Limits, open_files: u64) -> Self {
         Self {
             connections: open_files.saturating_sub(OTHER_FILES).max(1),
@@ -40,7 +40,7 @@ impl Bounds {
     }
 }
 
-impl fmt::Display for Bounds {
+impl fmt::Display for MemoryBudget {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { connections, queued, incoming, line } = *self;
         let [queued, incoming, line, sum] = [queued, incoming, line, self.sum()].map(ByteSize);

@@ -1,0 +1,52 @@
+//! How the shards' threads are asked to leave.
+
+use crate::base::id::ShardId;
+use crate::runtime::wake::Wake;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Stops the shards, from any thread.
+#[derive(Clone)]
+pub struct Stopper {
+    stopping: Arc<AtomicBool>,
+    wakes: Arc<[Arc<Wake>]>,
+}
+
+impl Stopper {
+    /// For so many shards, each with a bell of its own.
+    pub(super) fn new(shards: usize) -> io::Result<Stopper> {
+        let wakes = (0..shards).map(|_| Wake::new().map(Arc::new)).collect::<io::Result<_>>()?;
+        Ok(Stopper { stopping: Arc::default(), wakes })
+    }
+
+    /// The bells, in the order of the shards.
+    pub(super) fn wakes(&self) -> &[Arc<Wake>] {
+        &self.wakes
+    }
+
+    /// The bell of one shard.
+    pub(super) fn wake(&self, shard: ShardId) -> Arc<Wake> {
+        self.wakes[shard.index()].clone()
+    }
+
+    /// Whether the shards are to leave.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Asks all shards to leave; each closes its listeners and takes one last turn.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.wakes.iter().for_each(|wake| wake.ring());
+    }
+}
+
+/// Held by each shard's thread: when one leaves, for whatever reason, all do, so that the reason gets told.
+pub(super) struct StopOnDrop(pub(super) Stopper);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}

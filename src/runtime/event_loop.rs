@@ -5,10 +5,10 @@ use crate::base::id::ConnId;
 use crate::base::time::{MS, Now, SEC};
 use crate::runtime::clock::now;
 use crate::runtime::mailbox::Mailbox;
+use crate::runtime::notifier::Notifier;
 use crate::runtime::ring::{Ring, SocketEvents};
 use crate::runtime::stats_snapshot::StatsSnapshot;
 use crate::runtime::stopper::Stopper;
-use crate::runtime::wake::Wake;
 use crate::shard::Shard;
 use crate::shard::io::Door;
 use crate::shard::mail::Mail;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// Batches taken from one lane in one turn, so that a busy neighbour does not hold up the sockets.
 const LANE_SHARE: usize = 16;
-/// How soon to try again when a lane is full. Rare enough to need no bell.
+/// How soon to try again when a lane is full. Rare enough for a timer.
 const LANE_RETRY: u64 = MS;
 /// How often glommio's other tasks get the thread. Not each time: that costs more than a microsecond.
 const YIELD_EVERY: u64 = 10 * MS;
@@ -28,7 +28,7 @@ pub(super) struct EventLoop {
     pub(super) shard: Shard,
     pub(super) ring: Ring,
     pub(super) mailbox: Mailbox<Mail>,
-    pub(super) wake: Arc<Wake>,
+    pub(super) notifier: Arc<Notifier>,
     pub(super) stopper: Stopper,
     pub(super) snapshot: StatsSnapshot,
     /// When the snapshot was last written; 0 if never.
@@ -122,7 +122,7 @@ impl EventLoop {
     }
 
     fn sleep(&mut self) {
-        self.wake.announce_sleep();
+        self.notifier.announce_sleep();
         if self.mailbox.has_mail() || self.stopper.is_stopping() {
             self.ring.poll();
         } else {
@@ -133,7 +133,7 @@ impl EventLoop {
             }
             self.ring.wait(timeout);
         }
-        self.wake.awake();
+        self.notifier.awake();
     }
 
     /// The last turn: no new connections, and what can still be sent without waiting is sent.

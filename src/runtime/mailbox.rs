@@ -1,7 +1,7 @@
 //! The lanes between shards: one bounded queue for each ordered pair, one queue operation per turn and destination.
 
 use crate::base::id::ShardId;
-use crate::runtime::wake::Wake;
+use crate::runtime::notifier::Notifier;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 
@@ -16,17 +16,17 @@ pub(super) struct Mailbox<M> {
     me: ShardId,
     inbound: Vec<Receiver<Vec<M>>>,
     outbound: Vec<Sender<Vec<M>>>,
-    wakes: Vec<Arc<Wake>>,
+    notifiers: Vec<Arc<Notifier>>,
 }
 
-/// The lanes between as many shards as there are bells; the ends come in the order of the shards.
-pub(super) fn mesh<M>(wakes: &[Arc<Wake>]) -> Vec<Mailbox<M>> {
-    let mut mailboxes: Vec<Mailbox<M>> = (0..wakes.len())
+/// The lanes between as many shards as there are notifiers; the ends come in the order of the shards.
+pub(super) fn mesh<M>(notifiers: &[Arc<Notifier>]) -> Vec<Mailbox<M>> {
+    let mut mailboxes: Vec<Mailbox<M>> = (0..notifiers.len())
         .map(|i| Mailbox {
             me: ShardId(i as u16),
             inbound: Vec::new(),
             outbound: Vec::new(),
-            wakes: wakes.to_vec(),
+            notifiers: notifiers.to_vec(),
         })
         .collect();
     for from in 0..mailboxes.len() {
@@ -43,7 +43,7 @@ impl<M> Mailbox<M> {
     /// The other shards.
     pub(super) fn others(&self) -> impl Iterator<Item = ShardId> + use<M> {
         let me = self.me;
-        (0..self.wakes.len() as u16).map(ShardId).filter(move |&shard| shard != me)
+        (0..self.notifiers.len() as u16).map(ShardId).filter(move |&shard| shard != me)
     }
 
     /// Whether `to`'s lane takes a batch.
@@ -56,7 +56,7 @@ impl<M> Mailbox<M> {
     pub(super) fn send(&self, to: ShardId, mail: Vec<M>) {
         debug_assert!(self.room(to), "mail for a full lane stays with its shard");
         if self.outbound[to.index()].try_send(mail).is_ok() {
-            self.wakes[to.index()].ring();
+            self.notifiers[to.index()].notify();
         }
     }
 
@@ -75,14 +75,14 @@ impl<M> Mailbox<M> {
 mod tests {
     use super::*;
 
-    fn bells(n: usize) -> Vec<Arc<Wake>> {
-        (0..n).map(|_| Arc::new(Wake::new().unwrap())).collect()
+    fn notifiers(n: usize) -> Vec<Arc<Notifier>> {
+        (0..n).map(|_| Arc::new(Notifier::new().unwrap())).collect()
     }
 
     #[test]
     fn mail_keeps_its_order_and_is_never_lost_under_pressure() {
         let total = 100_000u32;
-        let mut mailboxes = mesh::<u32>(&bells(2));
+        let mut mailboxes = mesh::<u32>(&notifiers(2));
         let receiver = mailboxes.pop().unwrap();
         let sender = mailboxes.pop().unwrap();
         let writer = std::thread::spawn(move || {
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn lanes_do_not_mix() {
-        let mailboxes = mesh::<(u16, u16)>(&bells(3));
+        let mailboxes = mesh::<(u16, u16)>(&notifiers(3));
         for from in &mailboxes {
             for to in from.others() {
                 from.send(to, vec![(from.me.0, to.0)]);

@@ -15,12 +15,12 @@ mod event_loop;
 mod lent;
 mod mailbox;
 mod messages;
+mod notifier;
 mod ring;
 mod send;
 mod slots;
 mod uring;
 mod user_data;
-mod wake;
 
 pub use clock::now;
 

@@ -7,11 +7,11 @@ use crate::base::id::ConnId;
 use crate::runtime::accept::Acceptors;
 use crate::runtime::buffers;
 use crate::runtime::completions::Completion;
+use crate::runtime::notifier::Notifier;
 use crate::runtime::send::send;
 use crate::runtime::slots::Slots;
 use crate::runtime::uring::Uring;
 use crate::runtime::user_data::Operation;
-use crate::runtime::wake::Wake;
 use crate::shard::io::{Action, Door, Due, Short, Sockets};
 use rustix::io::Errno;
 use socket2::Socket;
@@ -43,20 +43,20 @@ pub(super) struct Ring {
     acceptors: Acceptors,
     /// Connections whose receive ended because no buffer was free.
     starved: VecDeque<ConnId>,
-    wake: Arc<Wake>,
+    notifier: Arc<Notifier>,
 }
 
 impl Ring {
-    /// A ring for at most `connections` sockets, woken by `wake`.
-    pub(super) fn new(connections: u32, wake: Arc<Wake>) -> io::Result<Ring> {
+    /// A ring for at most `connections` sockets, woken by `notifier`.
+    pub(super) fn new(connections: u32, notifier: Arc<Notifier>) -> io::Result<Ring> {
         let mut ring = Ring {
             uring: Uring::new()?,
             slots: Slots::new(connections),
             acceptors: Acceptors::default(),
             starved: VecDeque::new(),
-            wake,
+            notifier,
         };
-        ring.read_bell();
+        ring.read_eventfd();
         Ok(ring)
     }
 
@@ -112,7 +112,7 @@ impl Ring {
                         events.writable(conn);
                     }
                 }
-                Operation::Wake => self.read_bell(),
+                Operation::Wake => self.read_eventfd(),
                 Operation::Ignore => {}
             }
         }
@@ -211,8 +211,8 @@ impl Ring {
         self.acceptors.resume(&mut self.uring);
     }
 
-    fn read_bell(&mut self) {
-        self.uring.read_bell(self.wake.bell().as_raw_fd());
+    fn read_eventfd(&mut self) {
+        self.uring.read_eventfd(self.notifier.eventfd().as_raw_fd());
     }
 }
 

@@ -20,7 +20,7 @@ struct InFlight;
 
 impl InFlight {
     /// Every send has been answered.
-    fn landed(self) {
+    fn end(self) {
         std::mem::forget(self);
     }
 }
@@ -41,7 +41,7 @@ pub(super) fn send(uring: &mut Uring, slots: &Slots, batch: &[Due<'_>], short: &
         let end = push(uring, slots, batch, start);
         uring.submit();
         harvest(uring, batch, end - start, short);
-        in_flight.landed();
+        in_flight.end();
         start = end;
     }
 }

@@ -1,7 +1,7 @@
 //! How the shards' threads are asked to leave.
 
 use crate::base::id::ShardId;
-use crate::runtime::wake::Wake;
+use crate::runtime::notifier::Notifier;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,24 +10,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Clone)]
 pub struct Stopper {
     stopping: Arc<AtomicBool>,
-    wakes: Arc<[Arc<Wake>]>,
+    notifiers: Arc<[Arc<Notifier>]>,
 }
 
 impl Stopper {
-    /// For so many shards, each with a bell of its own.
+    /// For so many shards, each with a notifier of its own.
     pub(super) fn new(shards: usize) -> io::Result<Stopper> {
-        let wakes = (0..shards).map(|_| Wake::new().map(Arc::new)).collect::<io::Result<_>>()?;
-        Ok(Stopper { stopping: Arc::default(), wakes })
+        let notifiers = (0..shards).map(|_| Notifier::new().map(Arc::new)).collect::<io::Result<_>>()?;
+        Ok(Stopper { stopping: Arc::default(), notifiers })
     }
 
-    /// The bells, in the order of the shards.
-    pub(super) fn wakes(&self) -> &[Arc<Wake>] {
-        &self.wakes
+    /// The notifiers, in the order of the shards.
+    pub(super) fn notifiers(&self) -> &[Arc<Notifier>] {
+        &self.notifiers
     }
 
-    /// The bell of one shard.
-    pub(super) fn wake(&self, shard: ShardId) -> Arc<Wake> {
-        self.wakes[shard.index()].clone()
+    /// The notifier of one shard.
+    pub(super) fn notifier(&self, shard: ShardId) -> Arc<Notifier> {
+        self.notifiers[shard.index()].clone()
     }
 
     /// Whether the shards are to leave.
@@ -38,7 +38,7 @@ impl Stopper {
     /// Asks all shards to leave; each closes its listeners and takes one last turn.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
-        self.wakes.iter().for_each(|wake| wake.ring());
+        self.notifiers.iter().for_each(|notifier| notifier.notify());
     }
 }
 

@@ -2,9 +2,9 @@
 
 use crate::base::id::ConnId;
 use crate::runtime::buffers;
+use crate::runtime::notifier::Notifier;
 use crate::runtime::ring::{Ring, SocketEvents};
 use crate::runtime::uring::ENTRIES;
-use crate::runtime::wake::Wake;
 use crate::shard::io::{Action, Came, Door, Due, Short, Slices, Sockets};
 use socket2::{Domain, SockRef, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
@@ -58,7 +58,7 @@ impl SocketEvents for Ear {
 /// A ring with one listener.
 struct Loopback {
     ring: Ring,
-    wake: Arc<Wake>,
+    notifier: Arc<Notifier>,
     ear: Ear,
     addr: SocketAddr,
 }
@@ -69,10 +69,10 @@ impl Loopback {
         socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
         socket.listen(4096).unwrap();
         let addr = socket.local_addr().unwrap().as_socket().unwrap();
-        let wake = Arc::new(Wake::new().unwrap());
-        let mut ring = Ring::new(connections, wake.clone()).unwrap();
+        let notifier = Arc::new(Notifier::new().unwrap());
+        let mut ring = Ring::new(connections, notifier.clone()).unwrap();
         ring.listen(socket, Door::Clients(0));
-        Loopback { ring, wake, ear: Ear::default(), addr }
+        Loopback { ring, notifier, ear: Ear::default(), addr }
     }
 
     /// Turns until `done`; fails after five seconds.
@@ -364,23 +364,23 @@ fn a_watched_socket_reports_once_when_it_drains() {
 }
 
 #[test]
-fn a_sleeping_ring_wakes_for_a_bell_from_another_thread_each_time() {
+fn a_sleeping_ring_is_woken_by_another_thread_each_time() {
     let mut net = Loopback::new(16);
     for _ in 0..3 {
-        let wake = net.wake.clone();
+        let notifier = net.notifier.clone();
         net.ring.drain(0, &mut net.ear);
         net.ring.poll();
-        net.wake.announce_sleep();
-        let bell = std::thread::spawn(move || {
+        net.notifier.announce_sleep();
+        let waker = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(30));
-            wake.ring();
+            notifier.notify();
         });
         let start = Instant::now();
         net.ring.wait(Some(5000 * MS));
-        assert!(start.elapsed() >= Duration::from_millis(25), "woke before the bell");
-        assert!(start.elapsed() < Duration::from_secs(4), "slept through the bell");
-        net.wake.awake();
-        bell.join().unwrap();
+        assert!(start.elapsed() >= Duration::from_millis(25), "woke before it was woken");
+        assert!(start.elapsed() < Duration::from_secs(4), "slept on");
+        net.notifier.awake();
+        waker.join().unwrap();
     }
 }
 

@@ -92,10 +92,10 @@ impl Uring {
         self.push(poll, Operation::Writable(conn));
     }
 
-    /// Tells once when the eventfd `bell` is rung.
-    pub(super) fn read_bell(&mut self, bell: RawFd) {
+    /// Tells once when the eventfd is written.
+    pub(super) fn read_eventfd(&mut self, eventfd: RawFd) {
         let count = (&raw mut *self.memory.count).cast();
-        self.push(opcode::Read::new(Fd(bell), count, size_of::<u64>() as u32).build(), Operation::Wake);
+        self.push(opcode::Read::new(Fd(eventfd), count, size_of::<u64>() as u32).build(), Operation::Wake);
     }
 
     /// Ends what was asked for, unless it has ended already.

@@ -48,7 +48,7 @@ impl Workers {
         assert_eq!(cores.len(), snapshots.len(), "a snapshot for every shard");
         let stopper = Stopper::new(cores.len()).map_err(|cause| RuntimeError::Ring { cause })?;
         let (ready, is_ready) = bounded(cores.len());
-        let mailboxes = mesh(stopper.wakes());
+        let mailboxes = mesh(stopper.notifiers());
         let mut workers = Workers { threads: Vec::new(), stopper, feed: listeners.feed };
         for (id, ((listeners, mailbox), &core)) in
             listeners.of_shards.into_iter().zip(mailboxes).zip(cores).enumerate()
@@ -125,8 +125,8 @@ impl<F: FnOnce(ShardId) -> Shard + Send + 'static> Worker<F> {
 
     async fn run(self, stopper: Stopper, ready: Sender<()>) -> Result<(), RuntimeError> {
         let _together = StopOnDrop(stopper.clone());
-        let wake = stopper.wake(self.id);
-        let mut ring = Ring::new(self.connections, wake.clone())
+        let notifier = stopper.notifier(self.id);
+        let mut ring = Ring::new(self.connections, notifier.clone())
             .map_err(|cause| RuntimeError::ring(cause, kernel::io_uring_disabled()))?;
         let shard = (self.make)(self.id);
         for (socket, door) in self.listeners {
@@ -136,7 +136,7 @@ impl<F: FnOnce(ShardId) -> Shard + Send + 'static> Worker<F> {
         let _ = ready.send(());
         drop(ready);
         let (mailbox, snapshot) = (self.mailbox, self.snapshot);
-        EventLoop { shard, ring, mailbox, wake, stopper, snapshot, written_at: 0 }.run().await;
+        EventLoop { shard, ring, mailbox, notifier, stopper, snapshot, written_at: 0 }.run().await;
         Ok(())
     }
 }

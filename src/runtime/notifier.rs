@@ -5,26 +5,26 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 
-/// The bell of one shard.
+/// Wakes one shard.
 ///
 /// The sleeper stores `sleeping` and *then* looks at its lanes once more; a sender puts its mail into the lane and *then*
 /// loads `sleeping`. Both put a `SeqCst` fence in between, so in the one order of the two fences at least one side sees
 /// what the other did: either the sleeper finds the mail, or the sender finds the sleeper. Acquire and release would not
 /// do: they let both loads run before both stores.
-pub(super) struct Wake {
+pub(super) struct Notifier {
     sleeping: AtomicBool,
-    bell: OwnedFd,
+    eventfd: OwnedFd,
 }
 
-impl Wake {
-    /// A bell whose shard is awake.
-    pub(super) fn new() -> io::Result<Wake> {
-        Ok(Wake { sleeping: AtomicBool::new(false), bell: eventfd(0, EventfdFlags::CLOEXEC)? })
+impl Notifier {
+    /// For a shard that is awake.
+    pub(super) fn new() -> io::Result<Notifier> {
+        Ok(Notifier { sleeping: AtomicBool::new(false), eventfd: eventfd(0, EventfdFlags::CLOEXEC)? })
     }
 
     /// What to read in order to be woken.
-    pub(super) fn bell(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+    pub(super) fn eventfd(&self) -> BorrowedFd<'_> {
+        self.eventfd.as_fd()
     }
 
     /// The shard says that it is about to sleep. It must look for work once more after this, and not sleep if there is.
@@ -39,10 +39,10 @@ impl Wake {
     }
 
     /// Called after work was left for the shard. One system call if it sleeps, and none for those who come second.
-    pub(super) fn ring(&self) {
+    pub(super) fn notify(&self) {
         fence(Ordering::SeqCst);
         if self.sleeping.load(Ordering::Relaxed) && self.sleeping.swap(false, Ordering::Relaxed) {
-            rustix::io::write(&self.bell, &1u64.to_ne_bytes()).expect("an eventfd takes a one");
+            rustix::io::write(&self.eventfd, &1u64.to_ne_bytes()).expect("an eventfd takes a one");
         }
     }
 }

@@ -110,7 +110,7 @@ fn a_broken_upgrade_is_refused_before_it_is_one() {
     broken("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 7");
 }
 
-/// The limit itself is held in virtual time, by the simulated world.
+/// After how long is held in virtual time, in `simulator/tests/properties/connections.rs`.
 #[test]
 fn a_half_open_handshake_is_closed() {
     let mut scene = Scene::new(&[]);

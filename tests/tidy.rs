@@ -182,7 +182,8 @@ fn every_path_that_the_documents_name_is_there() {
         let ours = |name: &&str| {
             let path = name.strip_suffix('/').unwrap_or(name);
             let plain = path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b));
-            let inside = ["src/", "tests/", "docs/", "loadtest/", ".ci/", "benches/", "examples/"];
+            let inside =
+                ["src/", "tests/", "docs/", "loadtest/", "simulator/", ".ci/", "benches/", "examples/"];
             plain && inside.iter().any(|folder| path.starts_with(folder))
         };
         for name in prose.split('`').skip(1).step_by(2).filter(ours) {

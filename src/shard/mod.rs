@@ -3,11 +3,10 @@
 pub mod connections;
 pub mod context;
 pub mod credit;
+pub mod inspect;
 pub mod io;
 pub mod mail;
 pub mod owner;
-#[cfg(test)]
-mod sim;
 pub mod stats;
 pub mod timers;
 
@@ -22,6 +21,7 @@ use crate::flow::route::subject::Subject;
 use crate::wire::hub::{Class, write};
 use connections::{Clients, Reason};
 use context::Context;
+use inspect::Inspection;
 use io::{Action, Door, Sockets};
 use mail::Mail;
 use mail::answer::Answer;
@@ -249,6 +249,11 @@ impl Shard {
         stats.rooms = rooms.count() as u64;
         stats.sessions = sessions.count() as u64;
         stats
+    }
+
+    /// What it holds at the moment.
+    pub fn inspect(&self) -> Inspection {
+        Inspection::new(&self.clients, &self.owner, &self.rooms, &self.users)
     }
 
     /// Handles mail to this shard itself until there is none.

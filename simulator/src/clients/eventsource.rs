@@ -1,19 +1,21 @@
 //! A simulated browser's reader of server-sent events.
 
-use super::{Line, World};
-use crate::shard::io::Door;
-use crate::wire::sse::reader::{SseEvent, SseReader};
+use crate::clients::event_reader::{Event, Reader};
+use crate::world::{Peer, World};
+use fanfare::shard::io::Door;
 use serde_json::Value;
 
 /// One connection, or several one behind the other: it comes back with the last id.
 #[derive(Debug)]
 pub struct EventSource {
-    pub line: Line,
+    /// Its present connection.
+    pub peer: Peer,
     /// Everything seen since it was made.
-    pub got: Vec<SseEvent>,
+    pub got: Vec<Event>,
     /// What it asks for.
     pub target: String,
-    pub reader: SseReader,
+    /// What it has made of the present response.
+    pub reader: Reader,
     /// The head of the response.
     pub head: String,
     /// The last id of earlier connections.
@@ -23,18 +25,18 @@ pub struct EventSource {
 
 impl EventSource {
     /// Connects and asks for a path with its query.
-    pub fn open(world: &mut World, target: &str, room: usize) -> EventSource {
-        EventSource::resume(world, target, "", room)
+    pub fn open(world: &mut World, target: &str, capacity: usize) -> EventSource {
+        EventSource::resume(world, target, "", capacity)
     }
 
     /// Connects with the id that it saw last.
-    pub fn resume(world: &mut World, target: &str, last: &str, room: usize) -> EventSource {
-        let line = world.connect(Door::Clients(0), room);
+    pub fn resume(world: &mut World, target: &str, last: &str, capacity: usize) -> EventSource {
+        let peer = world.connect(Door::Clients(0), capacity);
         let header = if last.is_empty() { String::new() } else { format!("Last-Event-ID: {last}\r\n") };
-        world.say(line, format!("GET {target} HTTP/1.1\r\nHost: h\r\n{header}\r\n").as_bytes());
+        world.send(peer, format!("GET {target} HTTP/1.1\r\nHost: h\r\n{header}\r\n").as_bytes());
         let (got, buf, reader) = Default::default();
         let target = target.to_owned();
-        EventSource { line, got, target, reader, head: String::new(), last: last.to_owned(), buf }
+        EventSource { peer, got, target, reader, head: String::new(), last: last.to_owned(), buf }
     }
 
     /// The last id that it saw, this time or before.
@@ -43,17 +45,17 @@ impl EventSource {
     }
 
     /// Breaks off and comes back, as a browser does.
-    pub fn again(&mut self, world: &mut World, room: usize) {
+    pub fn reconnect(&mut self, world: &mut World, capacity: usize) {
         self.read(world);
-        world.hang_up(self.line);
-        let next = EventSource::resume(world, &self.target, &self.id(), room);
+        world.disconnect(self.peer);
+        let next = EventSource::resume(world, &self.target, &self.id(), capacity);
         let got = std::mem::take(&mut self.got);
         *self = EventSource { got, ..next };
     }
 
     /// Reads what is there. False once the connection is gone.
     pub fn read(&mut self, world: &mut World) -> bool {
-        let Some(bytes) = world.hear(self.line) else { return false };
+        let Some(bytes) = world.receive(self.peer) else { return false };
         self.buf.extend(bytes);
         if self.head.is_empty() {
             let Some(end) = self.buf.windows(4).position(|w| w == b"\r\n\r\n") else { return true };

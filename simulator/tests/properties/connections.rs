@@ -1,15 +1,14 @@
 //! How connections end: what was asked for is answered before, and the last bytes are never lost.
 
-use super::{Line, World};
-use crate::base::time::SEC;
-use crate::flow::limits::Limits;
-use crate::shard::io::Door;
-
-const SHARDS: [u16; 4] = [1, 2, 3, 8];
+use fanfare::base::time::SEC;
+use fanfare::flow::limits::Limits;
+use fanfare::shard::io::Door;
+use simulator::SHARDS;
+use simulator::world::{Peer, World};
 
 /// Reads at most `most` bytes.
-fn sip(world: &mut World, line: Line, most: usize) -> Vec<u8> {
-    let socket = world.socket(line).expect("it is not closed before it has been read");
+fn sip(world: &mut World, peer: Peer, most: usize) -> Vec<u8> {
+    let socket = world.socket(peer).expect("it is not closed before it has been read");
     let most = most.min(socket.wire.len());
     socket.wire.drain(..most).collect()
 }
@@ -31,39 +30,39 @@ fn post(path: &str, body: &str) -> String {
 fn requests_before_an_end_are_answered() {
     for shards in SHARDS {
         let mut world = World::new(1, shards, Limits::default());
-        let line = world.connect(Door::Clients(0), 1 << 20);
+        let peer = world.connect(Door::Clients(0), 1 << 20);
         let requests: String =
             (0..20).map(|n| post(&format!("k/{n}"), &n.to_string()) + &get(&format!("k/{n}"))).collect();
-        world.say(line, requests.as_bytes());
-        world.half_close(line);
+        world.send(peer, requests.as_bytes());
+        world.half_close(peer);
         world.settle(|_| {});
-        let got = text(world.hear(line).expect("the responses"));
+        let got = text(world.receive(peer).expect("the responses"));
         assert_eq!(got.matches("HTTP/1.1 200 OK").count(), 40, "{shards} shards: {got}");
         let at = |n: u8| got.find(&format!("\"data\":{n}}}")).expect("each value is there");
         assert!((1..20).all(|n| at(n - 1) < at(n)), "in the order of the requests");
-        assert!(world.hear(line).is_none(), "it is closed at once");
+        assert!(world.receive(peer).is_none(), "it is closed at once");
     }
 }
 
-/// Lines before the end of a feed are all done and answered, however little of the answers the application reads.
+/// Peers before the end of a feed are all done and answered, however little of the answers the application reads.
 #[test]
 fn lines_before_an_end_are_answered() {
     for shards in SHARDS {
         let limits = Limits { queue_bytes: 1000, write_timeout: u64::MAX / 4, ..Limits::default() };
         let mut world = World::new(2, shards, limits);
-        let line = world.connect(Door::Feed, 200);
+        let peer = world.connect(Door::Feed, 200);
         for n in 0..500 {
             let op = format!("{{\"op\":\"set\",\"key\":\"k/{n}\",\"data\":{n},\"id\":{n}}}\nbad\n");
-            world.say(line, op.as_bytes());
-            world.work(1);
+            world.send(peer, op.as_bytes());
+            world.run(1);
         }
-        world.half_close(line);
+        world.half_close(peer);
         let mut got = Vec::new();
-        while world.socket(line).is_some() {
-            world.work(8);
-            got.extend(world.socket(line).map(|_| ()).and_then(|()| world.hear(line)).unwrap_or_default());
+        while world.socket(peer).is_some() {
+            world.run(8);
+            got.extend(world.socket(peer).map(|_| ()).and_then(|()| world.receive(peer)).unwrap_or_default());
         }
-        got.extend(world.hear(line).expect("the last replies"));
+        got.extend(world.receive(peer).expect("the last replies"));
         let got = text(got);
         assert_eq!(got.lines().filter(|reply| reply.contains("\"ok\":true")).count(), 500);
         assert_eq!(got.lines().filter(|reply| reply.contains("invalid_json")).count(), 500, "{got}");
@@ -75,24 +74,24 @@ fn lines_before_an_end_are_answered() {
 fn unread_replies_hold_the_feed_up() {
     let limits = Limits { queue_bytes: 4096, write_timeout: u64::MAX / 4, ..Limits::default() };
     let mut world = World::new(3, 2, limits);
-    let line = world.connect(Door::Feed, 500);
+    let peer = world.connect(Door::Feed, 500);
     for n in 0..20_000 {
         let op = format!("{{\"op\":\"set\",\"key\":\"k/{n}\",\"data\":{n},\"id\":{n}}}\n");
-        world.say(line, op.as_bytes());
+        world.send(peer, op.as_bytes());
         if n % 100 == 0 {
-            world.work(4);
+            world.run(4);
         }
     }
     world.settle(|world| {
-        let queued = world.shards[line.shard].clients.fanout.queued(line.slot as u32);
+        let queued = world.queued(peer);
         assert!(queued < 4096 + 1024 * 100, "{queued}");
         // it reads nothing: what is watched stays so
-        world.socket(line).expect("held, not dropped").watched = false;
+        world.socket(peer).expect("held, not dropped").watched = false;
     });
-    assert!(world.socket(line).expect("held").paused, "reading from it has stopped");
-    world.socket(line).expect("held").watched = true;
+    assert!(world.socket(peer).expect("held").paused, "reading from it has stopped");
+    world.socket(peer).expect("held").watched = true;
     let mut got = Vec::new();
-    world.settle(|world| got.extend(world.hear(line).expect("it stays open")));
+    world.settle(|world| got.extend(world.receive(peer).expect("it stays open")));
     assert_eq!(text(got).matches("\"ok\":true").count(), 20_000);
 }
 
@@ -102,25 +101,25 @@ fn a_last_response_waits_for_its_reader() {
     for shards in SHARDS {
         let mut world = World::new(4, shards, Limits::default());
         let writer = world.connect(Door::Clients(0), 1 << 20);
-        world.say(writer, post("big", &format!("\"{}\"", "x".repeat(5000))).as_bytes());
+        world.send(writer, post("big", &format!("\"{}\"", "x".repeat(5000))).as_bytes());
         world.settle(|_| {});
-        let line = world.connect(Door::Clients(0), 100);
-        world.say(line, b"GET /big HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        let peer = world.connect(Door::Clients(0), 100);
+        world.send(peer, b"GET /big HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
         let mut got = Vec::new();
-        while !world.socket(line).expect("still there").finished {
-            got.extend(sip(&mut world, line, 100));
+        while !world.socket(peer).expect("still there").finished {
+            got.extend(sip(&mut world, peer, 100));
             world.now.mono += 5 * SEC;
-            world.work(20);
+            world.run(20);
             assert!(got.len() < 6000, "it is told when all is sent");
         }
-        got.extend(sip(&mut world, line, 100));
+        got.extend(sip(&mut world, peer, 100));
         assert!(text(got).ends_with("xx\"}"), "the whole body");
-        world.say(line, b"what comes now is read and forgotten");
+        world.send(peer, b"what comes now is read and forgotten");
         world.settle(|_| {});
-        assert!(world.socket(line).is_some(), "the peer may still be reading");
+        assert!(world.socket(peer).is_some(), "the peer may still be reading");
         world.now.mono += 4 * SEC;
         world.settle(|_| {});
-        assert!(world.socket(line).is_none(), "but not for ever");
+        assert!(world.socket(peer).is_none(), "but not for ever");
     }
 }
 
@@ -129,14 +128,14 @@ fn a_last_response_waits_for_its_reader() {
 fn a_burst_of_requests_costs_one_response() {
     for shards in SHARDS {
         let mut world = World::new(5, shards, Limits { queue_bytes: 4096, ..Limits::default() });
-        let line = world.connect(Door::Clients(0), 300);
-        world.say(line, post("big", &format!("\"{}\"", "x".repeat(3000))).as_bytes());
-        world.say(line, get("big").repeat(3000).as_bytes());
+        let peer = world.connect(Door::Clients(0), 300);
+        world.send(peer, post("big", &format!("\"{}\"", "x".repeat(3000))).as_bytes());
+        world.send(peer, get("big").repeat(3000).as_bytes());
         let mut got = 0;
         world.settle(|world| {
-            let queued = world.shards[line.shard].clients.fanout.queued(line.slot as u32);
+            let queued = world.queued(peer);
             assert!(queued <= 4096 + 3500, "{queued}");
-            let bytes = world.hear(line).expect("it stays open");
+            let bytes = world.receive(peer).expect("it stays open");
             got += bytes.windows(12).filter(|w| *w == b"HTTP/1.1 200").count();
         });
         assert!((2500..=3001).contains(&got), "{got}: a status line may be cut by a read");
@@ -149,22 +148,22 @@ fn a_half_open_handshake_has_its_time() {
     for shards in SHARDS {
         let mut world = World::new(6, shards, Limits { handshake_timeout: 10 * SEC, ..Limits::default() });
         let parts = ["", "GET ", "GET /box HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n", "GET /"];
-        let lines = parts.map(|part| {
-            let line = world.connect(Door::Clients(0), 1 << 20);
-            world.say(line, part.as_bytes());
-            line
+        let peers = parts.map(|part| {
+            let peer = world.connect(Door::Clients(0), 1 << 20);
+            world.send(peer, part.as_bytes());
+            peer
         });
         let start = world.now.mono;
         while world.now.mono < start + 9 * SEC {
-            world.say(lines[3], b"a");
+            world.send(peers[3], b"a");
             world.now.mono += SEC / 10;
             world.settle(|_| {});
-            let open = lines.iter().filter(|line| world.socket(**line).is_some()).count();
-            assert!(open == 4 || world.now.mono > start + 10 * SEC, "{open} are open, {shards} shards");
+            let open = peers.iter().filter(|peer| world.socket(**peer).is_some()).count();
+            assert_eq!(open, 4, "{shards} shards");
         }
-        while lines.iter().any(|line| world.socket(*line).is_some_and(|socket| !socket.finished)) {
+        while peers.iter().any(|peer| world.socket(*peer).is_some_and(|socket| !socket.finished)) {
             assert!(world.now.mono < start + 15 * SEC, "{shards} shards");
-            world.say(lines[3], b"a");
+            world.send(peers[3], b"a");
             world.now.mono += SEC / 10;
             world.settle(|_| {});
         }

@@ -1,14 +1,17 @@
 //! What must hold for native subscriptions to documents.
 
-use super::World;
-use super::client::{Application, Listener};
-use super::properties::{Model, random_op, tight};
-use crate::base::time::MS;
-use crate::wire::key::Name;
+use fanfare::base::time::MS;
+use fanfare::wire::key::Name;
 use serde_json::{Value, json};
+use simulator::SHARDS;
+use simulator::clients::application::Application;
+use simulator::clients::hub::HubClient;
+use simulator::model::Model;
+use simulator::operations::random_operation;
+use simulator::random::tight_limits;
+use simulator::world::World;
 use std::collections::{BTreeMap, BTreeSet};
 
-const SHARDS: [u16; 4] = [1, 2, 3, 8];
 const NAMES: [&str; 9] = ["**", "*", "a/**", "a/*", "b/*", "*/1", "a/1", "b/2", "single1"];
 
 fn covers(name: &str, key: &str) -> bool {
@@ -17,7 +20,7 @@ fn covers(name: &str, key: &str) -> bool {
 
 /// A client that folds what it gets, as the dialect's page says.
 struct Follower {
-    listener: Listener,
+    client: HubClient,
     names: BTreeSet<&'static str>,
     docs: BTreeMap<String, (String, Value)>,
     /// For each subscription that is complete, how many keys it was told of.
@@ -29,31 +32,31 @@ struct Follower {
 }
 
 impl Follower {
-    fn open(world: &mut World, room: usize) -> Follower {
-        let listener = Listener::open(world, "", room);
+    fn open(world: &mut World, capacity: usize) -> Follower {
+        let client = HubClient::open(world, "", capacity);
         let (names, docs, synced, patches) = Default::default();
-        Follower { listener, names, docs, synced, asked: 0, patches, whole: true }
+        Follower { client, names, docs, synced, asked: 0, patches, whole: true }
     }
 
     fn subscribe(&mut self, world: &mut World, name: &'static str, wish: Value) {
         let mut frame = json!({"type": "subscribe", "key": name});
         frame.as_object_mut().unwrap().extend(wish.as_object().unwrap().clone());
         self.whole &= frame["mode"] == "snapshot";
-        self.listener.send(world, &frame);
+        self.client.send(world, &frame);
         self.names.insert(name);
         self.asked += 1;
     }
 
     fn unsubscribe(&mut self, world: &mut World, name: &'static str) {
-        self.listener.send(world, &json!({"type": "unsubscribe", "key": name}));
+        self.client.send(world, &json!({"type": "unsubscribe", "key": name}));
         self.names.remove(name);
         let names = &self.names;
         self.docs.retain(|key, _| names.iter().any(|name| covers(name, key)));
     }
 
     fn read(&mut self, world: &mut World) {
-        assert!(self.listener.read(world), "nobody is let go");
-        for frame in std::mem::take(&mut self.listener.got) {
+        assert!(self.client.read(world), "nobody is let go");
+        for frame in std::mem::take(&mut self.client.got) {
             let key = frame["key"].as_str().expect("a key").to_owned();
             let text = |field: &str| frame[field].as_str().expect("a version").to_owned();
             let kind = frame["type"].as_str().expect("a type");
@@ -87,7 +90,7 @@ impl Follower {
     /// Reads until nothing more can be under way to it.
     fn catch_up(&mut self, world: &mut World) {
         for _ in 0..30 {
-            world.work(30);
+            world.run(30);
             self.read(world);
         }
     }
@@ -110,21 +113,21 @@ fn wish(rng: &mut fastrand::Rng) -> Value {
 /// Random writes while followers subscribe, change their mind, stall and read on: at rest everyone has what it is
 /// subscribed to, patches chain, and no change came twice.
 fn followers_agree(seed: u64, shards: u16) {
-    let mut world = World::new(seed, shards, tight());
+    let mut world = World::new(seed, shards, tight_limits());
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut app = Application::open(&mut world);
     let mut model = Model::default();
     let mut all: Vec<(Follower, bool)> = Vec::new();
     for i in 0..12 {
-        let room = [100, 3000, 1 << 20][i % 3];
-        all.push((Follower::open(&mut world, room), false));
+        let capacity = [100, 3000, 1 << 20][i % 3];
+        all.push((Follower::open(&mut world, capacity), false));
     }
     for _ in 0..300 {
         let at = rng.usize(0..all.len());
         let (follower, stalled) = &mut all[at];
         match rng.u8(0..10) {
             0..5 => {
-                let op = random_op(&mut rng, 0);
+                let op = random_operation(&mut rng);
                 app.send(&mut world, &op);
                 model.apply(&op);
             }
@@ -143,7 +146,7 @@ fn followers_agree(seed: u64, shards: u16) {
             8 => *stalled = !*stalled,
             _ => world.now.mono += rng.u64(0..20) * MS,
         }
-        world.work(rng.usize(0..6));
+        world.run(rng.usize(0..6));
         all.iter_mut().filter(|(_, stalled)| !stalled).for_each(|(follower, _)| follower.read(&mut world));
     }
     for _ in 0..2 {
@@ -171,7 +174,7 @@ fn every_follower_has_what_it_is_subscribed_to() {
 #[test]
 fn whoever_comes_back_gets_what_changed() {
     for shards in SHARDS {
-        let mut world = World::new(9, shards, tight());
+        let mut world = World::new(9, shards, tight_limits());
         let mut app = Application::open(&mut world);
         for i in 0..20 {
             app.send(&mut world, &json!({"op": "set", "key": format!("t/{i}"), "data": i}));
@@ -181,7 +184,7 @@ fn whoever_comes_back_gets_what_changed() {
         first.subscribe(&mut world, "t/*", json!({}));
         world.settle(|world| first.read(world));
         assert_eq!(first.synced, [("t/*".to_owned(), 20)]);
-        world.hang_up(first.listener.line);
+        world.disconnect(first.client.peer);
         app.send(&mut world, &json!({"op": "del", "key": "t/3"}));
         app.send(&mut world, &json!({"op": "set", "key": "t/4", "data": "new"}));
         app.send(&mut world, &json!({"op": "set", "key": "t/20", "data": 20}));
@@ -204,7 +207,7 @@ fn whoever_comes_back_gets_what_changed() {
 #[test]
 fn a_pace_holds_and_ends_at_the_latest() {
     for shards in SHARDS {
-        let mut world = World::new(10, shards, tight());
+        let mut world = World::new(10, shards, tight_limits());
         let mut app = Application::open(&mut world);
         let mut slow = Follower::open(&mut world, 1 << 20);
         slow.subscribe(&mut world, "t/*", json!({"max_hz": 10}));
@@ -212,7 +215,7 @@ fn a_pace_holds_and_ends_at_the_latest() {
         let mut snapshots = 0;
         for i in 0..1000 {
             app.send(&mut world, &json!({"op": "set", "key": "t/1", "data": i}));
-            world.work(2);
+            world.run(2);
             world.now.mono += MS;
             let before = slow.docs.get("t/1").cloned();
             slow.read(&mut world);
@@ -228,7 +231,7 @@ fn a_pace_holds_and_ends_at_the_latest() {
         for i in 0..5 {
             app.send(&mut world, &json!({"op": "set", "key": "t/2", "data": i}));
         }
-        world.settle(|world| assert!(slow.listener.read(world)));
-        assert_eq!(slow.listener.got.len(), 5, "the pace can be taken off");
+        world.settle(|world| assert!(slow.client.read(world)));
+        assert_eq!(slow.client.got.len(), 5, "the pace can be taken off");
     }
 }

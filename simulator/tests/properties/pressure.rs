@@ -1,12 +1,12 @@
 //! Back-pressure: a shard that falls behind slows the application down, wherever its feed is connected.
 
-use super::World;
-use super::client::{Application, Subscriber};
-use crate::base::id::ShardId;
-use crate::flow::limits::Limits;
-use crate::flow::route::owner::owner;
-use crate::shard::mail::Mail;
+use fanfare::base::id::ShardId;
+use fanfare::flow::limits::Limits;
+use fanfare::flow::route::owner::owner;
 use serde_json::json;
+use simulator::clients::application::Application;
+use simulator::clients::subscriber::Subscriber;
+use simulator::world::World;
 
 /// Opens until the connection is at that shard.
 fn at<T>(shard: usize, mut open: impl FnMut() -> T, of: impl Fn(&T) -> usize) -> T {
@@ -29,8 +29,8 @@ fn what_is_under_way_to_a_shard_that_stands_still_is_bounded() {
     let item = (0..).map(|n| format!("{stem}{n}")).find(|item| owner(item, 3) == ShardId(0)).unwrap();
     for (path, key) in [(&key, &key), (&list, &item)] {
         let mut world = World::new(7, 3, Limits { queue_bytes: BUDGET, ..Limits::default() });
-        let mut app = at(2, || Application::open(&mut world), |app| app.line.shard);
-        let mut sub = at(1, || Subscriber::open(&mut world, path, None, 1 << 24), |sub| sub.line.shard);
+        let mut app = at(2, || Application::open(&mut world), |app| app.peer.shard);
+        let mut sub = at(1, || Subscriber::open(&mut world, path, None, 1 << 24), |sub| sub.peer.shard);
         world.settle(|world| assert!(sub.read(world)));
         for n in 0..600 {
             let data = json!({"n": n, "text": "x".repeat(2000 + n % 2)});
@@ -40,7 +40,7 @@ fn what_is_under_way_to_a_shard_that_stands_still_is_bounded() {
             world.turn(0);
             world.turn(2);
         }
-        let under_way: usize = world.lanes[0][1].iter().flatten().map(Mail::weight).sum();
+        let under_way = world.mail_bytes(0, 1);
         assert!(under_way > BUDGET / 2 && under_way <= BUDGET + 3000, "{path}: {under_way}");
         app.read(&mut world);
         assert!(app.replies.len() < 100, "{path}: what is not sent on is not accepted");

@@ -1,19 +1,18 @@
 //! What must hold for streams with a catch-up.
 
-use super::World;
-use super::client::Application;
-use super::eventsource::EventSource;
-use crate::base::time::SEC;
-use crate::flow::limits::Limits;
-use crate::flow::limits::channels::ChannelRule;
-use crate::flow::limits::route::{FilterRule, Profile, Route};
-use crate::flow::limits::sse::SseLimits;
-use crate::shard::io::Door;
-use crate::wire::template::PathTemplate;
+use fanfare::base::time::SEC;
+use fanfare::flow::limits::Limits;
+use fanfare::flow::limits::channels::ChannelRule;
+use fanfare::flow::limits::route::{FilterRule, Profile, Route};
+use fanfare::flow::limits::sse::SseLimits;
+use fanfare::shard::io::Door;
+use fanfare::wire::template::PathTemplate;
 use fastrand::Rng;
 use serde_json::{Value, json};
-
-const SHARDS: [u16; 4] = [1, 2, 3, 8];
+use simulator::SHARDS;
+use simulator::clients::application::Application;
+use simulator::clients::eventsource::EventSource;
+use simulator::world::World;
 
 fn route(path: &str, profile: Profile) -> Route {
     let path = PathTemplate::parse(path).unwrap();
@@ -58,10 +57,10 @@ fn numbers(source: &EventSource) -> Vec<u64> {
 }
 
 fn get(world: &mut World, target: &str) -> (u16, Value) {
-    let line = world.connect(Door::Clients(0), 1 << 20);
-    world.say(line, format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
+    let peer = world.connect(Door::Clients(0), 1 << 20);
+    world.send(peer, format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
     let mut answer = Vec::new();
-    world.settle(|world| answer.extend(world.hear(line).expect("it stays open")));
+    world.settle(|world| answer.extend(world.receive(peer).expect("it stays open")));
     let text = String::from_utf8(answer).unwrap();
     let status = text.split(' ').nth(1).unwrap().parse().unwrap();
     (status, serde_json::from_str(text.split("\r\n\r\n").nth(1).unwrap()).unwrap_or_default())
@@ -78,7 +77,7 @@ fn a_catch_up_is_oldest_first_and_skips_and_repeats_nothing() {
             let mut app = Application::open(&mut world);
             for n in 0..100 {
                 change(&mut app, &mut world, &mut rng, n);
-                world.work(2);
+                world.run(2);
             }
             let target = "/organizations/1/sync/stream?offset=-1&live=sse";
             let mut all: Vec<EventSource> =
@@ -87,7 +86,7 @@ fn a_catch_up_is_oldest_first_and_skips_and_repeats_nothing() {
             let mut known = vec!["-1".to_owned(); 4];
             for n in 100..300 {
                 change(&mut app, &mut world, &mut rng, n);
-                world.work(rng.usize(0..6));
+                world.run(rng.usize(0..6));
                 let i = rng.usize(0..4);
                 all[i].read(&mut world);
                 if rng.u8(0..6) > 0 {
@@ -98,7 +97,7 @@ fn a_catch_up_is_oldest_first_and_skips_and_repeats_nothing() {
                     known[i] = all[i].id();
                 }
                 let last = known[i].clone();
-                world.hang_up(all[i].line);
+                world.disconnect(all[i].peer);
                 // cella's hooks put it into the address, browsers into the header
                 all[i] = match rng.bool() || last == "-1" {
                     true => {
@@ -166,10 +165,10 @@ fn a_choice_holds_for_what_was_missed_and_what_is_new() {
             .iter()
             .map(|types| EventSource::open(&mut world, &format!("{path}{types}"), 1 << 20))
             .collect();
-        world.work(10);
+        world.run(10);
         for n in 20..40 {
             change(&mut app, &mut world, &mut rng, n);
-            world.work(5);
+            world.run(5);
         }
         world.settle(|world| all.iter_mut().for_each(|source| assert!(source.read(world))));
         let thirds: Vec<u64> = (0..40).filter(|n| n % 3 == 0).collect();
@@ -178,9 +177,9 @@ fn a_choice_holds_for_what_was_missed_and_what_is_new() {
             assert_eq!(numbers(source), *want, "{} {shards} shards", source.target);
             assert_eq!(source.data("offset").len(), 1);
         }
-        all.iter().for_each(|source| world.hang_up(source.line));
+        all.iter().for_each(|source| world.disconnect(source.peer));
         world.settle(|_| {});
-        let pools: usize = world.shards.iter().map(|s| s.clients.fanout.pools.len()).sum();
+        let pools = world.count(|stats| stats.pools);
         assert_eq!(pools, 0);
     }
 }
@@ -246,16 +245,16 @@ fn places_on_a_route_are_counted_and_given_back() {
                 [path, &user, &user].map(|target| EventSource::open(&mut world, target, 1 << 20)).into();
             world.settle(|world| all.iter_mut().for_each(|source| assert!(source.read(world))));
             assert_eq!(get(&mut world, path).0, 429, "{shards} shards");
-            world.hang_up(all[0].line);
+            world.disconnect(all[0].peer);
             world.settle(|_| {});
             assert_eq!(get(&mut world, &user).0, 429, "the user has two already");
             let other = EventSource::open(&mut world, path, 1 << 20);
             world.settle(|_| {});
             // one that goes before it is let in leaves nothing behind
-            world.hang_up(other.line);
+            world.disconnect(other.peer);
             let gone = EventSource::open(&mut world, path, 1 << 20);
-            world.hang_up(gone.line);
-            all.drain(1..).for_each(|source| world.hang_up(source.line));
+            world.disconnect(gone.peer);
+            all.drain(1..).for_each(|source| world.disconnect(source.peer));
             world.settle(|_| {});
         }
         assert_eq!(get(&mut world, "/organizations/1/sync/stream").0, 200, "a plain answer takes no place");
@@ -298,13 +297,13 @@ fn a_private_room_stays_private() {
             1 << 20,
         );
         world.settle(|world| assert!(before.read(world) && chosen.read(world)));
-        let line = world.connect(Door::Clients(0), 1 << 20);
+        let peer = world.connect(Door::Clients(0), 1 << 20);
         let body = r#"{"id":"org:1","private":true}"#;
         let head =
             format!("POST /_/rooms?user=ann HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len());
-        world.say(line, (head + body).as_bytes());
+        world.send(peer, (head + body).as_bytes());
         world.settle(|_| {});
-        assert!(world.hear(line).is_some_and(|answer| answer.starts_with(b"HTTP/1.1 201")));
+        assert!(world.receive(peer).is_some_and(|answer| answer.starts_with(b"HTTP/1.1 201")));
         for n in 0..5 {
             change(&mut app, &mut world, &mut rng, n);
         }
@@ -376,12 +375,12 @@ fn views_hear_what_happened_in_them() {
             view("gone", "root", json!({"cursor": "id-3"})),
         ]})
         .to_string();
-        let line = world.connect(Door::Clients(0), 1 << 20);
+        let peer = world.connect(Door::Clients(0), 1 << 20);
         let head =
             format!("POST /entities/1/stream HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len());
-        world.say(line, (head + &body).as_bytes());
+        world.send(peer, (head + &body).as_bytes());
         let mut answer = Vec::new();
-        world.settle(|world| answer.extend(world.hear(line).expect("it stays open")));
+        world.settle(|world| answer.extend(world.receive(peer).expect("it stays open")));
         let text = String::from_utf8(answer).unwrap();
         let got: Value = serde_json::from_str(text.split("\r\n\r\n").nth(1).unwrap()).unwrap();
         let want = json!({

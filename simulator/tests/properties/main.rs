@@ -1,0 +1,19 @@
+//! What must hold in every simulated world, by the door at which it shows.
+
+mod channels;
+mod connections;
+mod documents;
+mod event_recovery;
+mod events;
+mod hub;
+mod hub_recovery;
+mod imports;
+mod native_documents;
+mod pressure;
+mod room_doors;
+mod rooms;
+mod rooms_http;
+mod routes;
+mod stream_turns;
+mod streams;
+mod support;

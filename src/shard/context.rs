@@ -16,6 +16,9 @@ use crate::shard::timers::Timer;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// The number of this node. There is one node so far.
+const NODE: u8 = 0;
+
 /// The shared part of a shard.
 #[derive(Debug)]
 pub struct Context {
@@ -49,7 +52,8 @@ impl Context {
     /// The ctx of shard `id` of `shards`.
     pub fn new(id: ShardId, shards: u16, limits: Arc<Limits>, epoch: Arc<str>) -> Context {
         let outboxes = (0..shards).map(|_| Vec::new()).collect();
-        let (now, stamps, encoder) = (Now::default(), Stamps::new(id), Encoder::new(limits.deflate_min));
+        let (now, stamps, encoder) =
+            (Now::default(), Stamps::new(NODE, id), Encoder::new(limits.deflate_min));
         let credit = Credit::new(shards, limits.queue_bytes);
         let (backlog, timers, stats, local) = Default::default();
         Context {

@@ -5,7 +5,7 @@ use crate::flow::limits::Limits;
 use crate::flow::request::query::{names, parameter};
 use crate::wire::cursor::{BadCursor, Cursor};
 use crate::wire::feed::is_channel;
-use crate::wire::http::{BadRequest, Field, Head, Response, upgrade};
+use crate::wire::http::{Field, Head, Response, upgrade};
 use crate::wire::hub::is_room;
 use crate::wire::ws::{Compression, negotiate};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ impl Handshake {
     /// # Errors
     /// The response to one that is malformed, or comes from a foreign page.
     pub fn read(head: &Head, hub: bool, limits: &Limits) -> Result<Handshake, Response<'static>> {
-        let upgrade = upgrade(head).map_err(BadRequest::response)?;
+        let upgrade = upgrade(head)?;
         if !limits.origins.origin_allowed(head) {
             let text = "this origin is not allowed; the operator can allow it with --origins";
             return Err(Response::text(403, text));

@@ -82,7 +82,7 @@ impl Clients {
                     let response = Response::text(413, "Request Entity Too Large").closing();
                     return self.respond(ctx, id, &response);
                 }
-                Err(bad) => return self.respond(ctx, id, &bad.response()),
+                Err(bad) => return self.respond(ctx, id, &Response::from(bad)),
             }
         }
     }

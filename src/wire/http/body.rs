@@ -2,7 +2,8 @@
 
 use httparse::Status;
 
-use super::{BadRequest, Framing};
+use crate::wire::http::bad_request::BadRequest;
+use crate::wire::http::head::Framing;
 
 /// The longest line that gives a chunk's size, extensions and line end included, in bytes.
 const MAX_SIZE_LINE: usize = 256;

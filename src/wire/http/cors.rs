@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{Field, Head, Method, Response};
+use crate::wire::http::head::{Field, Head, Method};
+use crate::wire::http::response::Response;
 
 /// The methods that pages may use.
 const METHODS: [&str; 5] = ["GET", "POST", "DELETE", "PUT", "PATCH"];

@@ -2,7 +2,7 @@
 
 use httparse::Status;
 
-use super::BadRequest;
+use crate::wire::http::bad_request::BadRequest;
 
 /// The usual limit of a head, in bytes.
 pub const MAX_HEAD: usize = 16 * 1024;

@@ -8,7 +8,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Serialize;
 
-use super::{Field, Head, Method, Version};
+use crate::wire::http::bad_request::BadRequest;
+use crate::wire::http::head::{Field, Head, Method, Version};
 
 /// What a client that sent `Expect: 100-continue` waits for.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -43,6 +44,21 @@ struct Problem<'a> {
     status: u16,
     code: &'a str,
     detail: &'a str,
+}
+
+impl From<BadRequest> for Response<'static> {
+    /// The response after which the connection is to be closed.
+    fn from(bad: BadRequest) -> Response<'static> {
+        let (status, code) = bad.status();
+        let response = Response::problem(status, code, &bad.to_string()).closing();
+        match bad {
+            BadRequest::WebSocketVersion => response
+                .header("Connection", "upgrade")
+                .header("Upgrade", "websocket")
+                .header("Sec-WebSocket-Version", "13"),
+            _ => response,
+        }
+    }
 }
 
 impl<'a> Response<'a> {
@@ -316,12 +332,12 @@ mod tests {
     #[test]
     fn a_bad_request_is_answered_and_the_connection_closed() {
         use crate::wire::http::BadRequest;
-        let old = BadRequest::WebSocketVersion.response();
+        let old = Response::from(BadRequest::WebSocketVersion);
         assert!(old.closes());
         let bytes = written(&old);
         assert!(bytes.starts_with("HTTP/1.1 426 Upgrade Required\r\n"), "{bytes}");
         assert!(bytes.contains("\r\nSec-WebSocket-Version: 13\r\n"), "{bytes}");
-        let bytes = written(&BadRequest::Malformed(httparse::Error::Token).response());
+        let bytes = written(&Response::from(BadRequest::Malformed(httparse::Error::Token)));
         assert!(bytes.starts_with("HTTP/1.1 400 ") && bytes.contains("\r\nConnection: close\r\n"), "{bytes}");
     }
 }

@@ -2,8 +2,9 @@
 
 use tungstenite::handshake::derive_accept_key;
 
-use super::response::{start, write_header};
-use super::{BadRequest, Field, Framing, Head, Method, Version};
+use crate::wire::http::bad_request::BadRequest;
+use crate::wire::http::head::{Field, Framing, Head, Method, Version};
+use crate::wire::http::response::{start, write_header};
 
 /// A proper handshake, ready to be answered.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! The members of one JSON object, looked up by name.
 
 use crate::wire::feed::object;
-use crate::wire::hub::FrameFault;
+use crate::wire::hub::frame::FrameFault;
 use crate::wire::json::Json;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};

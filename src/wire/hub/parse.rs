@@ -1,11 +1,12 @@
 //! Reads what clients send.
 
 use crate::wire::feed::{MAX_CHANNEL, is_channel};
-use crate::wire::hub::{
+use crate::wire::hub::frame::{
     As, Bound, Class, ClientFrame, Command, DEFAULT_LIMIT, Follow, FrameFault, MAX_LIST, MAX_NAME, MAX_TEXT,
-    MemberCommand, Mode, NewMessage, Query, RawMembers, Recover, ReplyTo, RoomCommand, RoomProfile, STATUSES,
+    MemberCommand, Mode, NewMessage, Query, Recover, ReplyTo, RoomCommand, RoomProfile, STATUSES,
     StatusUpdate, is_room, is_user,
 };
+use crate::wire::hub::members::RawMembers;
 use crate::wire::json::Json;
 use crate::wire::key::{Key, Name};
 use hashbrown::HashMap;

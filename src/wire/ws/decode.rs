@@ -7,7 +7,7 @@ use std::str;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
-use super::{CONTROL_MAX, MessageKind};
+use crate::wire::ws::frame::{CONTROL_MAX, MessageKind};
 
 /// The longest header of a frame, in bytes.
 const HEADER_MAX: usize = 14;

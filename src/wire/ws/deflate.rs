@@ -1,8 +1,8 @@
 //! permessage-deflate (RFC 7692), always without context takeover: each message is compressed by itself, so that one
 //! compressed frame serves everybody and no connection holds a compressor.
 
-use super::decode::Violation;
-use super::{MessageKind, header_len};
+use crate::wire::ws::decode::Violation;
+use crate::wire::ws::frame::{MessageKind, header_len};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::OpCode;

@@ -3,6 +3,7 @@
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 use tungstenite::protocol::frame::{Frame, FrameHeader};
 
+use super::frame::CONTROL_MAX;
 use super::*;
 
 const MAX: usize = 1 << 20;

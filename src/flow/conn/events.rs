@@ -49,7 +49,7 @@ impl Events {
             | Subject::Every(_)
             | Subject::Room(_)
             | Subject::User(_)
-            | Subject::Clock => {}
+            | Subject::Clock(_) => {}
         }
     }
 

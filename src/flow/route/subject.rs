@@ -26,15 +26,16 @@ pub enum Subject {
     Room(Arc<str>),
     /// How a user shows itself.
     User(Arc<str>),
-    /// The time of day, once a second.
-    Clock,
+    /// The time of day, once a second, as this shard tells it to its own connections.
+    Clock(ShardId),
 }
 
 impl Subject {
-    /// What a WebSocket of the ooo dialect is about: a document, a list, or the clock at the root.
-    pub fn of(name: Option<Name>) -> Subject {
+    /// What a WebSocket of the ooo dialect is about, on a connection of the shard `here`: a document, a list, or the
+    /// clock at the root.
+    pub fn of(name: Option<Name>, here: ShardId) -> Subject {
         match name {
-            None => Subject::Clock,
+            None => Subject::Clock(here),
             Some(Name::Key(key)) => Subject::Key(key),
             Some(Name::Pattern(pattern)) => Subject::List(pattern),
         }
@@ -49,21 +50,20 @@ impl Subject {
             Subject::Channel(name) | Subject::Chosen(name, _) => name,
             Subject::Room(name) | Subject::User(name) => name,
             Subject::Every(_) => "*",
-            Subject::Clock => "",
+            Subject::Clock(_) => "",
         }
     }
 
-    /// The shard that has its state; `None` if every shard has it.
-    pub fn owner(&self, shards: u16) -> Option<ShardId> {
+    /// The shard that has its state.
+    pub fn owner(&self, shards: u16) -> ShardId {
         match self {
             Subject::Key(_)
             | Subject::List(_)
             | Subject::Channel(_)
             | Subject::Chosen(..)
-            | Subject::Room(_) => Some(owner(self.name(), shards)),
-            Subject::User(name) => Some(owner_of_user(name, shards)),
-            Subject::Part(_, owner) | Subject::Every(owner) => Some(*owner),
-            Subject::Clock => None,
+            | Subject::Room(_) => owner(self.name(), shards),
+            Subject::User(name) => owner_of_user(name, shards),
+            Subject::Part(_, owner) | Subject::Every(owner) | Subject::Clock(owner) => *owner,
         }
     }
 }

@@ -108,7 +108,12 @@ impl Clients {
             }
             Request::Follow(name, hello, has) => {
                 let rest = self.upgrade(ctx, id, hello, Dialect::Ooo);
-                self.subscribe(ctx, id, Subject::of(name), has.map_or(Position::Nothing, Position::Version));
+                self.subscribe(
+                    ctx,
+                    id,
+                    Subject::of(name, ctx.id),
+                    has.map_or(Position::Nothing, Position::Version),
+                );
                 return self.messages(ctx, id, &rest);
             }
             Request::Hub(hello, arrival) => {

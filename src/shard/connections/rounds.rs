@@ -2,9 +2,7 @@
 
 use crate::base::time::{MS, SEC};
 use crate::flow::conn::Phase;
-use crate::flow::encode::frame::{Dialect, Variant};
-use crate::flow::encode::ooo;
-use crate::flow::route::subject::Subject;
+use crate::flow::encode::frame::Dialect;
 use crate::shard::Shard;
 use crate::shard::connections::Reason;
 use crate::shard::timers::{ConnectionTimer, OwnerTimer, Timer};
@@ -26,12 +24,7 @@ impl Shard {
         let now = self.ctx.now.mono;
         match timer {
             Timer::Owner(OwnerTimer::Tick) => {
-                if let Some(pool) =
-                    self.clients.fanout.pools.find(&Subject::Clock, Variant::plain(Dialect::Ooo))
-                {
-                    let frame = ooo::clock(&mut self.ctx.encoder, self.ctx.now.wall);
-                    self.clients.fanout.deliver(pool, frame, 0);
-                }
+                self.owner.tell_time(&mut self.ctx);
                 self.lists.tidy(&mut self.ctx);
                 self.owner.tidy(&self.ctx);
                 self.sessions.tidy(now);

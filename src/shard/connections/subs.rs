@@ -3,7 +3,6 @@
 use crate::base::id::ConnId;
 use crate::flow::conn::{Conn, Phase, Stage, Sub};
 use crate::flow::encode::frame::{Dialect, Frame, Variant};
-use crate::flow::encode::ooo;
 use crate::flow::fanout::plan::Outcome;
 use crate::flow::fanout::pool::{PoolId, PoolMember};
 use crate::flow::limits::channels::Overflow;
@@ -13,7 +12,6 @@ use crate::shard::connections::{Clients, EVERYONE, Reason, SLOW};
 use crate::shard::context::Context;
 use crate::shard::io::Action;
 use crate::shard::mail::subscription::{Join, Joined, Mark};
-use crate::shard::mail::to_connections::ToConnections;
 use crate::shard::mail::to_owner::ToOwner;
 
 use crate::wire::ws::Compression;
@@ -27,7 +25,8 @@ impl Clients {
                 Some(Variant { personal: events.personal, ..Variant::plain(events.dialect) })
             }
             Phase::Socket(decoder, dialect) => {
-                let deflate = decoder.compression() == Compression::Deflate && *subject != Subject::Clock;
+                let clock = matches!(subject, Subject::Clock(_));
+                let deflate = decoder.compression() == Compression::Deflate && !clock;
                 Some(Variant { deflate, ..Variant::plain(*dialect) })
             }
             Phase::Http(_) | Phase::Feed(_) | Phase::Closing => None,
@@ -55,7 +54,7 @@ impl Clients {
         let overflow = match &subject {
             Subject::Channel(name) | Subject::Chosen(name, _) => ctx.limits.overflow(name),
             Subject::Every(_) => Overflow::Disconnect,
-            Subject::Key(_) | Subject::List(_) | Subject::Part(..) | Subject::Clock => Overflow::Conflate,
+            Subject::Key(_) | Subject::List(_) | Subject::Part(..) | Subject::Clock(_) => Overflow::Conflate,
             Subject::Room(_) | Subject::User(_) => Overflow::Yield,
         };
         let pool = self.fanout.pools.enter(&subject, variant, 0, overflow);
@@ -83,20 +82,11 @@ impl Clients {
         sub.stage = Stage::Waiting(ticket);
         let p = self.fanout.pools.get(pool).expect("a subscription's pool is there");
         let (subject, variant) = (p.subject.clone(), p.variant);
-        match subject.owner(ctx.shards) {
-            Some(owner) => {
-                let enter = matches!(&subject, Subject::Room(room) if self.enters(id, room));
-                let who = self.hub(id).and_then(|hub| hub.user.clone());
-                let join = Box::new(Join { pool, subject, variant, conn: id, ticket, has, who, enter });
-                ctx.post(owner, ToOwner::Join(join));
-            }
-            None => {
-                let state = Some(ooo::clock(&mut ctx.encoder, ctx.now.wall));
-                let joined =
-                    Joined { pool, conn: id, ticket, at: 0, count: 0, gap: false, state, batch: None };
-                ctx.post(ctx.id, ToConnections::Joined(joined));
-            }
-        }
+        let owner = subject.owner(ctx.shards);
+        let enter = matches!(&subject, Subject::Room(room) if self.enters(id, room));
+        let who = self.hub(id).and_then(|hub| hub.user.clone());
+        let join = Box::new(Join { pool, subject, variant, conn: id, ticket, has, who, enter });
+        ctx.post(owner, ToOwner::Join(join));
     }
 
     /// The state of a subscription has come: from here on the connection follows.
@@ -232,8 +222,8 @@ impl Clients {
         }
         if self.fanout.pools.get(sub.pool).is_some_and(|pool| pool.is_idle())
             && let Some(pool) = self.fanout.pools.remove(sub.pool)
-            && let Some(owner) = pool.subject.owner(ctx.shards)
         {
+            let owner = pool.subject.owner(ctx.shards);
             ctx.post(owner, ToOwner::Leave { pool: sub.pool, subject: pool.subject });
         }
     }

@@ -306,6 +306,14 @@ impl Owner {
         out
     }
 
+    /// Tells the time to the connections of this shard that want to know.
+    pub fn tell_time(&mut self, ctx: &mut Context) {
+        let wall = ctx.now.wall;
+        if let Some(watch) = self.watches.get_mut(&Subject::Clock(ctx.id)) {
+            watch.send(ctx, &Mark { key: None, at: 0 }, |encoder, _| Some(ooo::clock(encoder, wall)));
+        }
+    }
+
     /// Forgets what nobody needs any more.
     pub fn tidy(&mut self, ctx: &Context) {
         self.replays.forget();
@@ -368,8 +376,12 @@ impl Owner {
                 self.watches.entry(join.subject.clone()).or_default().add(watcher);
                 nothing
             }
-            Subject::List(_) | Subject::Room(_) | Subject::Clock => {
-                unreachable!("lists and rooms are joined elsewhere, and the clock has no owner")
+            Subject::Clock(_) => {
+                self.watches.entry(join.subject.clone()).or_default().add(watcher);
+                Joined { at: 0, state: Some(ooo::clock(&mut ctx.encoder, ctx.now.wall)), ..nothing }
+            }
+            Subject::List(_) | Subject::Room(_) => {
+                unreachable!("lists and rooms are joined elsewhere")
             }
         };
         ctx.post(from, ToConnections::Joined(joined));

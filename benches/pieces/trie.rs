@@ -4,7 +4,7 @@ use super::Work;
 use fanfare::base::id::ShardId;
 use fanfare::base::slab::Id;
 use fanfare::flow::route::trie::Trie;
-use fanfare::shard::owner::documents::Target;
+use fanfare::shard::owner::watchers::Target;
 use fastrand::Rng;
 
 /// Keys looked up in one piece of work.
@@ -26,7 +26,7 @@ fn key(i: usize) -> String {
 }
 
 fn value(i: usize) -> Target {
-    Target::List(ShardId(0), Id { index: i as u32, generation: 0 })
+    Target::List { owner: ShardId(0), list: Id { index: i as u32, generation: 0 } }
 }
 
 /// A trie of that many patterns.

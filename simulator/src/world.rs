@@ -6,7 +6,7 @@ use fanfare::base::id::{ConnId, ShardId};
 use fanfare::base::time::Now;
 use fanfare::flow::limits::Limits;
 use fanfare::shard::Shard;
-use fanfare::shard::inspect::Connection;
+use fanfare::shard::inspect::ConnectionInspection;
 use fanfare::shard::io::{Action, Door};
 use fanfare::shard::mail::Mail;
 use fanfare::shard::stats::Stats;
@@ -212,12 +212,12 @@ impl World {
     }
 
     /// What each connection costs its shard.
-    pub fn connections(&self) -> impl Iterator<Item = Connection> {
+    pub fn connections(&self) -> impl Iterator<Item = ConnectionInspection> {
         self.shards.iter().flat_map(|shard| shard.inspect().connections)
     }
 
     /// What one of them does; `None` once the shard has forgotten it.
-    pub fn connection(&self, peer: Peer) -> Option<Connection> {
+    pub fn connection(&self, peer: Peer) -> Option<ConnectionInspection> {
         self.shards[peer.shard].inspect().connections.into_iter().find(|conn| conn.id == peer.conn)
     }
 

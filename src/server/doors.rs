@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::flow::limits::route::{FilterRule, Profile, Route};
+use crate::flow::limits::route::{FilterRule, Profile, Route, RouteId};
 use crate::flow::limits::sse::SseLimits;
 use crate::server::error::ServerError;
 use crate::server::meant::span;
@@ -142,6 +142,7 @@ fn route(written: &RouteSettings) -> Result<Route, ServerError> {
     }
     let filter = |f: &FilterSettings| FilterRule { query: (&*f.query).into(), field: (&*f.field).into() };
     Ok(Route {
+        id: RouteId::of(&path, channel.as_ref()),
         path,
         profile: written.profile,
         channel,
@@ -194,7 +195,7 @@ mod tests {
         for (path, found) in
             [("/x/y", true), ("/x", false), ("/sse/subscribe", false), ("/ws/y", false), ("/_/rooms", false)]
         {
-            assert_eq!(limits.route(path).is_some(), found, "{path}");
+            assert_eq!(limits.route_for(path).is_some(), found, "{path}");
         }
     }
 

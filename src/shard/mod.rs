@@ -16,8 +16,6 @@ use crate::flow::conn::Phase;
 use crate::flow::fanout::plan::Outcome;
 use crate::flow::fanout::queue::Budget;
 use crate::flow::limits::Limits;
-use crate::flow::route::owner::owner as owner_of;
-use crate::flow::route::subject::Subject;
 use crate::wire::hub::{Class, write};
 use connections::{Clients, Reason};
 use context::Context;
@@ -25,21 +23,11 @@ use inspect::Inspection;
 use io::{Action, Door, Sockets};
 use mail::Mail;
 use mail::answer::Answer;
-use mail::subscription::Join;
 use mail::to_connections::ToConnections;
-use mail::to_owner::ToOwner;
-use mail::to_sequencer::ToSequencer;
-use owner::documents::Owner;
-use owner::front::Held;
-use owner::lists::Lists;
-use owner::quotas::Quotas;
-use owner::rooms::Rooms;
-use owner::sequencer::Batches;
-use owner::sessions::Sessions;
-use owner::users::Users;
+use owner::Owner;
 use stats::Stats;
 use std::sync::Arc;
-use timers::{ConnectionTimer, OwnerTimer, Timer};
+use timers::{ConnectionTimer, Timer};
 
 /// One shard: its connections, pools, documents and routes. Call order within a turn: any number of `handle_*`, then
 /// `poll_flush` (once, or again while it says that more is due), then `poll_action` and `poll_mail` until empty.
@@ -48,13 +36,6 @@ pub struct Shard {
     ctx: Context,
     clients: Clients,
     owner: Owner,
-    lists: Lists,
-    batches: Batches,
-    held: Held,
-    quotas: Quotas,
-    sessions: Sessions,
-    users: Users,
-    rooms: Rooms,
     /// The soonest moment for which a timer is set to let paced subscriptions go on.
     pacing: u64,
     outcomes: Vec<Outcome>,
@@ -66,26 +47,8 @@ impl Shard {
         let clients = Clients::new(Budget { bytes: limits.queue_bytes, frames: limits.hub.queue_frames });
         let mut ctx = Context::new(id, shards, limits.clone(), epoch);
         ctx.now = now;
-        let owner = Owner::new(ctx.stamp(), limits.stream.cut_bytes);
-        let (lists, batches, held, quotas, sessions, users, rooms) = Default::default();
-        let mut shard = Shard {
-            ctx,
-            clients,
-            owner,
-            lists,
-            batches,
-            held,
-            quotas,
-            sessions,
-            users,
-            rooms,
-            pacing: u64::MAX,
-            outcomes: Vec::new(),
-        };
-        for (pattern, _) in limits.limited().filter(|(pattern, _)| owner_of(pattern.as_str(), shards) == id) {
-            shard.lists.keep(&mut shard.ctx, pattern);
-        }
-        shard.ctx.timers.push(now.mono, Timer::Owner(OwnerTimer::Tick));
+        let owner = Owner::new(&mut ctx);
+        let mut shard = Shard { ctx, clients, owner, pacing: u64::MAX, outcomes: Vec::new() };
         shard.ctx.timers.push(now.mono, Timer::Connections(ConnectionTimer::Rounds));
         shard.deliver_local();
         shard
@@ -191,7 +154,7 @@ impl Shard {
             self.clients.outcome(&mut self.ctx, outcome);
         }
         if !self.clients.streams_wait(&self.ctx) {
-            self.owner.give_parts(&mut self.ctx);
+            self.owner.give_chunks(&mut self.ctx);
             self.deliver_local();
             self.clients.pump(&mut self.ctx);
         }
@@ -203,7 +166,6 @@ impl Shard {
         if let Some(at) = self.clients.streams.deadline() {
             self.ctx.timers.push(at, Timer::Connections(ConnectionTimer::Streams));
         }
-        self.arrange_rooms();
         if !more {
             let owed: Vec<(ShardId, usize)> = self.ctx.credit.settle().collect();
             for (shard, bytes) in owed {
@@ -212,7 +174,7 @@ impl Shard {
         }
         self.deliver_local();
         self.feed_on();
-        let streams = self.clients.streams.is_ready() || self.owner.owes_parts();
+        let streams = self.clients.streams.is_ready() || self.owner.owes_chunks();
         more || self.clients.fanout.has_more() || streams || self.can_import()
     }
 
@@ -233,27 +195,23 @@ impl Shard {
 
     /// What has been counted so far, and what there is.
     pub fn stats(&mut self) -> &Stats {
-        let Shard {
-            ctx: Context { stats, encoder, .. }, clients, owner, lists, quotas, sessions, rooms, ..
-        } = self;
+        let Shard { ctx: Context { stats, encoder, .. }, clients, owner, .. } = self;
         let fanout = &clients.fanout;
         (stats.sent, stats.encoded) = (fanout.sent, encoder.count);
         stats.open = clients.conns.len() as u64;
         stats.full = fanout.full() as u64;
         stats.backlog = fanout.backlog() as u64;
         stats.pools = fanout.pools.len() as u64;
-        stats.documents = owner.documents() as u64;
-        stats.channels = owner.channels() as u64;
-        stats.lists = lists.len() as u64;
-        stats.users = quotas.count() as u64;
-        stats.rooms = rooms.count() as u64;
-        stats.sessions = sessions.count() as u64;
+        owner.count(stats);
         stats
     }
 
     /// What it holds at the moment.
     pub fn inspect(&self) -> Inspection {
-        Inspection::new(&self.clients, &self.owner, &self.rooms, &self.users)
+        let mut inspection = Inspection::default();
+        self.owner.inspect(&mut inspection);
+        self.clients.inspect(&mut inspection);
+        inspection
     }
 
     /// Handles mail to this shard itself until there is none.
@@ -270,51 +228,16 @@ impl Shard {
         match mail {
             Mail::Clock { stamp } => self.ctx.stamps.observe(stamp),
             Mail::Credit { bytes } => self.ctx.credit.back(from, bytes),
-            Mail::Owner(mail) => self.receive_as_owner(from, mail),
+            Mail::Owner(mail) => self.owner.handle(&mut self.ctx, from, mail),
             Mail::Connections(mail) => self.receive_as_connections(from, mail),
-            Mail::Sequencer(mail) => self.receive_as_sequencer(from, mail),
+            Mail::Sequencer(mail) => self.owner.handle_sequencer(&mut self.ctx, from, mail),
         }
     }
 
-    fn receive_as_owner(&mut self, from: ShardId, mail: ToOwner) {
-        let Shard { ctx, owner, lists, sessions, .. } = self;
-        match mail {
-            ToOwner::Ask(question) => self.asked(from, question),
-            ToOwner::Forwarded { asker, question } => self.asked(asker, *question),
-            ToOwner::Join(join) => self.join(from, *join),
-            ToOwner::Leave { pool, subject: Subject::List(pattern) } => {
-                lists.leave(ctx, from, pool, &pattern)
-            }
-            ToOwner::Leave { pool, subject } => owner.leave(from, pool, &subject),
-            ToOwner::LeaveRoute { route, user } => owner.exit(route, user),
-            ToOwner::Quota { user, conn, change } => self.held(from, &user, conn, change),
-            ToOwner::Session { session, user, conn, update } => {
-                sessions.told(ctx, from, session, user, conn, update);
-            }
-            ToOwner::Reserve { user, room, conn } => self.reserve(from, user, room, conn),
-            ToOwner::Membership { user, room, update } => self.membership(&user, &room, update),
-            ToOwner::Presence { room, user, shown } => self.present(&room, &user, shown),
-            ToOwner::Absent { room, user, conn } => self.absent(&room, &user, (from, conn)),
-            ToOwner::Follow { list, pattern } => owner.follow(ctx, from, list, &pattern),
-            ToOwner::Unfollow { list, pattern } => owner.unfollow(from, list, &pattern),
-            ToOwner::Followed { list, items } => lists.followed(ctx, list, items),
-            ToOwner::Moved { list, change } => lists.moved(ctx, list, change),
-            ToOwner::Swept { sweep, gone } => lists.swept(ctx, sweep, &gone),
-            ToOwner::Evict { key, version } => self.evict(key, version),
-            ToOwner::OpenScan { scan, select, most } => owner.open_cut(ctx, scan, select, most),
-            ToOwner::NextChunk { scan, most } => owner.more(scan, most),
-            ToOwner::CloseScan { scan } => owner.shut(scan),
-            ToOwner::Prepare { part } => self.prepare(part),
-            ToOwner::Decide { commit } => self.decide(commit),
-        }
-    }
-
-    fn join(&mut self, from: ShardId, join: Join) {
-        match join.subject.clone() {
-            Subject::List(pattern) => self.lists.join(&mut self.ctx, from, join, &pattern),
-            Subject::Room(room) => self.join_room(from, join, &room),
-            Subject::Channel(name) | Subject::Chosen(name, _) => self.join_channel(from, join, &name),
-            _ => self.owner.join(&mut self.ctx, from, join),
+    /// The owner answers what has waited. Mail to oneself comes between, so that it sees how much is under way.
+    fn resume_owner(&mut self) {
+        while self.owner.resume(&mut self.ctx) {
+            self.deliver_local();
         }
     }
 
@@ -352,15 +275,6 @@ impl Shard {
             Answer::Line { conn, number, id, result } => self.feed_answer(conn, (number, id), result),
             Answer::Element { conn } => clients.import_written(conn),
             Answer::Presence { conn, query, shown } => clients.look(ctx, conn, query, *shown),
-        }
-    }
-
-    fn receive_as_sequencer(&mut self, from: ShardId, mail: ToSequencer) {
-        let Shard { ctx, batches, .. } = self;
-        match mail {
-            ToSequencer::Batch { ticket, writes, single } => batches.push(ctx, from, ticket, writes, single),
-            ToSequencer::Prepared { result } => batches.prepared(ctx, from, result),
-            ToSequencer::Decided { swept } => batches.decided(ctx, swept),
         }
     }
 }

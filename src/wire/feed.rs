@@ -31,7 +31,7 @@ pub enum FeedOp {
     /// Delete a document, or all that match.
     Del(Name),
     /// Append to a channel.
-    Publish(Box<Publish>),
+    Publish(Arc<Publish>),
     /// All of these or none.
     Batch(Vec<FeedOp>),
 }
@@ -197,7 +197,7 @@ fn op(fields: &LineFields<'_>, outer: bool) -> Result<FeedOp, LineError> {
         "merge" => FeedOp::Merge(Key::parse(&key()?)?, data()?),
         "patch" => FeedOp::Patch(Key::parse(&key()?)?, json(fields.patch, "\"patch\" is missing")?),
         "del" => FeedOp::Del(Name::parse(&key()?)?),
-        "publish" => FeedOp::Publish(Box::new(publish(fields, data()?)?)),
+        "publish" => FeedOp::Publish(Arc::new(publish(fields, data()?)?)),
         "batch" if outer => batch(fields.ops)?,
         _ => return Err(LineError::Op(name.into_owned())),
     })

@@ -4,7 +4,7 @@ use crate::support::events::{fold, numbers, publish, settle};
 use fanfare::flow::limits::Limits;
 use fanfare::flow::limits::channels::ChannelRule;
 use fanfare::flow::limits::sse::SseLimits;
-use fanfare::shard::inspect::Connection;
+use fanfare::shard::inspect::ConnectionInspection;
 use fanfare::wire::cursor::Cursor;
 use serde_json::{Value, json};
 use simulator::SHARDS;
@@ -197,7 +197,7 @@ fn history_makes_up_for_every_absence() {
                     }
                     _ => {}
                 }
-                for Connection { queued, .. } in world.connections() {
+                for ConnectionInspection { queued, .. } in world.connections() {
                     assert!(queued < 1500 + 2 * 1500, "{queued}");
                 }
             }

@@ -3,7 +3,7 @@
 use fanfare::base::time::SEC;
 use fanfare::flow::limits::Limits;
 use fanfare::flow::limits::channels::ChannelRule;
-use fanfare::flow::limits::route::{FilterRule, Profile, Route};
+use fanfare::flow::limits::route::{FilterRule, Profile, Route, RouteId};
 use fanfare::flow::limits::sse::SseLimits;
 use fanfare::shard::io::Door;
 use fanfare::wire::template::PathTemplate;
@@ -16,8 +16,10 @@ use simulator::world::World;
 
 fn route(path: &str, profile: Profile) -> Route {
     let path = PathTemplate::parse(path).unwrap();
+    let channel = Some(path.name("org:{org}").unwrap());
     Route {
-        channel: Some(path.name("org:{org}").unwrap()),
+        id: RouteId::of(&path, channel.as_ref()),
+        channel,
         path,
         profile,
         filter: Some(FilterRule { query: "entityTypes".into(), field: "entityType".into() }),

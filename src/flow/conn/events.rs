@@ -3,6 +3,7 @@
 use crate::base::id::ShardId;
 use crate::flow::encode::frame::Dialect;
 use crate::flow::limits::Limits;
+use crate::flow::limits::route::RouteId;
 use crate::flow::request::events::ConnName;
 use crate::flow::route::owner::owner;
 use crate::flow::route::subject::Subject;
@@ -20,7 +21,7 @@ pub struct Events {
     /// The language.
     pub dialect: Dialect,
     /// The route whose reader it is counted as, and the user.
-    pub entered: Option<(u8, Option<Arc<str>>)>,
+    pub entered: Option<(RouteId, Option<Arc<str>>)>,
     /// Whether it adds its own place to each event. Otherwise it has one channel, whose events hold their place.
     pub personal: bool,
     /// How far it has come.

@@ -1,6 +1,7 @@
 //! What responses are made of: the parts that the owners concerned answer with.
 
 use crate::flow::conn::listing::Row;
+use crate::flow::limits::route::RouteId;
 use crate::flow::request::write::{Done, Refused};
 use crate::flow::state::item::Item;
 use crate::flow::state::room::Refusal;
@@ -19,7 +20,7 @@ pub enum ResponsePart {
     /// Keys, in order.
     Keys(Vec<Key>),
     /// A place among the readers of that route, for that user: whether there is room.
-    Entered(u8, Option<Arc<str>>, bool),
+    Entered(RouteId, Option<Arc<str>>, bool),
     /// To `SubscriptionChange`: what of it could not be done, or that there is no such connection.
     Changed(Option<Vec<String>>),
     /// What was published: JSON.

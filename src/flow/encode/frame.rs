@@ -1,6 +1,7 @@
 //! Finished bytes, and what makes two subscribers' bytes differ.
 
 use crate::flow::limits::documents::PatchMode;
+use crate::flow::limits::route::RouteId;
 use crate::wire::sse;
 use crate::wire::ws::{self, Deflater, MessageKind};
 use smallvec::SmallVec;
@@ -19,8 +20,8 @@ pub enum Dialect {
     Hub,
     /// Server-sent events: the hub's objects as data, in chunks of a response. The client says nothing.
     Sse,
-    /// Server-sent events as the route of that number has them: what was published, and nothing around it.
-    Change(u8),
+    /// Server-sent events as that route has them: what was published, and nothing around it.
+    Change(RouteId),
 }
 
 /// Everything that makes two subscribers' bytes differ.

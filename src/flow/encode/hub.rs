@@ -3,6 +3,7 @@
 use crate::flow::encode::frame::{Dialect, Encoder, Frame, Variant};
 use crate::flow::filter;
 use crate::flow::limits::Limits;
+use crate::flow::limits::route::RouteId;
 use crate::wire::cursor::Cursor;
 use crate::wire::feed::Publish;
 use crate::wire::hub::write::{self, Placed};
@@ -49,8 +50,8 @@ pub fn place(channel: &Arc<str>, offset: u64, epoch: &str) -> String {
 }
 
 /// What the readers of a route call a publication: the field that is its id, or the cursor behind it.
-pub fn name(publish: &Publish, offset: u64, route: u8, limits: &Limits, epoch: &str) -> String {
-    let field = limits.routes[usize::from(route)].id_field.as_deref();
+pub fn name(publish: &Publish, offset: u64, route: RouteId, limits: &Limits, epoch: &str) -> String {
+    let field = limits.route(route).and_then(|route| route.id_field.as_deref());
     let name = field.and_then(|path| filter::field(&publish.data, path));
     name.map_or_else(|| place(&publish.channel, offset, epoch), String::from)
 }

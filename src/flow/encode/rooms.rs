@@ -90,7 +90,7 @@ pub fn muted(user: &str, until: u64, out: &mut Vec<u8>) {
 
 /// What is said about a room.
 pub fn about<'a>(object: Object<'a>, id: &str, room: &Room) -> Object<'a> {
-    let about = room.about();
+    let about = room.profile();
     let (created, updated) = room.times();
     let object = object.text("id", id).text("name", about.name.as_deref().unwrap_or(id));
     let object = object.maybe("description", about.description.as_deref());

@@ -11,7 +11,7 @@ use crate::base::time::SEC;
 use crate::flow::limits::channels::{ChannelRule, Overflow, Retention};
 use crate::flow::limits::documents::{PatchMode, Rule};
 use crate::flow::limits::hub::HubLimits;
-use crate::flow::limits::route::Route;
+use crate::flow::limits::route::{Route, RouteId};
 use crate::flow::limits::sse::SseLimits;
 use crate::flow::limits::stream::StreamLimits;
 use crate::wire::http::Origins;
@@ -126,12 +126,17 @@ impl Limits {
         self.channel_rules.iter().filter(|rule| rule.means(channel)).find_map(says)
     }
 
-    /// The number of the route that means a path, and the channel that it leads to. The doors' own paths are no route's.
-    pub fn route(&self, path: &str) -> Option<(usize, Option<String>)> {
+    /// The route that means a path, and the channel that it leads to. The doors' own paths are no route's.
+    pub fn route_for(&self, path: &str) -> Option<(&Route, Option<String>)> {
         if path.split('/').nth(1).is_some_and(is_reserved) {
             return None;
         }
-        self.routes.iter().enumerate().find_map(|(number, route)| Some((number, route.find(path)?)))
+        self.routes.iter().find_map(|route| Some((route, route.find(path)?)))
+    }
+
+    /// The route of that id, if there still is one.
+    pub fn route(&self, id: RouteId) -> Option<&Route> {
+        self.routes.iter().find(|route| route.id == id)
     }
 
     /// How many items the list of `pattern` may have.

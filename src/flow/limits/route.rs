@@ -1,7 +1,31 @@
 //! Paths that are mapped onto channels: `[[route]]`.
 
 use crate::wire::template::{NameTemplate, PathTemplate};
+use rustc_hash::FxHasher;
+use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
+
+/// What a route is known by: made of its path and its channel, so that it means the same route wherever that stands
+/// among the others, and none once the route is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RouteId(u32);
+
+impl RouteId {
+    /// The id of the route with this path and channel.
+    pub fn of(path: &PathTemplate, channel: Option<&NameTemplate>) -> RouteId {
+        let mut hasher = FxHasher::default();
+        (path, channel).hash(&mut hasher);
+        // the high bits are the well mixed ones
+        RouteId((hasher.finish() >> 32) as u32)
+    }
+}
+
+impl fmt::Display for RouteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.0)
+    }
+}
 
 /// What a mapped path speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +41,8 @@ pub enum Profile {
 /// A path that is a door.
 #[derive(Clone, Debug)]
 pub struct Route {
+    /// What it is known by.
+    pub id: RouteId,
     /// Its form.
     pub path: PathTemplate,
     /// What it speaks.

@@ -2,7 +2,7 @@
 
 use crate::flow::filter::Filter;
 use crate::flow::identity::Caller;
-use crate::flow::limits::route::{Profile, Route};
+use crate::flow::limits::route::{Profile, Route, RouteId};
 use crate::flow::request::events::check;
 use crate::flow::request::position::Position;
 use crate::flow::request::query::parameters;
@@ -15,7 +15,7 @@ pub struct MissedQuery {
     /// The channel.
     pub channel: Arc<str>,
     /// The route over which it is asked.
-    pub route: u8,
+    pub route: RouteId,
     /// What the client has.
     pub position: Position,
     /// Which publications it wants, if not all.
@@ -69,8 +69,8 @@ impl CatchUp {
 /// What is spoken on a route, to whom, about what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteRequest {
-    /// The route's number.
-    pub route: u8,
+    /// The route.
+    pub route: RouteId,
     /// The channel that it leads to.
     pub channel: Arc<str>,
     /// What the client asks for.
@@ -92,15 +92,17 @@ mod tests {
     use crate::flow::filter::Filter;
     use crate::flow::identity::Identity;
     use crate::flow::limits::Access;
-    use crate::flow::limits::route::{FilterRule, Profile, Route};
+    use crate::flow::limits::route::{FilterRule, Profile, Route, RouteId};
     use crate::flow::request::position::Position;
     use crate::wire::http::{MAX_HEAD, parse_head};
     use crate::wire::template::PathTemplate;
 
     fn route() -> Route {
         let path = PathTemplate::parse("/organizations/{org}/sync/stream").unwrap();
+        let channel = Some(path.name("org:{org}").unwrap());
         Route {
-            channel: Some(path.name("org:{org}").unwrap()),
+            id: RouteId::of(&path, channel.as_ref()),
+            channel,
             path,
             profile: Profile::Cella,
             filter: Some(FilterRule { query: "entityTypes".into(), field: "entityType".into() }),

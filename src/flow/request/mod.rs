@@ -18,6 +18,7 @@ pub mod views;
 pub mod write;
 
 use crate::flow::identity::Actor;
+use crate::flow::limits::route::RouteId;
 use crate::flow::request::catchup::RouteRequest;
 use crate::flow::request::events::{EventsRequest, SubscriptionChange};
 use crate::flow::request::handshake::{Handshake, HubRequest};
@@ -55,7 +56,7 @@ pub enum Request {
     /// A stream with a catch-up, over a route.
     Route(Box<RouteRequest>),
     /// What has happened in the views of a client, of that channel over that route.
-    Views(Arc<str>, u8, Box<Views>),
+    Views(Arc<str>, RouteId, Box<Views>),
     /// Server-sent events.
     Events(Box<EventsRequest>),
     /// A change of what a connection gets as events.

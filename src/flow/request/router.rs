@@ -1,7 +1,7 @@
 //! The router: from the path of a request to what is asked there.
 
 use crate::flow::identity::Caller;
-use crate::flow::limits::route::Profile;
+use crate::flow::limits::route::{Profile, Route};
 use crate::flow::limits::{Access, Limits};
 use crate::flow::request::catchup::{CatchUp, RouteRequest};
 use crate::flow::request::events::{EventsRequest, SubscriptionChange};
@@ -47,7 +47,7 @@ fn find(head: &Head, body: &[u8], caller: Caller<'_>, limits: &Limits) -> Routed
     if path == "/_/import" {
         return Err(method_not_allowed("an import is a POST", "POST"));
     }
-    if let Some(mapped) = limits.route(&path) {
+    if let Some(mapped) = limits.route_for(&path) {
         return through_route(head, body, mapped, caller, limits);
     }
     if path == "/sse" || path.starts_with("/sse/") {
@@ -60,11 +60,10 @@ fn find(head: &Head, body: &[u8], caller: Caller<'_>, limits: &Limits) -> Routed
 fn through_route(
     head: &Head,
     body: &[u8],
-    (number, channel): (usize, Option<String>),
+    (route, channel): (&Route, Option<String>),
     caller: Caller<'_>,
     limits: &Limits,
 ) -> Routed {
-    let route = &limits.routes[number];
     let channel = channel.filter(|name| is_channel(name)).map(Arc::from);
     if route.profile == Profile::Hub {
         caller.may(Access::Read).map_err(denied)?;
@@ -80,10 +79,10 @@ fn through_route(
     let channel = channel.ok_or_else(|| bad("invalid_channel", "this path names no channel"))?;
     if route.profile == Profile::CellaViews && head.method == Method::Post {
         let views = Views::read(body, caller)?;
-        return Ok(Request::Views(channel, number as u8, Box::new(views)));
+        return Ok(Request::Views(channel, route.id, Box::new(views)));
     }
     let catch_up = CatchUp::read(head, route, caller)?;
-    Ok(Request::Route(Box::new(RouteRequest { route: number as u8, channel, catch_up })))
+    Ok(Request::Route(Box::new(RouteRequest { route: route.id, channel, catch_up })))
 }
 
 /// Server-sent events, and what goes with them.

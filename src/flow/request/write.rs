@@ -21,7 +21,7 @@ pub enum Write {
     /// Delete all documents that match; every owner does its part.
     Sweep(Pattern, SweepId),
     /// Append to a channel.
-    Publish(Box<Publish>),
+    Publish(Arc<Publish>),
 }
 
 /// One glob delete, so that a list can wait for all its parts and change once.

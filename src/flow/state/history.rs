@@ -13,7 +13,7 @@ pub struct HistoryEntry {
     /// The owner's stamp, which rises from entry to entry: its id, and its time.
     pub stamp: u64,
     /// What was said; after an edit, what it says now.
-    pub publish: Box<Publish>,
+    pub publish: Arc<Publish>,
     /// Whether it was edited.
     pub edited: bool,
     /// Whether it was deleted: it keeps its place, so that offsets have no gap, and is told to nobody.
@@ -24,7 +24,7 @@ pub struct HistoryEntry {
 
 impl HistoryEntry {
     /// A new one.
-    pub fn new(stamp: u64, publish: Box<Publish>) -> HistoryEntry {
+    pub fn new(stamp: u64, publish: Arc<Publish>) -> HistoryEntry {
         HistoryEntry { stamp, publish, edited: false, deleted: false, reactions: Vec::new() }
     }
 
@@ -82,11 +82,7 @@ impl History {
 
     /// Lets go what is beyond `keep` at `now`, nanoseconds since 1970.
     pub fn trim(&mut self, keep: Retention, now: u64) {
-        while let Some(oldest) = self.entries.front() {
-            let old = oldest.stamp.saturating_add(keep.age) < now;
-            if self.entries.len() <= keep.count && self.bytes <= keep.bytes && !old {
-                break;
-            }
+        while let Some(oldest) = self.entries.front().filter(|_| self.is_beyond(keep, now)) {
             self.bytes -= oldest.bytes();
             self.entries.pop_front();
             self.first += 1;
@@ -94,6 +90,19 @@ impl History {
         if self.entries.is_empty() {
             self.entries = VecDeque::new();
         }
+    }
+
+    /// Whether there is something beyond `keep` at `now`.
+    pub fn is_beyond(&self, keep: Retention, now: u64) -> bool {
+        let old = |oldest: &HistoryEntry| oldest.stamp.saturating_add(keep.age) < now;
+        self.entries.len() > keep.count
+            || self.bytes > keep.bytes && !self.is_empty()
+            || self.entries.front().is_some_and(old)
+    }
+
+    /// All that is kept, oldest first, deleted ones included.
+    pub fn entries(&self) -> impl Iterator<Item = &HistoryEntry> {
+        self.entries.iter()
     }
 
     /// The offset of the last publication there was.
@@ -162,6 +171,12 @@ impl History {
         Some((self.first + at as u64, &self.entries[at])).filter(|(_, entry)| !entry.deleted)
     }
 
+    /// Whether a user reacts to a publication with this.
+    pub fn has_reacted(&self, id: u64, emoji: &str, user: &str) -> bool {
+        let reactions = self.find(id).into_iter().flat_map(|(_, entry)| &entry.reactions);
+        reactions.filter(|(own, _)| **own == *emoji).any(|(_, users)| users.iter().any(|own| **own == *user))
+    }
+
     /// Changes the publication with that id; false if there is none.
     fn change(&mut self, id: u64, change: impl FnOnce(&mut HistoryEntry) -> bool) -> bool {
         let Ok(at) = self.entries.binary_search_by_key(&id, |entry| entry.stamp) else { return false };
@@ -178,7 +193,7 @@ impl History {
     /// Gives a publication other data; false if there is none of that id.
     pub fn edit(&mut self, id: u64, data: Json) -> bool {
         self.change(id, |entry| {
-            entry.publish.data = data;
+            Arc::make_mut(&mut entry.publish).data = data;
             entry.edited = true;
             true
         })
@@ -188,7 +203,7 @@ impl History {
     pub fn delete(&mut self, id: u64) -> bool {
         self.change(id, |entry| {
             entry.deleted = true;
-            entry.publish.data = Json::null();
+            Arc::make_mut(&mut entry.publish).data = Json::null();
             entry.reactions = Vec::new();
             true
         })
@@ -230,12 +245,12 @@ mod tests {
     use fastrand::Rng;
     use std::sync::Arc;
 
-    fn publish(rng: &mut Rng) -> Box<Publish> {
+    fn publish(rng: &mut Rng) -> Arc<Publish> {
         let word = |rng: &mut Rng| rng.bool().then(|| Arc::from(rng.choice(["u", "v", "w"]).unwrap()));
         let text: String = (0..rng.usize(0..9)).map(|_| rng.choice(["a", "B", "\"", "é"]).unwrap()).collect();
         let kind = if rng.u8(0..9) == 0 { "system" } else { "message" };
         let (user_id, thread_id) = (word(rng), word(rng));
-        Box::new(Publish { user_id, thread_id, ..Publish::new("c", kind, Json::string(&text)) })
+        Arc::new(Publish { user_id, thread_id, ..Publish::new("c", kind, Json::string(&text)) })
     }
 
     fn bound(rng: &mut Rng, most: u64) -> Option<Bound> {
@@ -285,7 +300,7 @@ mod tests {
                         let (there, entry) = (at >= first && !model[at].deleted, &mut model[at]);
                         let (user, emoji) = (Arc::from(rng.choice(["u", "v"]).unwrap()), Arc::from("+"));
                         if n == 5 && there {
-                            entry.publish.data = Json::string("new");
+                            Arc::make_mut(&mut entry.publish).data = Json::string("new");
                             entry.edited = true;
                         }
                         if n == 6 && there {
@@ -307,7 +322,7 @@ mod tests {
                         entry.reactions = now.reactions.clone();
                     }
                     if entry.deleted {
-                        entry.publish.data = Json::null();
+                        Arc::make_mut(&mut entry.publish).data = Json::null();
                     }
                     assert!(own > 0);
                 }

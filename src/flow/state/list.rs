@@ -116,6 +116,22 @@ impl List {
         steps.push(ListStep::Add(self.items.insert(item.clone()), item));
     }
 
+    /// Another limit holds from now on. What is over it leaves, as [`List::apply`] would have it.
+    pub fn set_limit(
+        &mut self,
+        limit: Option<usize>,
+        steps: &mut Vec<ListStep>,
+        evicted: &mut Vec<Arc<Item>>,
+    ) {
+        self.limit = limit;
+        while limit.is_some_and(|limit| self.items.len() > limit)
+            && let Some(oldest) = self.items.oldest()
+        {
+            evicted.push(self.take(oldest));
+            steps.push(ListStep::Remove(self.items.len()));
+        }
+    }
+
     fn place(&self, key: &str) -> Option<Place> {
         self.items.find(*self.places.get(key)?).ok()
     }
@@ -150,6 +166,23 @@ mod tests {
                 ListStep::Remove(at) => drop(copy.remove(*at)),
             }
         }
+    }
+
+    #[test]
+    fn a_lower_limit_takes_the_oldest_out_and_says_so() {
+        let Ok(Name::Pattern(pattern)) = Name::parse("t/*") else { panic!() };
+        let (mut list, mut copy) = (List::new(pattern, 0, None), Vec::new());
+        let (mut steps, mut evicted) = (Vec::new(), Vec::new());
+        for stamp in 1..9 {
+            let key = Key::parse(&format!("t/{stamp}")).unwrap();
+            let item = Arc::new(Item::new(key.clone(), stamp, 0, Json::parse(b"0").unwrap()));
+            let change = ListChange { key, version: stamp, item: Some(item), patch: None };
+            list.apply(change, &mut steps, &mut evicted);
+        }
+        list.set_limit(Some(3), &mut steps, &mut evicted);
+        play(&mut copy, &steps);
+        assert_eq!(copy, list.newest_first().map(|i| text(i)).collect::<Vec<_>>());
+        assert_eq!(evicted.iter().map(|item| item.created).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
     }
 
     /// Random sets and deletes, heard in order or late: a copy that follows the steps is the list, newest first.

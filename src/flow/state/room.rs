@@ -1,4 +1,7 @@
 //! One room: who is a member, in which role, and who may do what. Time is an argument, in nanoseconds of the wall clock.
+//!
+//! What somebody asks for is decided without a change: it comes to events or to a refusal. [`Room::apply`] takes an
+//! event in, and is the only way in which a room changes.
 
 use crate::flow::identity::Actor;
 use crate::wire::hub::RoomProfile;
@@ -73,29 +76,65 @@ pub struct RoomMember {
 }
 
 /// How a member goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Left {
     /// Of its own will.
     Left,
-    /// Taken out by a moderator.
-    Kicked,
-    /// Taken out and kept out.
-    Banned,
+    /// Taken out by a moderator, for that reason.
+    Kicked(Option<Arc<str>>),
+    /// Taken out and kept out, for that reason.
+    Banned(Option<Arc<str>>),
 }
 
 /// What has happened in a room.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum RoomEvent {
     /// Somebody became a member.
-    Joined(Arc<str>, RoomMember),
-    /// A member, as it was, went.
-    Left(Arc<str>, RoomMember, Left),
+    Joined {
+        /// Who.
+        user: Arc<str>,
+        /// As what.
+        member: RoomMember,
+    },
+    /// A member went.
+    Left {
+        /// Who.
+        user: Arc<str>,
+        /// As what it was there.
+        member: RoomMember,
+        /// How it went.
+        how: Left,
+    },
     /// A member has another role.
-    Role(Arc<str>, Role),
-    /// A member may not send until then; 0: it may again.
-    Muted(Arc<str>, u64),
+    Role {
+        /// Who.
+        user: Arc<str>,
+        /// The role.
+        role: Role,
+    },
+    /// A member may not send.
+    Muted {
+        /// Who.
+        user: Arc<str>,
+        /// Until when; 0: it may again.
+        until: u64,
+    },
+    /// A user, member or not, may not enter.
+    Banned {
+        /// Who.
+        user: Arc<str>,
+        /// Until when; not after `at`: it may again.
+        until: u64,
+        /// When that was decided: bans that have ended by then are forgotten.
+        at: u64,
+    },
     /// What is said about the room has changed.
-    Updated,
+    Updated {
+        /// When.
+        at: u64,
+        /// What is said now; what is missing stays as it was.
+        profile: Box<RoomProfile>,
+    },
 }
 
 /// Why something was refused. Nothing was changed.
@@ -167,7 +206,7 @@ impl fmt::Display for Refusal {
 /// One room.
 #[derive(Clone, Debug)]
 pub struct Room {
-    about: RoomProfile,
+    profile: RoomProfile,
     created: u64,
     updated: u64,
     members: HashMap<Arc<str>, RoomMember>,
@@ -176,31 +215,53 @@ pub struct Room {
 }
 
 impl Room {
-    /// A new room; a user who makes one is its owner.
-    ///
-    /// # Errors
-    /// `Forbidden` for those who may not write.
-    pub fn new(actor: &Actor, now: u64, about: RoomProfile) -> Result<Room, Refusal> {
-        let mut room =
-            Room { about, created: now, updated: now, members: HashMap::new(), bans: HashMap::new() };
-        match actor {
-            Actor::Nobody => return Err(Refusal::Forbidden),
-            Actor::App => {}
-            Actor::User(user) => {
-                room.members.insert(user.clone(), RoomMember { role: Role::Owner, joined: now, muted: 0 });
+    /// A new room, with the user who makes it as its owner.
+    pub fn new(at: u64, profile: RoomProfile, owner: Option<Arc<str>>) -> Room {
+        let owner = owner.map(|user| (user, RoomMember { role: Role::Owner, joined: at, muted: 0 }));
+        let members = owner.into_iter().collect();
+        Room { profile, created: at, updated: at, members, bans: HashMap::new() }
+    }
+
+    /// Takes in what has happened.
+    pub fn apply(&mut self, event: &RoomEvent) {
+        match event {
+            RoomEvent::Joined { user, member } => drop(self.members.insert(user.clone(), *member)),
+            RoomEvent::Left { user, .. } => drop(self.members.remove(user)),
+            RoomEvent::Role { user, role } => {
+                if let Some(member) = self.members.get_mut(user) {
+                    member.role = *role;
+                }
+            }
+            RoomEvent::Muted { user, until } => {
+                if let Some(member) = self.members.get_mut(user) {
+                    member.muted = *until;
+                }
+            }
+            RoomEvent::Banned { user, until, at } => {
+                self.bans.insert(user.clone(), *until);
+                self.bans.retain(|_, until| *until > *at);
+            }
+            RoomEvent::Updated { at, profile } => {
+                let RoomProfile { name, description, private, max_members, metadata } = (**profile).clone();
+                let own = &mut self.profile;
+                own.name = name.or(own.name.take());
+                own.description = description.or(own.description.take());
+                own.private = private.or(own.private);
+                own.max_members = max_members.or(own.max_members);
+                own.metadata = metadata.or(own.metadata.take());
+                self.updated = *at;
             }
         }
-        Ok(room)
     }
 
     /// What is said about it.
-    pub fn about(&self) -> &RoomProfile {
-        &self.about
+    pub fn profile(&self) -> &RoomProfile {
+        &self.profile
     }
 
     /// Whether only those may enter who were brought in.
     pub fn is_private(&self) -> bool {
-        self.about.private == Some(true)
+        self.profile.private == Some(true)
     }
 
     /// When it was made, and when it was last changed.
@@ -227,6 +288,13 @@ impl Room {
     pub fn members(&self) -> Vec<(&Arc<str>, &RoomMember)> {
         let mut all: Vec<_> = self.members.iter().collect();
         all.sort_unstable_by_key(|(user, member)| (member.joined, *user));
+        all
+    }
+
+    /// Who may not enter and until when, in the order of their names; what has ended since may still be among it.
+    pub fn bans(&self) -> Vec<(&Arc<str>, u64)> {
+        let mut all: Vec<_> = self.bans.iter().map(|(user, until)| (user, *until)).collect();
+        all.sort_unstable();
         all
     }
 
@@ -281,21 +349,18 @@ impl Room {
         if standing > self.rank(actor, Permission::Moderate)? { Err(Refusal::Forbidden) } else { Ok(()) }
     }
 
-    /// Changes what is said about the room.
+    /// Somebody changes what is said about the room.
     ///
     /// # Errors
     /// `Forbidden` for those who do not moderate.
-    pub fn update(&mut self, actor: &Actor, now: u64, about: RoomProfile) -> Result<Vec<RoomEvent>, Refusal> {
+    pub fn update(
+        &self,
+        actor: &Actor,
+        now: u64,
+        profile: Box<RoomProfile>,
+    ) -> Result<Vec<RoomEvent>, Refusal> {
         self.rank(actor, Permission::Moderate)?;
-        let RoomProfile { name, description, private, max_members, metadata } = about;
-        let old = &mut self.about;
-        old.name = name.or(old.name.take());
-        old.description = description.or(old.description.take());
-        old.private = private.or(old.private);
-        old.max_members = max_members.or(old.max_members);
-        old.metadata = metadata.or(old.metadata.take());
-        self.updated = now;
-        Ok(vec![RoomEvent::Updated])
+        Ok(vec![RoomEvent::Updated { at: now, profile }])
     }
 
     /// Whether somebody may delete the room.
@@ -311,7 +376,7 @@ impl Room {
     ///
     /// # Errors
     /// `Banned`, `AccessDenied` (private, not brought in), `Limit` (the room is full).
-    pub fn join(&mut self, user: &Arc<str>, now: u64) -> Result<Vec<RoomEvent>, Refusal> {
+    pub fn join(&self, user: &Arc<str>, now: u64) -> Result<Vec<RoomEvent>, Refusal> {
         self.not_banned(user, now)?;
         if self.members.contains_key(user) {
             return Ok(Vec::new());
@@ -326,7 +391,7 @@ impl Room {
     ///
     /// # Errors
     /// `NotFound`: it is no member.
-    pub fn leave(&mut self, user: &Arc<str>) -> Result<Vec<RoomEvent>, Refusal> {
+    pub fn leave(&self, user: &Arc<str>) -> Result<Vec<RoomEvent>, Refusal> {
         self.take_out(user, Left::Left)
     }
 
@@ -336,7 +401,7 @@ impl Room {
     /// # Errors
     /// `Forbidden`, `InvalidRole`, `Banned` (the ban is to be lifted first), `Limit`.
     pub fn put_member(
-        &mut self,
+        &self,
         actor: &Actor,
         now: u64,
         user: &Arc<str>,
@@ -355,54 +420,59 @@ impl Room {
             return Ok(Vec::new());
         }
         self.outranks(own, user)?;
-        self.members.get_mut(user).expect("just seen").role = wanted;
-        Ok([vec![RoomEvent::Role(user.clone(), wanted)], self.crown()].concat())
+        let heir = self.heir(user, Some(RoomMember { role: wanted, ..*member }));
+        let events = [RoomEvent::Role { user: user.clone(), role: wanted }].into_iter().chain(heir);
+        Ok(events.collect())
     }
 
     /// Takes a member out; whoever takes itself out leaves.
     ///
     /// # Errors
     /// `Forbidden`, `NotFound`.
-    pub fn kick(&mut self, actor: &Actor, user: &Arc<str>) -> Result<Vec<RoomEvent>, Refusal> {
+    pub fn kick(
+        &self,
+        actor: &Actor,
+        user: &Arc<str>,
+        reason: Option<Arc<str>>,
+    ) -> Result<Vec<RoomEvent>, Refusal> {
         if actor.user() == Some(user) {
             return self.leave(user);
         }
         let own = self.rank(actor, Permission::Moderate)?;
         self.outranks(own, user)?;
-        self.take_out(user, Left::Kicked)
+        self.take_out(user, Left::Kicked(reason))
     }
 
-    /// Keeps a user out until then, member or not; 0 lifts it.
+    /// Keeps a user out until then, member or not.
     ///
     /// # Errors
     /// `Forbidden`.
     pub fn ban(
-        &mut self,
+        &self,
         actor: &Actor,
         now: u64,
         user: &Arc<str>,
         until: u64,
+        reason: Option<Arc<str>>,
     ) -> Result<Vec<RoomEvent>, Refusal> {
         let own = self.rank(actor, Permission::Moderate)?;
         self.outranks(own, user)?;
-        self.bans.retain(|_, until| *until > now);
-        if until <= now {
-            self.bans.remove(user);
-            return Ok(Vec::new());
+        let mut events = vec![RoomEvent::Banned { user: user.clone(), until, at: now }];
+        if until > now && self.members.contains_key(user) {
+            events.extend(self.take_out(user, Left::Banned(reason))?);
         }
-        self.bans.insert(user.clone(), until);
-        Ok(self.take_out(user, Left::Banned).unwrap_or_default())
+        Ok(events)
     }
 
     /// Lets a member not send until then; 0 lifts it.
     ///
     /// # Errors
     /// `Forbidden`, `NotFound`.
-    pub fn mute(&mut self, actor: &Actor, user: &Arc<str>, until: u64) -> Result<Vec<RoomEvent>, Refusal> {
+    pub fn mute(&self, actor: &Actor, user: &Arc<str>, until: u64) -> Result<Vec<RoomEvent>, Refusal> {
         let own = self.rank(actor, Permission::Moderate)?;
         self.outranks(own, user)?;
-        self.members.get_mut(user).ok_or(Refusal::NotFound)?.muted = until;
-        Ok(vec![RoomEvent::Muted(user.clone(), until)])
+        self.members.get(user).ok_or(Refusal::NotFound)?;
+        Ok(vec![RoomEvent::Muted { user: user.clone(), until }])
     }
 
     fn not_banned(&self, user: &str, now: u64) -> Result<(), Refusal> {
@@ -430,35 +500,32 @@ impl Room {
         }
     }
 
-    fn add(&mut self, user: &Arc<str>, role: Role, now: u64) -> Result<Vec<RoomEvent>, Refusal> {
-        let most = self.about.max_members.filter(|most| *most > 0);
+    fn add(&self, user: &Arc<str>, role: Role, now: u64) -> Result<Vec<RoomEvent>, Refusal> {
+        let most = self.profile.max_members.filter(|most| *most > 0);
         if most.is_some_and(|most| self.members.len() as u64 >= most) {
             return Err(Refusal::Limit);
         }
         let member = RoomMember { role, joined: now, muted: 0 };
-        self.members.insert(user.clone(), member);
-        Ok(vec![RoomEvent::Joined(user.clone(), member)])
+        Ok(vec![RoomEvent::Joined { user: user.clone(), member }])
     }
 
-    fn take_out(&mut self, user: &Arc<str>, how: Left) -> Result<Vec<RoomEvent>, Refusal> {
-        let member = self.members.remove(user).ok_or(Refusal::NotFound)?;
-        let mut events = vec![RoomEvent::Left(user.clone(), member, how)];
-        if member.role == Role::Owner {
-            events.extend(self.crown());
-        }
-        Ok(events)
+    fn take_out(&self, user: &Arc<str>, how: Left) -> Result<Vec<RoomEvent>, Refusal> {
+        let member = *self.members.get(user).ok_or(Refusal::NotFound)?;
+        let heir = if member.role == Role::Owner { self.heir(user, None) } else { None };
+        let events = [RoomEvent::Left { user: user.clone(), member, how }].into_iter().chain(heir);
+        Ok(events.collect())
     }
 
-    /// A room that has lost its last owner gets another one, if somebody is there who may send.
-    fn crown(&mut self) -> Vec<RoomEvent> {
-        if self.members.values().any(|member| member.role == Role::Owner) {
-            return Vec::new();
+    /// A room that has lost its last owner gets another one, if somebody is there who may send: who that is, once
+    /// `changed` is what is said of it, or gone.
+    fn heir(&self, changed: &Arc<str>, after: Option<RoomMember>) -> Option<RoomEvent> {
+        let others = self.members.iter().filter(|(user, _)| *user != changed);
+        let mut all = others.chain(after.as_ref().map(|member| (changed, member)));
+        if all.clone().any(|(_, member)| member.role == Role::Owner) {
+            return None;
         }
-        let able = self.members.iter_mut().filter(|(_, member)| member.role.may(Permission::Send));
-        let heir = able.max_by_key(|(user, member)| (member.role, Reverse((member.joined, (*user).clone()))));
-        heir.map_or_else(Vec::new, |(user, member)| {
-            member.role = Role::Owner;
-            vec![RoomEvent::Role(user.clone(), Role::Owner)]
-        })
+        let able = all.by_ref().filter(|(_, member)| member.role.may(Permission::Send));
+        let heir = able.max_by_key(|(user, member)| (member.role, Reverse((member.joined, *user))));
+        heir.map(|(user, _)| RoomEvent::Role { user: user.clone(), role: Role::Owner })
     }
 }

@@ -22,19 +22,25 @@ fn about(private: bool) -> RoomProfile {
     RoomProfile { private: Some(private), ..RoomProfile::default() }
 }
 
+/// Takes in what was decided.
+fn done(room: &mut Room, decided: Result<Vec<RoomEvent>, Refusal>) -> Result<Vec<RoomEvent>, Refusal> {
+    decided.iter().flatten().for_each(|event| room.apply(event));
+    decided
+}
+
 /// Members, roles and mutes of a room, as its events tell them.
 type Told = BTreeMap<Arc<str>, (Role, u64)>;
 
 fn fold(told: &mut Told, events: &[RoomEvent]) {
     for event in events {
         match event {
-            RoomEvent::Joined(who, member) => {
-                assert!(told.insert(who.clone(), (member.role, member.muted)).is_none());
+            RoomEvent::Joined { user, member } => {
+                assert!(told.insert(user.clone(), (member.role, member.muted)).is_none());
             }
-            RoomEvent::Left(who, ..) => assert!(told.remove(who).is_some()),
-            RoomEvent::Role(who, role) => told.get_mut(who).expect("a member").0 = *role,
-            RoomEvent::Muted(who, until) => told.get_mut(who).expect("a member").1 = *until,
-            RoomEvent::Updated => {}
+            RoomEvent::Left { user, .. } => assert!(told.remove(user).is_some()),
+            RoomEvent::Role { user, role } => told.get_mut(user).expect("a member").0 = *role,
+            RoomEvent::Muted { user, until } => told.get_mut(user).expect("a member").1 = *until,
+            RoomEvent::Banned { .. } | RoomEvent::Updated { .. } => {}
         }
     }
 }
@@ -50,7 +56,7 @@ fn a_room_obeys_its_roles_and_its_events_tell_everything() {
     let all = names(6);
     for seed in 0..300 {
         let mut rng = Rng::with_seed(seed);
-        let mut room = Room::new(&Actor::User(all[0].clone()), 0, about(rng.bool())).expect("may");
+        let mut room = Room::new(0, about(rng.bool()), Some(all[0].clone()));
         let (mut told, mut bans) = (state(&room), BTreeMap::new());
         for now in 1..200 {
             let (who, whom) = (rng.choice(&all).unwrap(), rng.choice(&all).unwrap());
@@ -81,14 +87,14 @@ fn a_room_obeys_its_roles_and_its_events_tell_everything() {
                 3 => {
                     let own_will = actor.user() == Some(whom);
                     let fine = rank(whom).is_some() && (own_will || (moderates && over));
-                    (room.kick(&actor, whom), fine)
+                    (room.kick(&actor, whom, None), fine)
                 }
                 4 => {
                     let fine = moderates && (over || rank(whom).is_none());
                     if fine {
                         bans.insert(whom.clone(), until);
                     }
-                    (room.ban(&actor, now, whom, until), fine)
+                    (room.ban(&actor, now, whom, until, None), fine)
                 }
                 _ => (room.mute(&actor, whom, until), moderates && over && rank(whom).is_some()),
             };
@@ -97,7 +103,8 @@ fn a_room_obeys_its_roles_and_its_events_tell_everything() {
                 allowed,
                 "{seed} {now} {actor:?} {whom} {role:?}: {result:?} {before:?}"
             );
-            fold(&mut told, &result.unwrap_or_default());
+            assert_eq!(state(&room), before, "to decide changes nothing");
+            fold(&mut told, &done(&mut room, result).unwrap_or_default());
             assert_eq!(told, state(&room), "seed {seed}");
             let owners = told.values().filter(|(role, _)| *role == Role::Owner).count();
             let able = told.values().any(|(role, _)| *role >= Role::Member);
@@ -127,33 +134,41 @@ fn roles_may_what_the_table_says() {
 #[test]
 fn every_refusal_names_its_reason() {
     let (ann, bob): (Arc<str>, Arc<str>) = ("ann".into(), "bob".into());
-    let mut room = Room::new(&user("ann"), 5, RoomProfile { max_members: Some(2), ..about(true) }).unwrap();
-    assert_eq!(Room::new(&Actor::Nobody, 5, about(false)).err(), Some(Refusal::Forbidden));
+    let mut room = Room::new(5, RoomProfile { max_members: Some(2), ..about(true) }, Some(ann.clone()));
     assert_eq!(room.join(&bob, 6), Err(Refusal::AccessDenied));
     assert_eq!(room.may_read(&Actor::Nobody, 6), Err(Refusal::AccessDenied));
     assert_eq!(room.may_send(&user("bob"), 6), Err(Refusal::SendDenied));
-    assert_eq!(room.kick(&user("ann"), &bob), Err(Refusal::NotFound));
-    room.put_member(&user("ann"), 6, &bob, Role::Guest).unwrap();
+    assert_eq!(room.kick(&user("ann"), &bob, None), Err(Refusal::NotFound));
+    let events = room.put_member(&user("ann"), 6, &bob, Role::Guest);
+    done(&mut room, events).unwrap();
     assert_eq!(room.may_send(&user("bob"), 6), Err(Refusal::SendDenied));
     assert_eq!(room.put_member(&user("ann"), 6, &"cat".into(), Role::Member), Err(Refusal::Limit));
     assert_eq!(room.put_member(&user("bob"), 6, &"cat".into(), Role::Member), Err(Refusal::Forbidden));
-    room.put_member(&user("ann"), 6, &bob, Role::Admin).unwrap();
+    let events = room.put_member(&user("ann"), 6, &bob, Role::Admin);
+    done(&mut room, events).unwrap();
     assert_eq!(room.put_member(&user("bob"), 6, &"c".into(), Role::Owner), Err(Refusal::InvalidRole));
-    room.mute(&user("ann"), &bob, 9).unwrap();
+    let events = room.mute(&user("ann"), &bob, 9);
+    done(&mut room, events).unwrap();
     assert_eq!(room.may_send(&user("bob"), 8), Err(Refusal::Muted(9)));
     assert_eq!((room.may_send(&user("bob"), 9), Refusal::Muted(9).until()), (Ok(()), Some(9)));
     assert_eq!(room.may_change(&user("bob"), Some("ann"), 9), Err(Refusal::Forbidden));
     assert_eq!(room.may_change(&user("bob"), Some("bob"), 9), Ok(()));
     assert_eq!(room.may_change(&user("ann"), Some("bob"), 9), Ok(()));
     assert_eq!(room.may_delete(&user("bob")), Err(Refusal::Forbidden));
-    let events = room.ban(&user("ann"), 9, &bob, FOREVER).unwrap();
-    assert!(
-        matches!(&events[..], [RoomEvent::Left(who, member, Left::Banned)] if *who == bob && member.muted == 9)
-    );
+    let events = room.ban(&user("ann"), 9, &bob, FOREVER, None);
+    assert!(matches!(
+        &done(&mut room, events).unwrap()[..],
+        [RoomEvent::Banned { .. }, RoomEvent::Left { user, member, how: Left::Banned(None) }]
+            if *user == bob && member.muted == 9
+    ));
     assert_eq!(room.join(&bob, 10), Err(Refusal::Banned(FOREVER)));
     assert_eq!(Refusal::Banned(FOREVER).until(), None);
-    let events = room.leave(&ann).unwrap();
-    assert!(matches!(&events[..], [RoomEvent::Left(who, _, Left::Left)] if *who == ann) && room.is_empty());
+    let events = room.leave(&ann);
+    assert!(matches!(
+        &done(&mut room, events).unwrap()[..],
+        [RoomEvent::Left { user, how: Left::Left, .. }] if *user == ann
+    ));
+    assert!(room.is_empty());
 }
 
 /// A user is there while a connection is, and for the grace after the last one; what it says of itself ends with it.

@@ -91,7 +91,7 @@ fn segments(name: &str) -> u32 {
 
 /// The documents as they are now.
 #[derive(Clone, Copy, Debug)]
-pub struct Documents<'a> {
+pub struct StoreView<'a> {
     /// Their keys, in order, and where each one lies.
     pub keys: &'a BTreeMap<Key, KeyEntry>,
     /// The places.
@@ -111,6 +111,11 @@ impl Scans {
     /// None yet; together they may keep `budget` bytes.
     pub fn new(budget: usize) -> Scans {
         Scans { budget, ..Scans::default() }
+    }
+
+    /// Together they may keep `budget` bytes from now on.
+    pub fn set_budget(&mut self, budget: usize) {
+        self.budget = budget;
     }
 
     /// How many are open.
@@ -167,7 +172,7 @@ impl Scans {
 
     /// The next batch, of at most `most` documents, and what it has cost: the bytes of the documents that were looked at,
     /// and a few for each key. A scan that has ended or is broken is closed with it.
-    pub fn next(&mut self, docs: Documents<'_>, id: ScanId, most: usize) -> Option<(Chunk, usize)> {
+    pub fn next(&mut self, docs: StoreView<'_>, id: ScanId, most: usize) -> Option<(Chunk, usize)> {
         let scan = self.open.get_mut(&id)?;
         let (chunk, cost) = match scan.broken {
             true => (Chunk { items: Vec::new(), then: Then::Broken, total: None }, 0),
@@ -182,7 +187,7 @@ impl Scans {
 }
 
 impl Scan {
-    fn next(&mut self, docs: Documents<'_>, most: usize) -> (Chunk, usize) {
+    fn next(&mut self, docs: StoreView<'_>, most: usize) -> (Chunk, usize) {
         let select = &*self.select;
         let prefix = select.name.prefix();
         let start = self.after.as_ref().map_or(Bound::Included(prefix), |key| Bound::Excluded(key.as_str()));
@@ -271,7 +276,7 @@ mod tests {
         let key = Key::parse(key).unwrap();
         let created = store.get(key.as_str()).map_or(stamp, |old| old.created);
         let value = Json::parse(stamp.to_string().as_bytes()).unwrap();
-        store.put(Arc::new(Item::new(key, created, if created == stamp { 0 } else { stamp }, value)));
+        drop(store.put(Arc::new(Item::new(key, created, if created == stamp { 0 } else { stamp }, value))));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The documents of one owner, by key, and the memory of the ones deleted last.
 
 use crate::flow::state::item::Item;
-use crate::flow::state::scan::{Chunk, Documents, KeyEntry, ScanId, Scans};
+use crate::flow::state::scan::{Chunk, KeyEntry, ScanId, Scans, StoreView};
 use crate::wire::key::{Key, Name, Pattern};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, VecDeque};
@@ -69,12 +69,13 @@ impl Store {
         self.forgotten
     }
 
-    /// Puts a document in place of what was there.
-    pub fn put(&mut self, item: Arc<Item>) {
+    /// Puts a document in place of what was there, which it gives back.
+    pub fn put(&mut self, item: Arc<Item>) -> Option<Arc<Item>> {
         self.tombstones.remove(item.key.as_str());
         if let Some(place) = self.places.get(item.key.as_str()) {
             let old = self.items[*place as usize].replace(item);
-            return self.scans.keep(&old.expect("a key's place holds its document"));
+            self.scans.keep(old.as_ref().expect("a key's place holds its document"));
+            return old;
         }
         let key = item.key.clone();
         let place = self.free.pop().unwrap_or_else(|| {
@@ -86,6 +87,7 @@ impl Store {
         self.places.insert(key.clone(), place);
         let known = KeyEntry::new(place, key.as_str());
         self.keys.insert(key, known);
+        None
     }
 
     /// Deletes a document at `version`.
@@ -151,7 +153,7 @@ impl Store {
 
     /// The next batch of a scan, of at most `most` documents, and what it has cost.
     pub fn next_chunk(&mut self, id: ScanId, most: usize) -> Option<(Chunk, usize)> {
-        let docs = Documents { keys: &self.keys, items: &self.items };
+        let docs = StoreView { keys: &self.keys, items: &self.items };
         self.scans.next(docs, id, most)
     }
 

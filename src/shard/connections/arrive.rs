@@ -8,14 +8,13 @@ use crate::flow::request::position::Position;
 use crate::flow::route::subject::Subject;
 use crate::shard::connections::channels::too_many_channels;
 use crate::shard::connections::events::is_ours;
-use crate::shard::connections::{Clients, EVERYONE, Reason};
+use crate::shard::connections::{Clients, Reason};
 use crate::shard::context::Context;
 use crate::shard::mail::to_owner::ToOwner;
-use crate::shard::mail::user::{QuotaChange, Session, SessionUpdate};
-use crate::shard::owner::sessions;
+use crate::shard::mail::user::{QuotaChange, Session, SessionUpdate, session_name};
 use crate::wire::cursor::BadCursor;
 use crate::wire::hub::write::{self, Object, System};
-use crate::wire::hub::{Class, ReplyTo};
+use crate::wire::hub::{Class, EVERYONE, ReplyTo};
 use std::sync::Arc;
 
 /// The close code for one connection too many of a user. Those that it has may be dead and not found to be yet, so it
@@ -132,12 +131,12 @@ impl Clients {
         let Some(user) = hub.user.clone() else { return };
         hub.session = Some(session);
         let lives = ToOwner::Session { session, user: user.clone(), conn: id, update: SessionUpdate::Begins };
-        ctx.post_to_owner(&sessions::name(session), lives);
+        ctx.post_to_owner(&session_name(session), lives);
         match earlier {
             Some(earlier) => {
                 let wanted =
                     ToOwner::Session { session: earlier, user, conn: id, update: SessionUpdate::Wanted };
-                ctx.post_to_owner(&sessions::name(earlier), wanted);
+                ctx.post_to_owner(&session_name(earlier), wanted);
             }
             None => self.resumed(ctx, id, None),
         }
@@ -190,7 +189,7 @@ impl Clients {
         }
         let ended = SessionUpdate::Ends(Box::new(Session { rooms, channels, documents }));
         ctx.post_to_owner(
-            &sessions::name(session),
+            &session_name(session),
             ToOwner::Session { session, user, conn: id, update: ended },
         );
     }

@@ -8,13 +8,13 @@ use crate::flow::limits::Access;
 use crate::flow::request::position::Position;
 use crate::flow::request::write::Write;
 use crate::flow::route::subject::Subject;
+use crate::shard::connections::Clients;
 use crate::shard::connections::hub::Rejection;
-use crate::shard::connections::{Clients, EVERYONE};
 use crate::shard::context::Context;
 use crate::shard::mail::question::{Question, WriteOrigin, WriteTicket};
 use crate::shard::mail::user::QuotaChange;
 use crate::wire::feed::Publish;
-use crate::wire::hub::{As, Class, NewMessage, Recover, ReplyTo, write};
+use crate::wire::hub::{As, Class, EVERYONE, NewMessage, Recover, ReplyTo, write};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -173,7 +173,7 @@ impl Clients {
         let origin = WriteOrigin::Frame(Box::new(about.clone()));
         let ticket = WriteTicket { conn: id, origin };
         let owner = publish.channel.clone();
-        let write = Write::Publish(Box::new(publish));
+        let write = Write::Publish(Arc::new(publish));
         ctx.ask(&owner, Question::Write { write, ticket });
         Ok(())
     }

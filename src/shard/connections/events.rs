@@ -14,14 +14,14 @@ use crate::flow::request::documents::DocumentRequest;
 use crate::flow::request::events::{ConnName, EventsRequest, SubscriptionChange};
 use crate::flow::request::position::Position;
 use crate::flow::route::subject::Subject;
+use crate::shard::connections::Clients;
 use crate::shard::connections::hub::{MAX_FOLLOWED, Rejection};
-use crate::shard::connections::{Clients, EVERYONE};
 use crate::shard::context::Context;
 use crate::shard::mail::subscription::HistoryBatch;
 use crate::shard::mail::user::QuotaChange;
 use crate::wire::cursor::{Cursor, KeyPosition};
 use crate::wire::http::{Head, Response};
-use crate::wire::hub::{ReplyTo, write};
+use crate::wire::hub::{EVERYONE, ReplyTo, write};
 use crate::wire::sse::{
     LAST_CHUNK, chunk, write_comment, write_id, write_json, write_name, write_retry, write_text,
 };
@@ -289,7 +289,9 @@ impl Clients {
 /// A comment, or what takes its place on a route.
 pub(super) fn sign_of_life(ctx: &Context, dialect: Dialect, out: &mut Vec<u8>) {
     match dialect {
-        Dialect::Change(route) if ctx.limits.routes[usize::from(route)].profile == Profile::Cella => {
+        Dialect::Change(route)
+            if ctx.limits.route(route).is_some_and(|route| route.profile == Profile::Cella) =>
+        {
             write_name("ping", out);
             write_text("pong", out);
         }

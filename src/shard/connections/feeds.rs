@@ -199,7 +199,7 @@ impl Shard {
 
     /// Goes on with the feeds that waited, where there is room again.
     pub(in crate::shard) fn feed_on(&mut self) {
-        self.asked_on();
+        self.resume_owner();
         if self.ctx.is_behind() {
             return;
         }

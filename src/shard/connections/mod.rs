@@ -31,6 +31,7 @@ use crate::flow::request::write::SweepId;
 use crate::flow::route::subject::Subject;
 use crate::shard::connections::streams::Streams;
 use crate::shard::context::Context;
+use crate::shard::inspect::{ConnectionInspection, Inspection};
 use crate::shard::io::{Action, Door};
 use crate::shard::mail::question::ConnectionsQuestion;
 use crate::wire::hub::{Class, write};
@@ -44,8 +45,6 @@ const PIPELINE: usize = 64 << 10;
 
 /// The close code for readers that are too slow; its range tells clients to come back.
 const SLOW: u16 = 3008;
-/// The channel whose publications go to every connection of the hub.
-pub const EVERYONE: &str = "*";
 
 /// How long a peer that has got our last bytes may take to close its side.
 const GRACE: u64 = 2 * SEC;
@@ -341,6 +340,30 @@ impl Clients {
                 Some(Row { name: name.clone(), offset: None, subscribers })
             }
             _ => None,
+        })
+    }
+
+    /// Shows what they hold.
+    pub fn inspect(&self, inspection: &mut Inspection) {
+        let all = (0..self.conns.bound()).filter_map(|slot| self.inspect_one(slot));
+        inspection.connections = all.take(self.conns.len()).collect();
+        inspection.streams = self.streams.len();
+        inspection.waiting_imports = self.held_imports.len();
+    }
+
+    fn inspect_one(&self, slot: u32) -> Option<ConnectionInspection> {
+        let conn = self.conns.at(slot)?;
+        let held = conn.hub.as_ref().and_then(|hub| hub.held.as_ref());
+        Some(ConnectionInspection {
+            id: self.id(slot),
+            queued: self.fanout.queued(slot),
+            unhandled: held.map_or(0, Vec::len),
+            stream: match &conn.phase {
+                Phase::Http(http) => http.stream.as_ref().map(|stream| stream.held()),
+                _ => None,
+            },
+            paused: conn.paused,
+            closing: matches!(conn.phase, Phase::Closing),
         })
     }
 }

@@ -5,7 +5,7 @@ use crate::flow::conn::Phase;
 use crate::flow::encode::frame::Dialect;
 use crate::shard::Shard;
 use crate::shard::connections::Reason;
-use crate::shard::timers::{ConnectionTimer, OwnerTimer, Timer};
+use crate::shard::timers::{ConnectionTimer, Timer};
 use crate::wire::http::Response;
 use crate::wire::hub::{Class, write};
 use crate::wire::ws;
@@ -23,16 +23,8 @@ impl Shard {
     pub(in crate::shard) fn timer(&mut self, timer: Timer) {
         let now = self.ctx.now.mono;
         match timer {
-            Timer::Owner(OwnerTimer::Tick) => {
-                self.owner.tell_time(&mut self.ctx);
-                self.lists.tidy(&mut self.ctx);
-                self.owner.tidy(&self.ctx);
-                self.sessions.tidy(now);
-                self.ctx.timers.push(now + SEC, Timer::Owner(OwnerTimer::Tick));
-            }
+            Timer::Owner(timer) => self.owner.timer(&mut self.ctx, timer),
             Timer::Connections(ConnectionTimer::Streams) => self.clients.streams.timer_came(),
-            Timer::Owner(OwnerTimer::Rooms) => self.rooms_tick(),
-            Timer::Owner(OwnerTimer::Users) => self.users_missed(),
             Timer::Connections(ConnectionTimer::Pace) => {
                 self.pacing = u64::MAX;
                 self.clients.pace(now);

@@ -6,7 +6,7 @@ use crate::flow::conn::events::{self, Events};
 use crate::flow::conn::pending::Pending;
 use crate::flow::encode::events::write_offset;
 use crate::flow::encode::frame::Dialect;
-use crate::flow::limits::route::Profile;
+use crate::flow::limits::route::{Profile, RouteId};
 use crate::flow::request::ResponseKind;
 use crate::flow::request::catchup::MissedQuery;
 use crate::flow::request::catchup::RouteRequest;
@@ -25,7 +25,7 @@ use crate::wire::sse::{chunk, write_json, write_name, write_text};
 use std::sync::Arc;
 
 /// Who counts the readers of a route.
-fn counter(route: u8) -> String {
+fn counter(route: RouteId) -> String {
     format!("$route/{route}")
 }
 
@@ -51,7 +51,7 @@ impl Clients {
         id: ConnId,
         head: Head,
         channel: Arc<str>,
-        route: u8,
+        route: RouteId,
         views: Box<Views>,
     ) {
         let read = Read::Views { channel: channel.clone(), route, views };
@@ -64,7 +64,7 @@ impl Clients {
         let RouteRequest { route, channel, catch_up } = door;
         let limits = ctx.limits.clone();
         let name = ConnName { shard: ctx.id, conn: id, stamp: ctx.stamp() };
-        let keepalive = limits.routes[usize::from(route)].keepalive;
+        let keepalive = limits.route(route).map_or(limits.sse.keepalive, |route| route.keepalive);
         let events = Events {
             name,
             dialect: Dialect::Change(route),
@@ -83,7 +83,7 @@ impl Clients {
             None => Subject::Channel(channel),
         };
         // the newer form has a request of its own for what was missed
-        let views = limits.routes[usize::from(route)].profile == Profile::CellaViews;
+        let views = limits.route(route).is_some_and(|route| route.profile == Profile::CellaViews);
         let begin = if views { Position::Nothing } else { catch_up.begin };
         self.subscribe(ctx, id, subject, begin);
     }
@@ -91,7 +91,7 @@ impl Clients {
     /// A reader has caught up with its channel: it is told so, and up to where.
     pub(super) fn caught_up(&mut self, ctx: &Context, id: ConnId, last: Option<&str>, out: &mut Vec<u8>) {
         let Some(Dialect::Change(route)) = self.dialect(id) else { return };
-        let views = ctx.limits.routes[usize::from(route)].profile == Profile::CellaViews;
+        let views = ctx.limits.route(route).is_some_and(|route| route.profile == Profile::CellaViews);
         out.extend(chunk(|out| {
             write_name("offset", out);
             if views {
@@ -111,7 +111,7 @@ impl Clients {
     }
 
     /// A place on a route that nobody takes.
-    pub(super) fn give_back(&mut self, ctx: &mut Context, route: u8, user: Option<Arc<str>>) {
+    pub(super) fn give_back(&mut self, ctx: &mut Context, route: RouteId, user: Option<Arc<str>>) {
         ctx.post_to_owner(&counter(route), ToOwner::LeaveRoute { route, user });
     }
 }

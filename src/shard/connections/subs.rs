@@ -8,12 +8,13 @@ use crate::flow::fanout::pool::{PoolId, PoolMember};
 use crate::flow::limits::channels::Overflow;
 use crate::flow::request::position::Position;
 use crate::flow::route::subject::Subject;
-use crate::shard::connections::{Clients, EVERYONE, Reason, SLOW};
+use crate::shard::connections::{Clients, Reason, SLOW};
 use crate::shard::context::Context;
 use crate::shard::io::Action;
 use crate::shard::mail::subscription::{Join, Joined, Mark};
 use crate::shard::mail::to_owner::ToOwner;
 
+use crate::wire::hub::EVERYONE;
 use crate::wire::ws::Compression;
 use smallvec::SmallVec;
 

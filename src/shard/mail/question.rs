@@ -2,6 +2,7 @@
 
 use crate::base::id::ConnId;
 use crate::flow::identity::Actor;
+use crate::flow::limits::route::RouteId;
 use crate::flow::request::catchup::MissedQuery;
 use crate::flow::request::events::SubscriptionChange;
 use crate::flow::request::rooms::RoomAsk;
@@ -83,14 +84,14 @@ pub enum Read {
         /// The channel.
         channel: Arc<str>,
         /// The route over which it is asked.
-        route: u8,
+        route: RouteId,
         /// What the client looks at.
         views: Box<Views>,
     },
     /// A place among the readers of a route.
     EnterRoute {
         /// The route.
-        route: u8,
+        route: RouteId,
         /// The reader's user.
         user: Option<Arc<str>>,
     },

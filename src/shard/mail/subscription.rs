@@ -30,6 +30,20 @@ pub struct Join {
     pub enter: bool,
 }
 
+impl Join {
+    /// The answer without a state, at `at`.
+    pub fn joined(&self, at: u64) -> Joined {
+        let Join { pool, conn, ticket, .. } = *self;
+        Joined { pool, conn, ticket, at, count: 0, gap: false, state: None, batch: None }
+    }
+
+    /// The answer that refuses it.
+    pub fn denied(&self, refusal: Refusal) -> Denied {
+        let Join { pool, conn, ticket, .. } = *self;
+        Denied { pool, conn, ticket, refusal }
+    }
+}
+
 /// A subscription that is refused.
 #[derive(Debug)]
 pub struct Denied {

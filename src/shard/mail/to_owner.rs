@@ -4,6 +4,7 @@ use crate::base::id::{ConnId, ShardId};
 use crate::base::slab::Id;
 use crate::flow::fanout::pool::PoolId;
 use crate::flow::filter::select::Select;
+use crate::flow::limits::route::RouteId;
 use crate::flow::request::write::{SweepId, Write};
 use crate::flow::route::subject::Subject;
 use crate::flow::state::item::Item;
@@ -40,7 +41,7 @@ pub enum ToOwner {
     /// A route has one reader less.
     LeaveRoute {
         /// The route.
-        route: u8,
+        route: RouteId,
         /// The reader's user.
         user: Option<Arc<str>>,
     },

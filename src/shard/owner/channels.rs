@@ -1,208 +1,150 @@
-//! The channels of an owner: the number of the last publication, and what is kept of the past.
+//! The channels of an owner: which there are, the next publication of each, and which are forgotten.
 
 use crate::base::time::SEC;
 use crate::flow::conn::listing::Row;
-use crate::flow::limits::channels::Retention;
-use crate::flow::request::position::Position;
-use crate::flow::state::history::{History, HistoryEntry};
-use crate::shard::connections::EVERYONE;
 use crate::shard::context::Context;
+use crate::shard::owner::channel::{Channel, ChannelKind, retention};
+use crate::shard::owner::record::{Publication, Record};
 use crate::wire::feed::Publish;
-use crate::wire::hub::Query;
+use crate::wire::hub::EVERYONE;
 use crate::wire::hub::write::Placed;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
+use std::io::Write;
 use std::sync::Arc;
 
 /// For how long a channel is remembered that nobody is subscribed to and that has no history.
 const IDLE: u64 = 60 * SEC;
 
-/// One channel.
-#[derive(Debug)]
-pub struct Channel {
-    /// The number of its last publication.
-    offset: u64,
-    /// When there was last something to do with it (monotonic).
-    touched: u64,
-    keep: Retention,
-    history: Option<Box<History>>,
-    /// Whether it is a room.
-    room: bool,
-    /// Whether only the room's members may hear it.
-    private: bool,
-    /// Rises with everything that changes what is replayed of it.
-    revision: u64,
-}
-
 /// All channels of an owner.
 #[derive(Debug, Default)]
 pub struct Channels {
     map: HashMap<Arc<str>, Channel>,
-    /// The highest number in a channel that is forgotten: every other begins behind it, so that the numbers of a name
+    /// The highest offset in a channel that is forgotten: every other begins behind it, so that the offsets of a name
     /// never go back.
     floor: u64,
-    /// Every channel once, with the moment at which it may be forgotten, if nothing has come between.
+    /// Those that are new since idle ones were last looked for.
+    opened: Vec<Arc<str>>,
+    /// Every other once, with the moment at which it may be forgotten, if nothing has come between.
     idle: VecDeque<(u64, Arc<str>)>,
 }
 
-/// Where a subscription to a channel begins.
-#[derive(Debug)]
-pub struct Start<'a> {
-    /// The number of the last publication.
-    pub offset: u64,
-    /// Whether publications are lost that the subscriber has not seen.
-    pub gap: bool,
-    /// Those that it has missed, with their places.
-    pub missed: Vec<(Placed, &'a Publish)>,
-}
-
-impl Channel {
-    /// The number of its last publication.
-    pub fn offset(&self) -> u64 {
-        self.offset
-    }
-
-    fn placed(&self, sequence: u64, entry: &HistoryEntry) -> Placed {
-        Placed { room: self.room, sequence, stamp: entry.stamp, told: true }
-    }
-
-    /// The next publication takes its place. It is kept by `remember`.
-    pub fn place(&mut self, ctx: &mut Context, publish: &Publish) -> Placed {
-        self.offset += 1;
-        self.revision += 1;
-        self.touched = ctx.now.mono;
-        ctx.stats.published += 1;
-        let told = self.keep.count > 0 || publish.client;
-        let stamp = if told { ctx.stamp() } else { 0 };
-        Placed { room: self.room, sequence: self.offset, stamp, told }
-    }
-
-    /// Keeps a publication that has just taken its place, where that is wanted.
-    pub fn remember(&mut self, placed: Placed, publish: Box<Publish>) {
-        if self.keep.count > 0 {
-            let history = self.history.get_or_insert_with(|| Box::new(History::new(placed.sequence - 1)));
-            history.push(HistoryEntry::new(placed.stamp, publish), self.keep);
-        }
-    }
-
-    /// What was published into it, as far as it is kept at this moment; it may be changed.
-    pub fn history(&mut self, ctx: &Context) -> Option<&mut History> {
-        self.revision += 1;
-        self.trim(ctx);
-        self.history.as_deref_mut()
-    }
-
-    /// Lets go what is too old by now.
-    fn trim(&mut self, ctx: &Context) {
-        if let Some(history) = &mut self.history {
-            history.trim(self.keep, ctx.now.wall);
-        }
-    }
-
-    /// Rises with everything that changes what is replayed of it.
-    pub fn revision(&self) -> u64 {
-        self.revision
-    }
-
-    /// Where somebody begins who says what it has seen.
-    pub fn start(&mut self, ctx: &Context, has: &Position) -> Start<'_> {
-        self.touched = ctx.now.mono;
-        let nothing = Start { offset: self.offset, gap: false, missed: Vec::new() };
-        let Position::Offset(epoch, seen) = has else { return nothing };
-        if **epoch != *ctx.epoch {
-            return Start { gap: true, ..nothing };
-        }
-        if *seen == self.offset {
-            return nothing;
-        }
-        self.trim(ctx);
-        match self.history.as_ref().and_then(|history| history.since(*seen)) {
-            Some(past) => Start {
-                missed: past.map(|(n, entry)| (self.placed(n, entry), &*entry.publish)).collect(),
-                ..nothing
-            },
-            None => Start { gap: true, ..nothing },
-        }
-    }
-
-    /// What a query means, newest first.
-    pub fn query<'a>(
-        &'a mut self,
-        ctx: &Context,
-        query: &'a Query,
-    ) -> impl Iterator<Item = (Placed, &'a HistoryEntry)> {
-        self.trim(ctx);
-        let found = self.history.iter().flat_map(|history| history.query(query));
-        found.map(|(n, entry)| (self.placed(n, entry), entry))
-    }
-
-    /// Whether only a room's members may hear it.
-    pub fn is_private(&self) -> bool {
-        self.private
-    }
-}
-
 impl Channels {
-    /// The channel of that name, made if need be.
-    pub fn open(&mut self, ctx: &Context, name: &Arc<str>) -> &mut Channel {
-        let (floor, idle) = (self.floor, &mut self.idle);
-        self.map.entry_ref(name).or_insert_with(|| {
-            idle.push_back((ctx.now.mono + IDLE, name.clone()));
-            let keep = ctx.limits.retention(name, Retention::NOTHING);
-            Channel {
-                offset: floor,
-                touched: ctx.now.mono,
-                keep,
-                history: None,
-                room: false,
-                private: false,
-                revision: 0,
-            }
-        })
-    }
-
     /// The channel of that name, if there is one.
-    pub fn get(&mut self, name: &str) -> Option<&mut Channel> {
-        self.map.get_mut(name)
+    pub fn get(&self, name: &str) -> Option<&Channel> {
+        self.map.get(name)
     }
 
-    /// The channel becomes a room, or ends to be one; its past is kept as is usual for what it is now.
-    pub fn set_room(&mut self, ctx: &Context, name: &Arc<str>, room: bool, private: bool) {
-        let keep = ctx.limits.retention(name, if room { Retention::ROOM } else { Retention::NOTHING });
-        let channel = self.open(ctx, name);
-        channel.revision += 1;
-        (channel.room, channel.private, channel.keep) = (room, private, keep);
-        if !room {
-            channel.history = None;
-        }
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
     }
 
     /// The channels that anybody may know of. Everybody's is none that one would choose.
     pub fn rows(&self) -> impl Iterator<Item = Row> {
-        let open = self.map.iter().filter(|(name, channel)| !channel.private && ***name != *EVERYONE);
-        open.map(|(name, channel)| Row { name: name.clone(), offset: Some(channel.offset), subscribers: 0 })
+        let open = self
+            .map
+            .iter()
+            .filter(|(name, channel)| channel.kind() != ChannelKind::PrivateRoom && ***name != *EVERYONE);
+        open.map(|(name, channel)| Row { name: name.clone(), offset: Some(channel.offset()), subscribers: 0 })
     }
 
-    /// How many channels there are.
-    pub fn count(&self) -> usize {
-        self.map.len()
-    }
-
-    /// Forgets channels that have been idle for long. `watched`: whether somebody is subscribed.
-    pub fn tidy(&mut self, ctx: &Context, watched: impl Fn(&Arc<str>) -> bool) {
-        let now = ctx.now.mono;
-        while self.idle.front().is_some_and(|(due, _)| *due <= now) {
-            let (_, name) = self.idle.pop_front().expect("just seen");
-            let channel = self.map.get_mut(&name).expect("each is listed once");
-            channel.trim(ctx);
-            let empty = channel.history.as_ref().is_none_or(|history| history.is_empty());
-            let due = if channel.room || !empty || watched(&name) { now } else { channel.touched } + IDLE;
-            if due > now {
-                self.idle.push_back((due, name));
-                continue;
+    /// The next publication of a channel.
+    pub fn next(&mut self, ctx: &mut Context, publish: Arc<Publish>) -> Publication {
+        let name = &publish.channel;
+        let (offset, kind, keep) = match self.map.get_mut(name) {
+            Some(channel) => {
+                channel.touch(ctx.now.mono);
+                (channel.offset(), channel.kind(), channel.keep(&ctx.limits, name))
             }
-            self.floor = self.floor.max(channel.offset);
-            self.map.remove(&name);
+            None => (self.floor, ChannelKind::Open, retention(&ctx.limits, name, ChannelKind::Open)),
+        };
+        let told = keep.count > 0 || publish.client;
+        let stamp = if told { ctx.stamp() } else { 0 };
+        let placed = Placed { room: kind != ChannelKind::Open, sequence: offset + 1, stamp, told };
+        Publication { placed, keep, publish }
+    }
+
+    /// Somebody is about to subscribe to a channel or to read it: what is to be recorded before, if anything.
+    pub fn visit(&mut self, ctx: &Context, name: &Arc<str>) -> Option<Record> {
+        let Some(channel) = self.map.get_mut(name) else {
+            return Some(Record::ChannelOpened { channel: name.clone() });
+        };
+        channel.touch(ctx.now.mono);
+        let keep = channel.is_beyond(ctx, name)?;
+        Some(Record::HistoryTrimmed { channel: name.clone(), keep, at: ctx.now.wall })
+    }
+
+    /// The same for those who ask about a channel that may not be there.
+    pub fn consult(&mut self, ctx: &Context, name: &Arc<str>) -> Option<Record> {
+        let keep = self.map.get_mut(name)?.is_beyond(ctx, name)?;
+        Some(Record::HistoryTrimmed { channel: name.clone(), keep, at: ctx.now.wall })
+    }
+
+    /// The next channel whose time to be forgotten may have come, with what has become of it. `watched`: whether
+    /// somebody is subscribed.
+    pub fn next_idle(&mut self, ctx: &Context, watched: impl Fn(&Arc<str>) -> bool) -> Option<Record> {
+        let now = ctx.now.mono;
+        for name in std::mem::take(&mut self.opened) {
+            if let Some(channel) = self.map.get_mut(&name) {
+                channel.touch(now);
+                self.idle.push_back((now + IDLE, name));
+            }
+        }
+        while self.idle.front().is_some_and(|(due, _)| *due <= now)
+            && let Some((_, name)) = self.idle.pop_front()
+        {
+            let Some(channel) = self.map.get_mut(&name) else { continue };
+            if let Some(keep) = channel.is_beyond(ctx, &name) {
+                // looked at once more when that is done
+                self.idle.push_front((now, name.clone()));
+                return Some(Record::HistoryTrimmed { channel: name, keep, at: ctx.now.wall });
+            }
+            let room = channel.kind() != ChannelKind::Open;
+            let empty = channel.history().is_none_or(|history| history.is_empty());
+            let due = if room || !empty || watched(&name) { now } else { channel.touched() } + IDLE;
+            if due <= now {
+                return Some(Record::ChannelForgotten { channel: name });
+            }
+            self.idle.push_back((due, name));
+        }
+        None
+    }
+
+    /// Settings have changed.
+    pub fn limits_changed(&mut self) {
+        self.map.values_mut().for_each(Channel::limits_changed);
+    }
+
+    /// A channel, opened if need be, to take a record in.
+    pub fn open(&mut self, name: &Arc<str>) -> &mut Channel {
+        let (floor, opened) = (self.floor, &mut self.opened);
+        self.map.entry_ref(name).or_insert_with(|| {
+            opened.push(name.clone());
+            Channel::new(floor)
+        })
+    }
+
+    /// A channel is forgotten.
+    pub fn forget(&mut self, name: &str) {
+        if let Some(channel) = self.map.remove(name) {
+            self.floor = self.floor.max(channel.offset());
+        }
+    }
+
+    /// Everything that records have made, as text.
+    pub fn dump(&self, out: &mut Vec<u8>) {
+        writeln!(out, "floor {}", self.floor).expect("a Vec takes all");
+        let mut all: Vec<_> = self.map.iter().collect();
+        all.sort_unstable_by_key(|(name, _)| *name);
+        for (name, channel) in all {
+            write!(out, "channel {name:?} ").expect("a Vec takes all");
+            channel.dump(out);
         }
     }
 }

@@ -7,8 +7,9 @@ use crate::flow::encode::ooo;
 use crate::flow::fanout::pool::PoolId;
 use crate::flow::request::position::Position;
 use crate::flow::request::write::SweepId;
+use crate::flow::route::owner::owner;
 use crate::flow::state::item::Item;
-use crate::flow::state::list::{List, ListChange};
+use crate::flow::state::list::{List, ListChange, ListStep};
 use crate::shard::context::Context;
 use crate::shard::mail::subscription::{Join, Joined, Mark};
 use crate::shard::mail::to_connections::ToConnections;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 /// How long a list without watchers is kept, so that those who come back find its version.
 const LINGER: u64 = 30 * SEC;
 
+/// A list, and who wants it.
 #[derive(Debug)]
 struct Followed {
     list: List,
@@ -36,6 +38,7 @@ struct Followed {
     idle_since: Option<u64>,
 }
 
+/// A glob delete whose last part is yet to come.
 #[derive(Debug, Default)]
 struct Sweep {
     parts: u16,
@@ -61,10 +64,26 @@ impl Lists {
         self.slab.is_empty()
     }
 
-    /// A list that must always be there, because it has a limit to keep.
-    pub fn keep(&mut self, ctx: &mut Context, pattern: &Pattern) {
-        let id = self.enter(ctx, pattern);
-        self.slab.get_mut(id).expect("just entered").permanent = true;
+    /// Settings have changed: lists with a limit are always there, because they have that limit to keep.
+    pub fn limits_changed(&mut self, ctx: &mut Context) {
+        let limits = ctx.limits.clone();
+        for (pattern, _) in limits.limited() {
+            if owner(pattern.as_str(), ctx.shards) == ctx.id {
+                self.enter(ctx, pattern);
+            }
+        }
+        let ids: Vec<Id> = self.slab.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            let Some(followed) = self.slab.get_mut(id) else { continue };
+            let limit = limits.list_limit(followed.list.pattern.as_str());
+            let (mut steps, mut evicted) = (Vec::new(), Vec::new());
+            followed.list.set_limit(limit, &mut steps, &mut evicted);
+            followed.permanent = limit.is_some();
+            if followed.watch.is_empty() && followed.waiting.is_empty() {
+                followed.idle_since.get_or_insert(ctx.now.mono);
+            }
+            followed.changed(ctx, &steps, evicted);
+        }
     }
 
     fn enter(&mut self, ctx: &mut Context, pattern: &Pattern) -> Id {
@@ -168,13 +187,10 @@ impl Followed {
         let make = |encoder: &mut _| Some(ooo::list(encoder, &self.list));
         let state = || self.watch.state(&mut ctx.encoder, join.variant, make);
         let has = matches!(join.has, Position::Version(has) if has == self.list.version);
-        let Join { pool, conn, ticket, .. } = join;
         let state = (!has).then(state).flatten();
-        let (at, count, gap) = (self.list.version, self.list.len() as u32, false);
-        ctx.post(
-            from,
-            ToConnections::Joined(Joined { pool, conn, ticket, at, count, gap, state, batch: None }),
-        );
+        let count = self.list.len() as u32;
+        let joined = Joined { count, state, ..join.joined(self.list.version) };
+        ctx.post(from, ToConnections::Joined(joined));
     }
 
     /// Takes changes in and tells the watchers of all of them in one message.
@@ -183,6 +199,11 @@ impl Followed {
         for change in changes {
             self.list.apply(change, &mut steps, &mut evicted);
         }
+        self.changed(ctx, &steps, evicted);
+    }
+
+    /// Has evicted documents deleted, and tells the watchers of the steps.
+    fn changed(&mut self, ctx: &mut Context, steps: &[ListStep], evicted: Vec<Arc<Item>>) {
         for item in evicted {
             ctx.post_to_owner(
                 item.key.as_str(),
@@ -196,6 +217,6 @@ impl Followed {
         let mode = ctx.limits.patch_mode(self.list.pattern.as_str());
         let Followed { list, watch, .. } = self;
         let mark = Mark { key: None, at: list.version };
-        watch.send(ctx, &mark, |encoder, _| Some(ooo::list_change(encoder, mode, list, &steps)));
+        watch.send(ctx, &mark, |encoder, _| Some(ooo::list_change(encoder, mode, list, steps)));
     }
 }

@@ -23,7 +23,7 @@ const KEPT: usize = 1 << 20;
 
 /// The documents that a set of names means, as far as they are this owner's.
 #[derive(Debug, Default)]
-struct Part {
+struct Partition {
     watch: Watch,
     /// The whole state until the next change, in the variants that were asked for.
     state: SmallVec<[(Variant, Frame); 1]>,
@@ -31,18 +31,18 @@ struct Part {
     count: u32,
 }
 
-/// All parts of an owner.
+/// All partitions of an owner.
 #[derive(Debug, Default)]
-pub struct Parts {
-    slab: Slab<Part>,
+pub struct Partitions {
+    slab: Slab<Partition>,
     by_names: HashMap<Arc<[Name]>, Id>,
 }
 
-impl Parts {
-    /// One more watcher of a part. Says what it is called, and whether it is new.
+impl Partitions {
+    /// One more watcher of a partition. Says what it is called, and whether it is new.
     pub fn watch(&mut self, names: &Arc<[Name]>, watcher: Watcher) -> (Id, bool) {
         let known = self.by_names.get(names).copied();
-        let id = known.unwrap_or_else(|| self.slab.insert(Part::default()));
+        let id = known.unwrap_or_else(|| self.slab.insert(Partition::default()));
         if known.is_none() {
             self.by_names.insert(names.clone(), id);
         }
@@ -50,7 +50,7 @@ impl Parts {
         (id, known.is_none())
     }
 
-    /// A watcher less. The part's name, if that was the last.
+    /// A watcher less. The partition's name, if that was the last.
     pub fn leave(&mut self, names: &Arc<[Name]>, from: ShardId, pool: PoolId) -> Option<Id> {
         let id = *self.by_names.get(names)?;
         if !self.slab.get_mut(id)?.watch.remove(from, pool) {
@@ -61,32 +61,25 @@ impl Parts {
         Some(id)
     }
 
-    /// Whether somebody who watches a part may want a change as a patch.
+    /// Whether somebody who watches a partition may want a change as a patch.
     pub fn wants_patch(&self, id: Id) -> bool {
-        self.slab.get(id).is_some_and(|part| part.watch.wants_patch())
+        self.slab.get(id).is_some_and(|partition| partition.watch.wants_patch())
     }
 
-    /// Tells those who watch a part of a change.
+    /// Tells those who watch a partition of a change.
     pub fn changed(&mut self, ctx: &mut Context, id: Id, mode: PatchMode, change: DocumentChange<'_>) {
-        let part = self.slab.get_mut(id).expect("its interest is there");
-        part.state.clear();
+        let partition = self.slab.get_mut(id).expect("its interest is there");
+        partition.state.clear();
         let mark = Mark { key: Some(change.key.clone()), at: change.version };
-        part.watch.send(ctx, &mark, |encoder, variant| {
+        partition.watch.send(ctx, &mark, |encoder, variant| {
             Some(documents::change(encoder, variant.dialect, mode.with(variant.patch), change))
         });
     }
 
     /// The state, or what the subscriber lacks of it: a message for each key.
-    pub fn state(
-        &mut self,
-        ctx: &mut Context,
-        store: &Store,
-        id: Id,
-        names: &[Name],
-        join: &Join,
-        joined: Joined,
-    ) -> Joined {
-        let part = self.slab.get_mut(id).expect("it is watched");
+    pub fn state(&mut self, ctx: &mut Context, store: &Store, id: Id, names: &[Name], join: &Join) -> Joined {
+        let joined = join.joined(ctx.stamps.last());
+        let partition = self.slab.get_mut(id).expect("it is watched");
         let dialect = join.variant.dialect;
         if let Position::Since { stamp, fresh, versions } = &join.has {
             let lacks = Lacks { dialect, stamp: *stamp, fresh: fresh.as_ref(), versions };
@@ -96,16 +89,16 @@ impl Parts {
             let gap = *stamp > 0 && *stamp < store.horizon() || *stamp > ctx.stamps.last();
             return Joined { count: frames.len() as u32, gap, state, ..joined };
         }
-        if let Some((_, state)) = part.state.iter().find(|(variant, _)| *variant == join.variant) {
-            return Joined { count: part.count, state: Some(state.clone()), ..joined };
+        if let Some((_, state)) = partition.state.iter().find(|(variant, _)| *variant == join.variant) {
+            return Joined { count: partition.count, state: Some(state.clone()), ..joined };
         }
         let frames: Vec<Frame> =
             store.meant(names).map(|item| documents::snapshot(&mut ctx.encoder, dialect, item)).collect();
         let count = frames.len() as u32;
         let state = (count > 0).then(|| ctx.encoder.run(join.variant, frames.into_iter()));
         if let Some(state) = state.as_ref().filter(|state| state.len() <= KEPT) {
-            part.count = count;
-            part.state.push((join.variant, state.clone()));
+            partition.count = count;
+            partition.state.push((join.variant, state.clone()));
         }
         Joined { count, state, ..joined }
     }

@@ -88,8 +88,8 @@ pub fn missed_of(
             more = true;
             break;
         }
-        if let Subject::Chosen(_, choice) = &join.subject
-            && !choice.allows(&publish.data)
+        if let Subject::Chosen(_, filter) = &join.subject
+            && !filter.allows(&publish.data)
         {
             continue;
         }

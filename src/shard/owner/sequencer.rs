@@ -11,19 +11,23 @@ use crate::shard::mail::answer::WriteRefused;
 use crate::shard::mail::question::WriteTicket;
 use crate::shard::mail::to_connections::ToConnections;
 use crate::shard::mail::to_owner::ToOwner;
+use crate::shard::mail::to_sequencer::ToSequencer;
 use std::collections::VecDeque;
 
+/// A batch as it was asked for.
 #[derive(Debug)]
-struct Job {
+struct Batch {
     asker: ShardId,
     ticket: WriteTicket,
     writes: Vec<Write>,
-    one: bool,
+    /// Whether it is a single write that concerns all owners, to be answered as such.
+    single: bool,
 }
 
+/// The batch under way.
 #[derive(Debug)]
 struct Running {
-    job: Job,
+    batch: Batch,
     /// The owners concerned, each with the places of its writes in the batch.
     owners: Vec<(ShardId, Vec<usize>)>,
     missing: usize,
@@ -33,32 +37,31 @@ struct Running {
 
 /// The batches that wait, and the one under way.
 #[derive(Debug, Default)]
-pub struct Batches {
-    waiting: VecDeque<Job>,
+pub struct Sequencer {
+    waiting: VecDeque<Batch>,
     running: Option<Running>,
 }
 
-impl Batches {
-    /// A batch comes in.
-    pub fn push(
-        &mut self,
-        ctx: &mut Context,
-        asker: ShardId,
-        ticket: WriteTicket,
-        writes: Vec<Write>,
-        one: bool,
-    ) {
-        self.waiting.push_back(Job { asker, ticket, writes, one });
-        self.start(ctx);
+impl Sequencer {
+    /// Mail of an asker, or of an owner concerned.
+    pub fn handle(&mut self, ctx: &mut Context, from: ShardId, mail: ToSequencer) {
+        match mail {
+            ToSequencer::Batch { ticket, writes, single } => {
+                self.waiting.push_back(Batch { asker: from, ticket, writes, single });
+                self.start(ctx);
+            }
+            ToSequencer::Prepared { result } => self.prepared(ctx, from, result),
+            ToSequencer::Decided { swept } => self.decided(ctx, swept),
+        }
     }
 
     fn start(&mut self, ctx: &mut Context) {
         if self.running.is_some() {
             return;
         }
-        let Some(mut job) = self.waiting.pop_front() else { return };
+        let Some(mut batch) = self.waiting.pop_front() else { return };
         let mut parts: Vec<(Vec<usize>, Vec<Write>)> = ctx.all().map(|_| Default::default()).collect();
-        for (place, write) in std::mem::take(&mut job.writes).into_iter().enumerate() {
+        for (place, write) in std::mem::take(&mut batch.writes).into_iter().enumerate() {
             let homes = match write.name().map(|name| owner(name, ctx.shards)) {
                 Some(home) => home.index()..home.index() + 1,
                 None => 0..parts.len(),
@@ -73,11 +76,11 @@ impl Batches {
             owners.push((shard, places));
             ctx.post(shard, ToOwner::Prepare { part });
         }
-        self.running = Some(Running { job, missing: owners.len(), owners, refused: None, swept: 0 });
+        self.running = Some(Running { batch, missing: owners.len(), owners, refused: None, swept: 0 });
     }
 
     /// An owner says whether its part can be done. Of several refusals the first of the batch is told.
-    pub fn prepared(&mut self, ctx: &mut Context, from: ShardId, result: Result<(), Refused>) {
+    fn prepared(&mut self, ctx: &mut Context, from: ShardId, result: Result<(), Refused>) {
         let Some(running) = &mut self.running else { return };
         running.missing -= 1;
         let mine = running.owners.iter().find(|(shard, _)| *shard == from);
@@ -96,18 +99,18 @@ impl Batches {
     }
 
     /// An owner has done its part.
-    pub fn decided(&mut self, ctx: &mut Context, swept: u32) {
+    fn decided(&mut self, ctx: &mut Context, swept: u32) {
         let Some(running) = &mut self.running else { return };
         running.missing -= 1;
         running.swept += swept;
         if running.missing > 0 {
             return;
         }
-        let Some(Running { job, refused, swept, .. }) = self.running.take() else { return };
-        let done = if job.one { Done::Swept(swept) } else { Done::Batch };
+        let Some(Running { batch, refused, swept, .. }) = self.running.take() else { return };
+        let done = if batch.single { Done::Swept(swept) } else { Done::Batch };
         let answer =
-            job.ticket.answer(refused.map_or(Ok(done), |refused| Err(WriteRefused::Invalid(refused))));
-        ctx.post(job.asker, ToConnections::Answer(answer));
+            batch.ticket.answer(refused.map_or(Ok(done), |refused| Err(WriteRefused::Invalid(refused))));
+        ctx.post(batch.asker, ToConnections::Answer(answer));
         self.start(ctx);
     }
 }

@@ -1,29 +1,25 @@
 //! The users that this shard owns: their connections anywhere, the rooms that they are members of, how they show
 //! themselves. A user is there as long as a connection of it lives, and every connection has to show that it does.
 
-use crate::base::id::{ConnId, ShardId};
 use crate::base::timers::Timers;
 use crate::flow::encode::rooms as encode;
-use crate::flow::request::rooms::RoomAsk;
 use crate::flow::route::subject::Subject;
-use crate::flow::state::presence::{Shown, User};
-use crate::flow::state::room::Refusal;
-use crate::shard::Shard;
-use crate::shard::mail::answer::Answer;
-use crate::shard::mail::question::{Question, UserQuestion};
-use crate::shard::mail::subscription::Mark;
+use crate::flow::state::presence::{ConnAddress, Shown, Status, User};
+use crate::shard::context::Context;
 use crate::shard::mail::to_connections::ToConnections;
 use crate::shard::mail::to_owner::ToOwner;
 use crate::shard::mail::user::{MembershipUpdate, QuotaChange, Reservation};
+use crate::shard::owner::quotas::Quotas;
+use crate::shard::owner::watchers::Watchers;
 use crate::shard::timers::{OwnerTimer, Timer};
-
 use hashbrown::HashMap;
 use std::sync::Arc;
 
-/// The users of this shard.
+/// All users of an owner.
 #[derive(Debug, Default)]
 pub struct Users {
-    users: HashMap<Arc<str>, User>,
+    map: HashMap<Arc<str>, User>,
+    quotas: Quotas,
     /// When those without connections are missed.
     missed: Timers<Arc<str>>,
 }
@@ -31,53 +27,89 @@ pub struct Users {
 impl Users {
     /// Those that are known.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &User)> {
-        self.users.iter()
+        self.map.iter()
+    }
+
+    /// How many have connections.
+    pub fn connected(&self) -> usize {
+        self.quotas.count()
     }
 
     /// How a user shows itself.
-    pub fn shown(&self, user: &str, wall: u64) -> Shown {
-        self.users.get(user).map_or_else(|| Shown::offline(wall), |user| user.shown().clone())
+    pub fn shown(&self, ctx: &Context, name: &str) -> Shown {
+        self.map.get(name).map_or_else(|| Shown::offline(ctx.now.wall), |user| user.shown().clone())
     }
-}
 
-impl Shard {
+    fn open(&mut self, ctx: &Context, name: &Arc<str>) -> &mut User {
+        self.map.entry_ref(name).or_insert_with(|| User::new(ctx.now.wall))
+    }
+
     /// A connection of a user takes something or gives it back. Whoever has a connection is there.
-    pub(in crate::shard) fn held(&mut self, from: ShardId, name: &Arc<str>, conn: ConnId, what: QuotaChange) {
-        let (now, grace) = (self.ctx.now, self.ctx.limits.hub.presence_grace);
-        let (came, gone) = (what == QuotaChange::Connect, what == QuotaChange::Disconnect);
-        if !self.quotas.hold(&mut self.ctx, from, name, conn, what) || !(came || gone) {
+    pub fn quota(
+        &mut self,
+        ctx: &mut Context,
+        watchers: &mut Watchers,
+        name: &Arc<str>,
+        conn: ConnAddress,
+        change: QuotaChange,
+    ) {
+        let (now, grace) = (ctx.now.mono, ctx.limits.hub.presence_grace);
+        let (came, gone) = (change == QuotaChange::Connect, change == QuotaChange::Disconnect);
+        if !self.quotas.change(ctx, name, conn, change) || !(came || gone) {
             return;
         }
-        let user = self.users.users.entry(name.clone()).or_insert_with(|| User::new(now.wall));
+        let user = self.open(ctx, name);
         if came {
-            user.connect((from, conn));
-        } else if let Some(at) = user.disconnect((from, conn), now.mono, grace) {
-            self.users.missed.push(at, name.clone());
-            self.ctx.timers.push(at, Timer::Owner(OwnerTimer::Users));
+            user.connect(conn);
+        } else if let Some(at) = user.disconnect(conn, now, grace) {
+            self.missed.push(at, name.clone());
+            ctx.timers.push(at, Timer::Owner(OwnerTimer::Users));
         }
-        self.look_at(name);
+        self.look_at(ctx, watchers, name);
     }
 
-    /// A connection of the sender wants its user to be in one more room.
-    pub(in crate::shard) fn reserve(&mut self, from: ShardId, name: Arc<str>, room: Arc<str>, conn: ConnId) {
-        let most = self.ctx.limits.hub.rooms_per_user as usize;
-        let wall = self.ctx.now.wall;
-        let user = self.users.users.entry(name.clone()).or_insert_with(|| User::new(wall));
-        let granted = user.lines().contains(&(from, conn)) && user.reserve(&room, most);
-        self.look_at(&name);
+    /// A connection wants its user to be in one more room.
+    pub fn reserve(
+        &mut self,
+        ctx: &mut Context,
+        watchers: &mut Watchers,
+        reservation: (Arc<str>, Arc<str>),
+        (shard, conn): ConnAddress,
+    ) {
+        let (name, room) = reservation;
+        let most = ctx.limits.hub.rooms_per_user as usize;
+        let user = self.open(ctx, &name);
+        let granted = user.lines().contains(&(shard, conn)) && user.reserve(&room, most);
+        self.look_at(ctx, watchers, &name);
         let reservation = Box::new(Reservation { user: name, room, granted });
-        self.ctx.post(from, ToConnections::Reserved { conn, reservation });
+        ctx.post(shard, ToConnections::Reserved { conn, reservation });
+    }
+
+    /// Whoever asks about a room may become a member of it by that: whether the user may be in one more.
+    pub fn reserve_for(
+        &mut self,
+        ctx: &mut Context,
+        watchers: &mut Watchers,
+        name: &Arc<str>,
+        room: &Arc<str>,
+    ) -> bool {
+        let most = ctx.limits.hub.rooms_per_user as usize;
+        let granted = self.open(ctx, name).reserve(room, most);
+        if !granted {
+            self.look_at(ctx, watchers, name);
+        }
+        granted
     }
 
     /// A room says where a user stands with it.
-    pub(in crate::shard) fn membership(
+    pub fn membership(
         &mut self,
-        name: &Arc<str>,
-        room: &Arc<str>,
+        ctx: &mut Context,
+        watchers: &mut Watchers,
+        (name, room): (&Arc<str>, &Arc<str>),
         update: MembershipUpdate,
     ) {
-        let wall = self.ctx.now.wall;
-        let user = self.users.users.entry(name.clone()).or_insert_with(|| User::new(wall));
+        let user = self.open(ctx, name);
         match update {
             MembershipUpdate::Returned => user.settle(room, true, None),
             MembershipUpdate::Settled { member } => user.settle(room, true, Some(member)),
@@ -86,74 +118,48 @@ impl Shard {
         if update == (MembershipUpdate::Settled { member: true }) {
             // the room took it for there, or for absent: this is how it is
             let (user, shown) = (name.clone(), user.shown().clone());
-            self.ctx.post_to_owner(room, ToOwner::Presence { room: room.clone(), user, shown });
+            ctx.post_to_owner(room, ToOwner::Presence { room: room.clone(), user, shown });
         }
-        self.look_at(name);
+        self.look_at(ctx, watchers, name);
     }
 
-    /// A question to the owner of a user; no answer if the owner of a room gives it.
-    pub(in crate::shard) fn user_asked(
+    /// A user says on one of its connections how it is.
+    pub fn set_status(
         &mut self,
-        asker: ShardId,
-        name: &Arc<str>,
-        question: UserQuestion,
-    ) -> Option<Answer> {
-        let (wall, limits) = (self.ctx.now.wall, self.ctx.limits.hub);
-        match question {
-            UserQuestion::Presence { conn, query } => {
-                let shown = Box::new((name.clone(), self.users.shown(name, wall)));
-                Some(Answer::Presence { conn, query, shown })
-            }
-            UserQuestion::Status { status, custom, ticket } => {
-                let user = self.users.users.entry(name.clone()).or_insert_with(|| User::new(wall));
-                // one that was turned away has nothing to say
-                if user.lines().contains(&(asker, ticket.conn)) {
-                    user.set(status, custom);
-                }
-                self.look_at(name);
-                Some(ticket.answer_room(Ok(Vec::new())))
-            }
-            UserQuestion::Forward { ask, ticket } => {
-                let user = self.users.users.entry(name.clone()).or_insert_with(|| User::new(wall));
-                if !user.reserve(&ask.room, limits.rooms_per_user as usize) {
-                    self.look_at(name);
-                    return Some(ticket.answer_room(Err(Refusal::Limit)));
-                }
-                let room = ask.room.clone();
-                let ask = Box::new(RoomAsk { reserved: Some(name.clone()), ..*ask });
-                let question = Box::new(Question::Room { ask, ticket });
-                self.ctx.post_to_owner(&room, ToOwner::Forwarded { asker, question });
-                None
-            }
+        ctx: &mut Context,
+        watchers: &mut Watchers,
+        (name, conn): (&Arc<str>, ConnAddress),
+        (status, custom): (Status, Option<Arc<str>>),
+    ) {
+        let user = self.open(ctx, name);
+        // one that was turned away has nothing to say
+        if user.lines().contains(&conn) {
+            user.set(status, custom);
         }
+        self.look_at(ctx, watchers, name);
     }
 
     /// The moment has come at which somebody may be missed.
-    pub(in crate::shard) fn users_missed(&mut self) {
-        while let Some(name) = self.users.missed.pop(self.ctx.now.mono) {
-            self.look_at(&name);
+    pub fn missed(&mut self, ctx: &mut Context, watchers: &mut Watchers) {
+        while let Some(name) = self.missed.pop(ctx.now.mono) {
+            self.look_at(ctx, watchers, &name);
         }
     }
 
     /// Tells everyone concerned if a user shows itself otherwise, and forgets it if nothing about it is left.
-    fn look_at(&mut self, name: &Arc<str>) {
-        let now = self.ctx.now;
-        let Some(user) = self.users.users.get_mut(name) else { return };
-        if let Some(shown) = user.look(now.mono, now.wall).cloned() {
+    fn look_at(&mut self, ctx: &mut Context, watchers: &mut Watchers, name: &Arc<str>) {
+        let Some(user) = self.map.get_mut(name) else { return };
+        if let Some(shown) = user.look(ctx.now.mono, ctx.now.wall).cloned() {
             for room in user.rooms() {
                 let (user, shown) = (name.clone(), shown.clone());
-                self.ctx.post_to_owner(room, ToOwner::Presence { room: room.clone(), user, shown });
+                ctx.post_to_owner(room, ToOwner::Presence { room: room.clone(), user, shown });
             }
-            if let Some(watch) = self.owner.watches.get_mut(&Subject::User(name.clone())) {
-                watch.send(&mut self.ctx, &Mark { key: None, at: 0 }, |encoder, variant| {
-                    Some(encode::text(encoder, variant.dialect, |out| {
-                        encode::presence(name, &shown, None, out)
-                    }))
-                });
-            }
+            watchers.tell(ctx, &Subject::User(name.clone()), |encoder, variant| {
+                encode::text(encoder, variant.dialect, |out| encode::presence(name, &shown, None, out))
+            });
         }
-        if self.users.users.get(name).is_some_and(User::is_idle) {
-            self.users.users.remove(name);
+        if user.is_idle() {
+            self.map.remove(name);
         }
     }
 }

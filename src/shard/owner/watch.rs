@@ -29,7 +29,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// One more watcher; one that is there already stays single.
+    /// One more watcher; one that is there stays single.
     pub fn add(&mut self, watcher: Watcher) {
         if !self.watchers.contains(&watcher) {
             self.watchers.push(watcher);

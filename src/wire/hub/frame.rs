@@ -8,6 +8,8 @@ use hashbrown::HashMap;
 use std::sync::Arc;
 use thiserror::Error;
 
+/// The channel whose publications go to every connection of the hub.
+pub const EVERYONE: &str = "*";
 /// The longest name of a room, a user, a role, an emoji; the longest id that is given back. In bytes.
 pub const MAX_NAME: usize = 256;
 /// The longest reason, description or search term, in bytes.

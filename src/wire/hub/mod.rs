@@ -9,8 +9,8 @@ mod tests;
 pub mod write;
 
 pub use frame::{
-    As, Bound, Class, ClientFrame, Command, DEFAULT_LIMIT, Follow, FrameFault, MAX_LIST, MAX_NAME, MAX_TEXT,
-    MemberCommand, Mode, NewMessage, Query, Recover, ReplyTo, RoomCommand, RoomProfile, STATUSES,
+    As, Bound, Class, ClientFrame, Command, DEFAULT_LIMIT, EVERYONE, Follow, FrameFault, MAX_LIST, MAX_NAME,
+    MAX_TEXT, MemberCommand, Mode, NewMessage, Query, Recover, ReplyTo, RoomCommand, RoomProfile, STATUSES,
     StatusUpdate, is_room, is_user,
 };
 pub use members::RawMembers;

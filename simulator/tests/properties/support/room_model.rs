@@ -3,7 +3,7 @@
 use crate::support::person::{Person, name};
 use fanfare::flow::identity::Actor;
 use fanfare::flow::state::presence::Status;
-use fanfare::flow::state::room::{FOREVER, Refusal, Role, Room};
+use fanfare::flow::state::room::{FOREVER, Refusal, Role, Room, RoomEvent};
 use fanfare::wire::hub::RoomProfile;
 use fanfare::wire::json::MAX_DEPTH;
 use fastrand::Rng;
@@ -96,7 +96,8 @@ impl Step<'_> {
             4 => {
                 if let Some(entry) = self.model.rooms.get_mut(&self.room) {
                     // whoever is no member has nothing to leave
-                    let _ = entry.room.leave(&self.me);
+                    let left = entry.room.leave(&self.me);
+                    let _ = apply(&mut entry.room, left);
                 }
                 (self.about_room("leave"), Ok(()))
             }
@@ -122,7 +123,8 @@ impl Step<'_> {
         }
         self.model.reserve(&self.me, &self.room)?;
         let entry = self.model.rooms.get_mut(&self.room).ok_or("room_access_denied")?;
-        entry.room.join(&self.me, self.now).map_err(Refusal::code)?;
+        let joined = entry.room.join(&self.me, self.now);
+        apply(&mut entry.room, joined)?;
         self.model.joined.insert(here, entry.said.len());
         Ok(())
     }
@@ -170,7 +172,7 @@ impl Step<'_> {
         if self.model.rooms.contains_key(&self.room) {
             return (frame, Err("already_exists"));
         }
-        let room = Room::new(&self.actor, self.now, about).expect("a user may");
+        let room = Room::new(self.now, about, self.actor.user().cloned());
         let (said, messages, typing) = Default::default();
         self.model.rooms.insert(self.room.clone(), RoomModel { room, said, messages, typing });
         (frame, Ok(()))
@@ -184,7 +186,7 @@ impl Step<'_> {
             let entry = self.model.rooms.get_mut(&self.room).ok_or("not_found")?;
             let role = Role::from_name(word).ok_or("invalid_role")?;
             let given = entry.room.put_member(&self.actor, self.now, &self.whom, role);
-            given.map(|_| ()).map_err(Refusal::code)
+            apply(&mut entry.room, given)
         };
         let said = give();
         (frame, said)
@@ -197,16 +199,17 @@ impl Step<'_> {
         let Some(entry) = self.model.rooms.get_mut(&self.room) else { return (frame, Err("not_found")) };
         let (room, actor, whom, now) = (&mut entry.room, &self.actor, &self.whom, self.now);
         let result = match kind {
-            "room.kick" => room.kick(actor, whom),
-            "room.ban" => room.ban(actor, now, whom, FOREVER),
-            "room.unban" => room.ban(actor, now, whom, 0),
+            "room.kick" => room.kick(actor, whom, None),
+            "room.ban" => room.ban(actor, now, whom, FOREVER, None),
+            "room.unban" => room.ban(actor, now, whom, 0, None),
             "room.mute" => room.mute(actor, whom, FOREVER),
             _ => room.mute(actor, whom, 0),
         };
         if result.is_ok() && kind.ends_with("mute") {
             entry.typing.remove(&**whom);
         }
-        (frame, result.map(|_| ()).map_err(Refusal::code))
+        let result = apply(room, result);
+        (frame, result)
     }
 
     pub fn change(&mut self) -> (Value, Said) {
@@ -218,16 +221,17 @@ impl Step<'_> {
         }
         let Some(entry) = self.model.rooms.get_mut(&self.room) else { return (frame, Err("not_found")) };
         let result = match deletes {
-            true => entry.room.may_delete(&self.actor),
+            true => entry.room.may_delete(&self.actor).map_err(Refusal::code),
             false => {
                 let about = RoomProfile { private: Some(private), ..RoomProfile::default() };
-                entry.room.update(&self.actor, self.now, about).map(|_| ())
+                let updated = entry.room.update(&self.actor, self.now, Box::new(about));
+                apply(&mut entry.room, updated)
             }
         };
         if deletes && result.is_ok() {
             self.model.rooms.remove(&self.room);
         }
-        (frame, result.map_err(Refusal::code))
+        (frame, result)
     }
 
     /// Edits or deletes a message, or reads about the room where there is none.
@@ -260,6 +264,12 @@ impl Step<'_> {
         });
         (frame, result)
     }
+}
+
+/// Takes in what was decided.
+fn apply(room: &mut Room, decided: Result<Vec<RoomEvent>, Refusal>) -> Said {
+    decided.map_err(Refusal::code)?.iter().for_each(|event| room.apply(event));
+    Ok(())
 }
 
 /// A value that nests as deep as the door takes: whatever the server wraps around it is deeper.

@@ -1,0 +1,274 @@
+//! One channel: the offset of its last publication, what is kept of its past, and where a reader stands in it.
+
+use crate::flow::encode::hub;
+use crate::flow::filter;
+use crate::flow::limits::Limits;
+use crate::flow::limits::channels::Retention;
+use crate::flow::limits::route::RouteId;
+use crate::flow::request::position::Position;
+use crate::flow::state::history::{History, HistoryEntry};
+use crate::shard::context::Context;
+use crate::shard::owner::record::Publication;
+use crate::wire::cursor::Cursor;
+use crate::wire::feed::Publish;
+use crate::wire::hub::Query;
+use crate::wire::hub::write::Placed;
+use crate::wire::json::Json;
+use memchr::memmem;
+use std::io::Write;
+use std::sync::Arc;
+
+/// What a channel is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelKind {
+    /// Anybody may publish into it and hear it.
+    Open,
+    /// The messages of a room that anybody may hear.
+    Room,
+    /// The messages of a room that only its members may hear.
+    PrivateRoom,
+}
+
+/// One channel.
+#[derive(Debug)]
+pub struct Channel {
+    /// The offset of its last publication.
+    offset: u64,
+    kind: ChannelKind,
+    history: Option<Box<History>>,
+    /// Rises with everything that changes what is replayed of it.
+    revision: u64,
+    /// When there was last something to do with it (monotonic).
+    touched: u64,
+    /// How much of its past is kept, once that was looked up.
+    keep: Option<Retention>,
+}
+
+/// Where a subscription to a channel begins.
+#[derive(Debug)]
+pub struct Start<'a> {
+    /// The offset of the last publication.
+    pub offset: u64,
+    /// Whether publications are lost that the subscriber has not seen.
+    pub gap: bool,
+    /// Those that it has missed, with their places.
+    pub missed: Vec<(Placed, &'a Publish)>,
+}
+
+impl Channel {
+    /// An open channel whose first publication comes behind `offset`.
+    pub fn new(offset: u64) -> Channel {
+        Channel { offset, kind: ChannelKind::Open, history: None, revision: 0, touched: 0, keep: None }
+    }
+
+    /// The offset of its last publication.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> ChannelKind {
+        self.kind
+    }
+
+    /// Rises with everything that changes what is replayed of it.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// When there was last something to do with it (monotonic).
+    pub fn touched(&self) -> u64 {
+        self.touched
+    }
+
+    /// There is something to do with it.
+    pub fn touch(&mut self, now: u64) {
+        self.touched = self.touched.max(now);
+    }
+
+    /// How much of its past is kept.
+    pub fn keep(&mut self, limits: &Limits, name: &str) -> Retention {
+        let kind = self.kind;
+        *self.keep.get_or_insert_with(|| retention(limits, name, kind))
+    }
+
+    /// Settings have changed: how much is kept is to be looked up again.
+    pub fn limits_changed(&mut self) {
+        self.keep = None;
+    }
+
+    /// What is kept of its past.
+    pub fn history(&self) -> Option<&History> {
+        self.history.as_deref()
+    }
+
+    /// How much is to be kept, if more is kept at this moment.
+    pub fn is_beyond(&mut self, ctx: &Context, name: &str) -> Option<Retention> {
+        self.history.as_ref()?;
+        let keep = self.keep(&ctx.limits, name);
+        self.history.as_ref().is_some_and(|history| history.is_beyond(keep, ctx.now.wall)).then_some(keep)
+    }
+
+    fn placed(&self, sequence: u64, entry: &HistoryEntry) -> Placed {
+        Placed { room: self.kind != ChannelKind::Open, sequence, stamp: entry.stamp, told: true }
+    }
+
+    /// Where somebody begins who says what it has seen.
+    pub fn start(&self, epoch: &str, has: &Position) -> Start<'_> {
+        let nothing = Start { offset: self.offset, gap: false, missed: Vec::new() };
+        let Position::Offset(known, seen) = has else { return nothing };
+        if **known != *epoch {
+            return Start { gap: true, ..nothing };
+        }
+        if *seen == self.offset {
+            return nothing;
+        }
+        match self.history.as_ref().and_then(|history| history.since(*seen)) {
+            Some(past) => Start {
+                missed: past.map(|(n, entry)| (self.placed(n, entry), &*entry.publish)).collect(),
+                ..nothing
+            },
+            None => Start { gap: true, ..nothing },
+        }
+    }
+
+    /// What a query means, newest first.
+    pub fn query<'a>(&'a self, query: &'a Query) -> impl Iterator<Item = (Placed, &'a HistoryEntry)> {
+        let found = self.history.iter().flat_map(|history| history.query(query));
+        found.map(|(n, entry)| (self.placed(n, entry), entry))
+    }
+
+    /// Who has written a message; `None` if there is no such message.
+    pub fn author(&self, message: u64) -> Option<Option<Arc<str>>> {
+        let (_, entry) = self.history()?.find(message)?;
+        // what the server says by itself is nobody's to change
+        (&*entry.publish.kind != "system").then(|| entry.publish.user_id.clone())
+    }
+
+    /// A reader's position as an offset, where it says it otherwise. What is unknown means that it has nothing; then the
+    /// answer's second part is true.
+    pub fn resolve(
+        &self,
+        ctx: &Context,
+        name: &str,
+        has: &Position,
+        id_field: Option<&str>,
+    ) -> (Position, bool) {
+        let epoch = || Box::from(&*ctx.epoch);
+        let (first, last) = match self.history() {
+            Some(history) => (history.last() - history.len() as u64, history.last()),
+            None => (self.offset, self.offset),
+        };
+        match has {
+            Position::First => (Position::Offset(epoch(), first), false),
+            Position::Named(said) => {
+                let cursor = Cursor::decode(said).ok();
+                let ours = cursor.filter(|c| c.epoch.as_deref().is_none_or(|e| *e == *ctx.epoch));
+                let offset = match ours.and_then(|cursor| cursor.channels.get(name).copied()) {
+                    Some(offset) => Some(offset).filter(|offset| (first..=last).contains(offset)),
+                    None => id_field.and_then(|field| self.named(field, said)),
+                };
+                (Position::Offset(epoch(), offset.unwrap_or(first)), offset.is_none())
+            }
+            Position::Offset(epoch, offset) if *offset < first => {
+                (Position::Offset(epoch.clone(), first), true)
+            }
+            other => (other.clone(), false),
+        }
+    }
+
+    /// The offset of the last publication with this text in a field.
+    fn named(&self, field: &str, name: &str) -> Option<u64> {
+        let history = self.history()?;
+        // a name of plain characters stands in the data as it is; the others are read
+        let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+        let finder = plain.then(|| memmem::Finder::new(name.as_bytes()));
+        let all = history.since(history.last() - history.len() as u64)?;
+        let is = |data| filter::field(data, field).is_some_and(|found| *found == *name);
+        let found = all.filter(|(_, entry)| {
+            let data = &entry.publish.data;
+            finder.as_ref().is_none_or(|finder| finder.find(data.as_bytes()).is_some()) && is(data)
+        });
+        found.last().map(|(offset, _)| offset)
+    }
+
+    /// What the readers of a route call the last publication; `None` if there never was one.
+    pub fn last_name(&self, ctx: &Context, name: &Arc<str>, route: RouteId) -> Option<Box<str>> {
+        let newest = self.history().and_then(History::newest);
+        let newest =
+            newest.map(|(offset, entry)| hub::name(&entry.publish, offset, route, &ctx.limits, &ctx.epoch));
+        let place = || (self.offset > 0).then(|| hub::place(name, self.offset, &ctx.epoch));
+        newest.or_else(place).map(String::into_boxed_str)
+    }
+
+    /// Takes in a publication.
+    pub fn append(&mut self, publication: &Publication) {
+        let Publication { placed, keep, publish } = publication;
+        self.offset = placed.sequence;
+        self.revision += 1;
+        if keep.count > 0 {
+            let history = self.history.get_or_insert_with(|| Box::new(History::new(placed.sequence - 1)));
+            history.push(HistoryEntry::new(placed.stamp, publish.clone()), *keep);
+        } else {
+            // a history has no gap
+            self.history = None;
+        }
+    }
+
+    /// Lets go what is beyond `keep` at a moment.
+    pub fn trim(&mut self, keep: Retention, at: u64) {
+        self.revision += 1;
+        if let Some(history) = &mut self.history {
+            history.trim(keep, at);
+        }
+    }
+
+    /// Gives a message other data.
+    pub fn edit(&mut self, message: u64, data: &Json) {
+        self.revision += 1;
+        if let Some(history) = &mut self.history {
+            history.edit(message, data.clone());
+        }
+    }
+
+    /// Deletes a message.
+    pub fn erase(&mut self, message: u64) {
+        self.revision += 1;
+        if let Some(history) = &mut self.history {
+            history.delete(message);
+        }
+    }
+
+    /// Adds a reaction to a message, or takes it away.
+    pub fn react(&mut self, message: u64, emoji: &Arc<str>, user: &Arc<str>, added: bool) {
+        self.revision += 1;
+        if let Some(history) = &mut self.history {
+            history.react(message, emoji, user, added);
+        }
+    }
+
+    /// It is something else from now on. The past of a room ends with the room.
+    pub fn set_kind(&mut self, kind: ChannelKind) {
+        (self.kind, self.keep) = (kind, None);
+        self.revision += 1;
+        if kind == ChannelKind::Open {
+            self.history = None;
+        }
+    }
+
+    /// Everything that records have made of it, as text.
+    pub fn dump(&self, out: &mut Vec<u8>) {
+        writeln!(out, "{:?} at {}", self.kind, self.offset).expect("a Vec takes all");
+        let Some(history) = &self.history else { return };
+        writeln!(out, "history to {}", history.last()).expect("a Vec takes all");
+        for entry in history.entries() {
+            writeln!(out, "{entry:?}").expect("a Vec takes all");
+        }
+    }
+}
+
+/// How much is kept of the past of a channel of this kind.
+pub fn retention(limits: &Limits, name: &str, kind: ChannelKind) -> Retention {
+    let usual = if kind == ChannelKind::Open { Retention::NOTHING } else { Retention::ROOM };
+    limits.retention(name, usual)
+}

@@ -32,8 +32,8 @@ use crate::server::config::Settings;
 use crate::server::cores;
 use crate::server::demo;
 use crate::server::error::ServerError;
-use crate::server::meant;
 use crate::server::memory_budget::MemoryBudget;
+use crate::server::resolve;
 use crate::shard::Shard;
 
 /// All that a server needs to know, checked.
@@ -66,7 +66,7 @@ impl BootPlan {
             admin: settings.admin.0,
             feed: settings.feed.path.clone().unwrap_or_else(default_feed),
             cores: cores::choose(&settings.cores, &cores::ours())?,
-            limits: meant::limits(settings)?,
+            limits: resolve::limits(settings)?,
             epoch: new_epoch().into(),
             demo: settings.demo,
         })

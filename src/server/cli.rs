@@ -14,6 +14,8 @@ use crate::flow::limits::Access;
 use crate::flow::limits::documents::PatchMode;
 use crate::server::boot::{self, BootPlan};
 use crate::server::channel::{self, Listening};
+use crate::server::config::values::{Address, Cores};
+use crate::server::config::variables;
 use crate::server::config::{DEFAULT_CONFIG, Settings};
 use crate::server::doctor::{self, Severity};
 use crate::server::error::ServerError;
@@ -22,7 +24,6 @@ use crate::server::get;
 use crate::server::probe::Probe;
 use crate::server::publish::{self, Input, Verb};
 use crate::server::subscribe::{self, Subscription};
-use crate::server::values::{Address, Cores};
 use crate::wire::stream::Format;
 
 const EXAMPLES: &str = "\
@@ -343,7 +344,7 @@ fn settings(args: ServeArgs) -> Result<Settings, ServerError> {
     // A name or value that is no UTF-8 is none of ours.
     let text = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    for name in settings.apply_variables(text)? {
+    for name in variables::apply(&mut settings, text)? {
         log::warn!("{name} is set, but there is no such setting; 'fanfare default-config' lists them");
     }
     fn over<T>(setting: &mut T, flag: Option<T>) {

@@ -1,7 +1,7 @@
 //! From `--cores` as written to the cores that get a shard.
 
+use crate::server::config::values::Cores;
 use crate::server::error::ServerError;
-use crate::server::values::Cores;
 
 /// The cores that this process may use (its affinity mask), ascending.
 pub fn ours() -> Vec<usize> {

@@ -1,4 +1,4 @@
-//! Floor 5: the command line, settings as written and as meant, boot and shutdown.
+//! Floor 5: the command line, settings and the limits they resolve to, boot and shutdown.
 
 pub mod boot;
 pub mod channel;
@@ -7,14 +7,12 @@ pub mod config;
 pub mod cores;
 pub mod demo;
 pub mod doctor;
-pub mod doors;
 pub mod error;
 pub mod events;
 pub mod get;
-pub mod meant;
 pub mod memory_budget;
 pub mod probe;
 pub mod publish;
 pub mod request;
+pub mod resolve;
 pub mod subscribe;
-pub mod values;

@@ -6,14 +6,13 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer, StrDeserializer};
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::value::{SeqAccessDeserializer, StrDeserializer};
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
 use crate::flow::limits::Access;
 use crate::flow::limits::channels::Overflow;
 use crate::flow::limits::documents::PatchMode;
 use crate::flow::limits::route::Profile;
-use crate::server::config::FeedSettings;
 
 /// An address to listen on: `127.0.0.1:8800`, `[::1]:8800`, `localhost:8800`; port 0 lets the kernel choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,24 +220,6 @@ pub fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> R
         }
     }
     from.deserialize_any(Reader(PhantomData))
-}
-
-/// Reads `feed = "PATH"` as well as `[feed]`, because the flag and the section share the name.
-pub fn feed_or_path<'de, D: Deserializer<'de>>(from: D) -> Result<FeedSettings, D::Error> {
-    struct Reader;
-    impl<'de> Visitor<'de> for Reader {
-        type Value = FeedSettings;
-        fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-            to.write_str("the path of a socket, or a section")
-        }
-        fn visit_str<E: Error>(self, path: &str) -> Result<FeedSettings, E> {
-            Ok(FeedSettings { path: Some(path.into()), ..FeedSettings::default() })
-        }
-        fn visit_map<A: MapAccess<'de>>(self, section: A) -> Result<FeedSettings, A::Error> {
-            FeedSettings::deserialize(MapAccessDeserializer::new(section))
-        }
-    }
-    from.deserialize_any(Reader)
 }
 
 #[cfg(test)]

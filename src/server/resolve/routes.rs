@@ -1,102 +1,13 @@
-//! Settings of the doors for server-sent events, `[sse]` and `[[route]]`: as written, and what they mean.
-
-use std::time::Duration;
-
-use serde::Deserialize;
+//! Resolves `[[route]]`: paths that serve a channel.
 
 use crate::flow::limits::route::{FilterRule, Profile, Route, RouteId};
-use crate::flow::limits::sse::SseLimits;
+use crate::server::config::tables::{FilterSettings, RouteSettings};
 use crate::server::error::ServerError;
-use crate::server::meant::span;
-use crate::server::values::Span;
+use crate::server::resolve::units::{count, span};
 use crate::wire::key::is_reserved;
 use crate::wire::template::PathTemplate;
 
-/// `[sse]`: server-sent events.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SseSettings {
-    /// How long a client waits before it comes back.
-    pub retry: Span,
-    /// How often there is a sign of life.
-    pub keepalive: Span,
-    /// Publications that are read from a history at a time when one is replayed.
-    pub replay_limit: u64,
-}
-
-/// `[[route]]`: a path that is mapped onto a channel.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RouteSettings {
-    /// The path; a whole segment may be a value, `{name}`.
-    pub path: String,
-    /// What is spoken there.
-    pub profile: Profile,
-    /// The channel, with values of the path.
-    pub channel: Option<String>,
-    /// What clients may choose by.
-    pub filter: Option<FilterSettings>,
-    /// The field of a publication that names it.
-    pub id_field: Option<String>,
-    /// How often there is a sign of life.
-    #[serde(default = "RouteSettings::keepalive")]
-    pub keepalive: Span,
-    /// Clients at once.
-    #[serde(default = "RouteSettings::streams")]
-    pub streams: u64,
-    /// Clients of one user at once.
-    #[serde(default = "RouteSettings::streams_per_user")]
-    pub streams_per_user: u64,
-}
-
-/// `filter`: a parameter of the query against a field of the publication.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FilterSettings {
-    /// The parameter.
-    pub query: String,
-    /// The field.
-    pub field: String,
-}
-
-impl Default for SseSettings {
-    fn default() -> Self {
-        let SseLimits { retry, keepalive, replay_limit } = SseLimits::default();
-        Self {
-            retry: Span::nanos(retry),
-            keepalive: Span::nanos(keepalive),
-            replay_limit: replay_limit as u64,
-        }
-    }
-}
-
-impl RouteSettings {
-    fn keepalive() -> Span {
-        Span(Duration::from_secs(30))
-    }
-
-    fn streams() -> u64 {
-        5000
-    }
-
-    fn streams_per_user() -> u64 {
-        10
-    }
-}
-
-/// What `[sse]` means.
-///
-/// # Errors
-/// A setting makes no sense; the message names it.
-pub fn sse(written: &SseSettings) -> Result<SseLimits, ServerError> {
-    Ok(SseLimits {
-        retry: span("[sse] retry", written.retry)?,
-        keepalive: span("[sse] keepalive", written.keepalive)?,
-        replay_limit: count("[sse]", "replay_limit", written.replay_limit)?,
-    })
-}
-
-/// What `[[route]]` means, in the order of the file.
+/// The routes, in the order of the file.
 ///
 /// # Errors
 /// A route makes no sense; the message names it by its path.
@@ -124,7 +35,7 @@ fn route(written: &RouteSettings) -> Result<Route, ServerError> {
     let wrong = |reason: &dyn ToString| ServerError::wrong(&*place, reason.to_string());
     let path = PathTemplate::parse(&written.path).map_err(|why| wrong(&why))?;
     if path.first().is_some_and(is_reserved) {
-        return Err(wrong(&"'ws', 'sse' and '_' are doors already"));
+        return Err(wrong(&"the paths '/ws', '/sse' and '/_' are taken"));
     }
     let channel = written.channel.as_ref().map(|name| path.name(name)).transpose();
     let channel = channel.map_err(|why| wrong(&format!("channel: {why}")))?;
@@ -154,20 +65,14 @@ fn route(written: &RouteSettings) -> Result<Route, ServerError> {
     })
 }
 
-fn count(place: &str, name: &str, written: u64) -> Result<usize, ServerError> {
-    match written {
-        0 => Err(ServerError::wrong(format!("{place} {name}"), "must be more than 0")),
-        1..=1_000_000_000 => Ok(written as usize),
-        _ => Err(ServerError::wrong(format!("{place} {name}"), "is too much; give at most 1000000000")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
     use super::*;
     use crate::flow::limits::Limits;
 
-    fn meant(text: &str) -> Result<Vec<Route>, String> {
+    fn resolved(text: &str) -> Result<Vec<Route>, String> {
         #[derive(Deserialize)]
         struct File {
             route: Vec<RouteSettings>,
@@ -181,7 +86,7 @@ mod tests {
         let text = "[[route]]\npath = '/organizations/{org}/sync/stream'\nprofile = 'cella'\nchannel = 'org:{org}'\n\
                     filter = { query = 'entityTypes', field = 'entityType' }\nid_field = 'activityId'\n\
                     [[route]]\npath = '/channels'\nprofile = 'hub'";
-        let [cella, hub] = &meant(text).expect("both make sense")[..] else { panic!("two") };
+        let [cella, hub] = &resolved(text).expect("both make sense")[..] else { panic!("two") };
         assert_eq!(cella.find("/organizations/1/sync/stream"), Some(Some("org:1".into())));
         assert_eq!(cella.find("/channels"), None);
         assert_eq!((cella.keepalive, cella.streams, cella.streams_per_user), (30_000_000_000, 5000, 10));
@@ -190,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_route_takes_no_path_of_another_door() {
-        let routes = meant("[[route]]\npath = '/{a}/{b}'\nprofile = 'cella'\nchannel = '{a}:{b}'");
+        let routes = resolved("[[route]]\npath = '/{a}/{b}'\nprofile = 'cella'\nchannel = '{a}:{b}'");
         let limits = Limits { routes: routes.expect("it makes sense"), ..Limits::default() };
         for (path, found) in
             [("/x/y", true), ("/x", false), ("/sse/subscribe", false), ("/ws/y", false), ("/_/rooms", false)]
@@ -217,13 +122,13 @@ mod tests {
             ("/a", "profile = 'cella'\nchannel = 'c'\nkeepalive = '0s'"),
             ("/a", "profile = 'cella'\nchannel = 'c'\n[[route]]\npath = '/a'\nprofile = 'hub'"),
         ] {
-            let error = meant(&format!("[[route]]\npath = '{path}'\n{rest}")).expect_err(rest);
+            let error = resolved(&format!("[[route]]\npath = '{path}'\n{rest}")).expect_err(rest);
             assert!(error.starts_with(&format!("[[route]] with path '{path}'")), "{error}");
         }
         for text in
             ["path = '/a'", "path = '/a'\nprofile = 'other'", "path = '/a'\nprofile = 'hub'\nfilter = 'x'"]
         {
-            assert!(meant(&format!("[[route]]\n{text}")).is_err(), "{text}");
+            assert!(resolved(&format!("[[route]]\n{text}")).is_err(), "{text}");
         }
     }
 }

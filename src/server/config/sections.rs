@@ -218,8 +218,8 @@ impl Default for SseSettings {
 
 /// Reads `feed = "PATH"` as well as `[feed]`, because the flag and the section share the name.
 pub fn feed_or_path<'de, D: Deserializer<'de>>(from: D) -> Result<FeedSettings, D::Error> {
-    struct Reader;
-    impl<'de> Visitor<'de> for Reader {
+    struct FeedVisitor;
+    impl<'de> Visitor<'de> for FeedVisitor {
         type Value = FeedSettings;
         fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
             to.write_str("the path of a socket, or a section")
@@ -231,5 +231,5 @@ pub fn feed_or_path<'de, D: Deserializer<'de>>(from: D) -> Result<FeedSettings, 
             FeedSettings::deserialize(MapAccessDeserializer::new(section))
         }
     }
-    from.deserialize_any(Reader)
+    from.deserialize_any(FeedVisitor)
 }

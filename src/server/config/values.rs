@@ -173,8 +173,8 @@ struct Text(String);
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl Visitor<'_> for Reader {
+        struct TextVisitor;
+        impl Visitor<'_> for TextVisitor {
             type Value = Text;
             fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
                 to.write_str("text in quotes, or a number")
@@ -189,7 +189,7 @@ impl<'de> Deserialize<'de> for Text {
                 Ok(Text(number.to_string()))
             }
         }
-        from.deserialize_any(Reader)
+        from.deserialize_any(TextVisitor)
     }
 }
 
@@ -206,8 +206,8 @@ read_as_text!(Address, Span, Cores, PatchMode, Overflow, Implicit, Access, Profi
 
 /// Reads a list that may also be written as its single element.
 pub fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
-    struct Reader<T>(PhantomData<T>);
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Reader<T> {
+    struct ListVisitor<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
         type Value = Vec<T>;
         fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
             to.write_str("text in quotes, or a list of such")
@@ -219,7 +219,7 @@ pub fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> R
             Vec::deserialize(SeqAccessDeserializer::new(list))
         }
     }
-    from.deserialize_any(Reader(PhantomData))
+    from.deserialize_any(ListVisitor(PhantomData))
 }
 
 #[cfg(test)]

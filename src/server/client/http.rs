@@ -1,28 +1,28 @@
-//! One HTTP request of a command: a head out, a status and the content of a body in.
+//! One HTTP request of a command: sends a head, reads a status and the content of a body.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-/// An answer whose head has been read. Reading gives the content of its body, without its framing; a body that breaks off
+/// A response whose head has been read. Reading gives the content of its body, without its framing; a body that breaks off
 /// is an error.
-pub struct Answer {
+pub struct HttpResponse {
     /// The first line of the head.
     pub status: String,
     stream: BufReader<TcpStream>,
-    body: Body,
+    body: Remaining,
 }
 
-enum Body {
+enum Remaining {
     /// Up to the end of the connection.
     Close,
-    /// In chunks: so much of the present one is left; `None`: before the first one.
+    /// In chunks: so many bytes of the current one are left; `None`: before the first one.
     Chunks(Option<u64>),
     /// Everything is read.
     Done,
 }
 
-impl Answer {
+impl HttpResponse {
     /// The status as a number; 0 if there is none.
     pub fn code(&self) -> u16 {
         self.status.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0)
@@ -35,7 +35,7 @@ impl Answer {
         format!("{status} {}", body.trim())
     }
 
-    /// Goes to the next chunk; false if there is none.
+    /// Goes on to the next chunk; false if there is none.
     fn next_chunk(&mut self, first: bool) -> io::Result<bool> {
         let mut line = String::new();
         if !first {
@@ -43,23 +43,23 @@ impl Answer {
             line.clear();
         }
         self.stream.read_line(&mut line)?;
-        let size = u64::from_str_radix(line.trim_end(), 16).map_err(|_| broken())?;
-        self.body = Body::Chunks(Some(size));
+        let size = u64::from_str_radix(line.trim_end(), 16).map_err(|_| broken_off())?;
+        self.body = Remaining::Chunks(Some(size));
         if size == 0 {
             self.stream.read_exact(&mut [0; 2])?;
-            self.body = Body::Done;
+            self.body = Remaining::Done;
         }
         Ok(size > 0)
     }
 }
 
-impl Read for Answer {
+impl Read for HttpResponse {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let left = match self.body {
-            Body::Done => return Ok(0),
-            Body::Close => return self.stream.read(out),
-            Body::Chunks(Some(left)) if left > 0 => left,
-            Body::Chunks(before) => {
+            Remaining::Done => return Ok(0),
+            Remaining::Close => return self.stream.read(out),
+            Remaining::Chunks(Some(left)) if left > 0 => left,
+            Remaining::Chunks(before) => {
                 if !self.next_chunk(before.is_none())? {
                     return Ok(0);
                 }
@@ -69,33 +69,33 @@ impl Read for Answer {
         let most = out.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         let count = self.stream.read(&mut out[..most])?;
         if count == 0 && most > 0 {
-            return Err(broken());
+            return Err(broken_off());
         }
-        self.body = Body::Chunks(Some(left - count as u64));
+        self.body = Remaining::Chunks(Some(left - count as u64));
         Ok(count)
     }
 }
 
-fn broken() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the server broke the answer off")
+fn broken_off() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the server broke off the response")
 }
 
 /// `HOST:PORT` of `http://HOST:PORT` or `ws://HOST:PORT`.
 ///
 /// # Errors
-/// The URL is another one.
+/// The URL has another form.
 pub fn host(url: &str) -> Result<&str, String> {
     let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("ws://"));
     let host = host.map(|rest| rest.trim_end_matches('/')).filter(|host| !host.contains('/'));
     host.ok_or_else(|| "the URL is http://HOST:PORT".to_owned())
 }
 
-/// Asks for `target`; `headers` are whole lines. `patience` holds for connecting and for every silence.
+/// Gets `target`; `headers` are whole lines. `timeout` holds for connecting and for each pause.
 ///
 /// # Errors
 /// The server cannot be reached, or does not answer.
-pub fn get(host: &str, target: &str, headers: &[String], patience: Duration) -> io::Result<Answer> {
-    let mut stream = connect(host, patience)?;
+pub fn get(host: &str, target: &str, headers: &[String], timeout: Duration) -> io::Result<HttpResponse> {
+    let mut stream = connect(host, timeout)?;
     let mut head = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n");
     for header in headers {
         head.push_str(header);
@@ -106,33 +106,33 @@ pub fn get(host: &str, target: &str, headers: &[String], patience: Duration) -> 
     let mut stream = BufReader::with_capacity(1 << 16, stream);
     let mut status = String::new();
     stream.read_line(&mut status)?;
-    let mut body = Body::Close;
+    let mut body = Remaining::Close;
     loop {
         let mut line = String::new();
         if stream.read_line(&mut line)? == 0 {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
-                "the connection closed before the answer",
+                "the connection closed before the response",
             ));
         }
         if line.to_ascii_lowercase().trim_end() == "transfer-encoding: chunked" {
-            body = Body::Chunks(None);
+            body = Remaining::Chunks(None);
         }
         if line == "\r\n" {
-            return Ok(Answer { status, stream, body });
+            return Ok(HttpResponse { status, stream, body });
         }
     }
 }
 
-fn connect(host: &str, patience: Duration) -> io::Result<TcpStream> {
+fn connect(host: &str, timeout: Duration) -> io::Result<TcpStream> {
     // in an IPv6 address only what follows the bracket is a port
     let has_port = host.rsplit(']').next().is_some_and(|tail| tail.contains(':'));
     let address = if has_port { host.to_owned() } else { format!("{host}:80") };
     let mut refused = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for address in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, patience) {
+        match TcpStream::connect_timeout(&address, timeout) {
             Ok(stream) => {
-                stream.set_read_timeout(Some(patience))?;
+                stream.set_read_timeout(Some(timeout))?;
                 return Ok(stream);
             }
             Err(error) => refused = error,

@@ -1,10 +1,12 @@
 //! `fanfare doctor`: what of this machine is wrong for serving, what that means, and the command that mends it.
 
+pub mod probe;
+
 use std::fmt;
 
 use crate::runtime::kernel::{OLDEST, version};
 use crate::server::cores::listed;
-use crate::server::probe::{Probe, RingProbe};
+use crate::server::doctor::probe::{Probe, RingProbe};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

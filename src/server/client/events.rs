@@ -1,4 +1,4 @@
-//! `fanfare sub --sse`: follows keys, patterns or channels by Server-Sent Events, and prints what comes.
+//! `fanfare sub --sse`: follows keys, patterns or channels by server-sent events, and prints them.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -8,11 +8,11 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::server::request;
-use crate::server::subscribe::{End, Follow, patched, print};
+use crate::server::client::follow::{End, Follower, patched, print};
+use crate::server::client::http;
 
-/// How long connecting, and any silence, may take: several of the server's keep-alives.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long connecting, and each pause, may take: several of the server's keep-alives.
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// What to follow, and how to print it.
 #[derive(Clone, Debug)]
@@ -29,9 +29,9 @@ pub struct EventFollower {
     printed: u64,
 }
 
-/// A frame about a document.
+/// The data of an event about a document.
 #[derive(Deserialize, Serialize)]
-struct Frame {
+struct DocumentFrame {
     #[serde(rename = "type")]
     kind: String,
     key: String,
@@ -41,17 +41,17 @@ struct Frame {
     data: Option<Value>,
 }
 
-/// An event as far as it has come.
+/// An event, as far as its lines have been read.
 #[derive(Default)]
-struct Event {
+struct ServerSentEvent {
     kind: String,
     data: String,
     id: Option<String>,
 }
 
-impl Event {
-    /// Takes one line in.
-    fn line(&mut self, line: &str) {
+impl ServerSentEvent {
+    /// Adds one line.
+    fn add_line(&mut self, line: &str) {
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
@@ -67,7 +67,7 @@ impl Event {
     }
 }
 
-impl Follow for EventFollower {
+impl Follower for EventFollower {
     fn url(&self) -> String {
         let (name, list) = &self.query;
         format!("{}/sse?{name}={list}", self.url.trim_end_matches('/'))
@@ -78,7 +78,7 @@ impl Follow for EventFollower {
     }
 
     fn follow(&mut self, _url: &str) -> End {
-        let host = match request::host(&self.url) {
+        let host = match http::host(&self.url) {
             Ok(host) => host,
             Err(why) => return End::Refused(why),
         };
@@ -86,18 +86,18 @@ impl Follow for EventFollower {
         let target = format!("/sse?{name}={}", utf8_percent_encode(list, NON_ALPHANUMERIC));
         let mut headers = vec!["Accept: text/event-stream".to_owned()];
         headers.extend(self.last.iter().map(|id| format!("Last-Event-ID: {id}")));
-        let answer = match request::get(host, &target, &headers, PATIENCE) {
-            Ok(answer) if answer.code() == 200 => answer,
-            Ok(answer) if (400..500).contains(&answer.code()) => return End::Refused(answer.refusal()),
-            Ok(answer) => return End::Lost(answer.refusal()),
+        let response = match http::get(host, &target, &headers, TIMEOUT) {
+            Ok(response) if response.code() == 200 => response,
+            Ok(response) if (400..500).contains(&response.code()) => return End::Refused(response.refusal()),
+            Ok(response) => return End::Lost(response.refusal()),
             Err(error) => return End::Lost(error.to_string()),
         };
-        let (mut lines, mut event) = (BufReader::new(answer).lines(), Event::default());
+        let (mut lines, mut event) = (BufReader::new(response).lines(), ServerSentEvent::default());
         loop {
             match lines.next() {
                 None => return End::Lost("the server ended the stream".to_owned()),
                 Some(Err(error)) => return End::Lost(error.to_string()),
-                Some(Ok(line)) if !line.is_empty() => event.line(&line),
+                Some(Ok(line)) if !line.is_empty() => event.add_line(&line),
                 Some(Ok(_)) => {
                     if let Err(end) = self.take(std::mem::take(&mut event)) {
                         return end;
@@ -110,7 +110,7 @@ impl Follow for EventFollower {
 
 impl EventFollower {
     /// Follows at `http://HOST:PORT` what `query` asks for: `keys` or `channels`, and their names with commas between them.
-    /// `changes`: print each event's data as it came instead of whole documents. `count`: end after so many lines.
+    /// `changes`: print each event's data as received instead of whole documents. `count`: end after this many lines.
     pub fn new(
         url: String,
         query: (&'static str, String),
@@ -121,7 +121,7 @@ impl EventFollower {
     }
 
     /// Folds and prints one event.
-    fn take(&mut self, event: Event) -> Result<(), End> {
+    fn take(&mut self, event: ServerSentEvent) -> Result<(), End> {
         let data = event.data.trim_end_matches('\n');
         let line = match event.kind.as_str() {
             _ if data.is_empty() => None,
@@ -137,7 +137,7 @@ impl EventFollower {
             "synced" => self.changes.then(|| data.to_owned()),
             _ => Some(data.to_owned()),
         };
-        // the place is reached only when what stands there has been taken
+        // Only now: what the cursor covers has been applied.
         self.last = event.id.or(self.last.take());
         let Some(line) = line else { return Ok(()) };
         self.printed += 1;
@@ -147,29 +147,28 @@ impl EventFollower {
     /// The document of a frame, whole, as a frame.
     fn fold(&mut self, data: &str) -> Result<String, End> {
         let wrong = |what: &str| End::Refused(format!("{what}; is this a fanfare server?"));
-        let Ok(Frame { kind, key, version, data }) = serde_json::from_str(data) else {
-            return Err(wrong("an event is no frame of a document"));
+        let Ok(DocumentFrame { kind, key, version, data }) = serde_json::from_str(data) else {
+            return Err(wrong("an event does not hold a document"));
         };
         let data = match kind.as_str() {
             "delete" => {
                 self.documents.remove(&key);
-                return Ok(
-                    serde_json::to_string(&Frame { kind, key, version, data: None }).unwrap_or_default()
-                );
+                return Ok(serde_json::to_string(&DocumentFrame { kind, key, version, data: None })
+                    .unwrap_or_default());
             }
             "snapshot" => data.unwrap_or_default(),
             _ => {
                 let document = self.documents.remove(&key).ok_or("there is no snapshot for it".to_owned());
                 let patched = document.and_then(|document| patched(document, data.unwrap_or_default()));
                 patched.map_err(|reason| {
-                    // without a cursor the server sends snapshots, which mend it
+                    // without a cursor the server sends snapshots, which repair it
                     self.last = None;
                     End::Lost(format!("a patch does not apply: {reason}"))
                 })?
             }
         };
         self.documents.insert(key.clone(), data.clone());
-        let whole = Frame { kind: "snapshot".to_owned(), key, version, data: Some(data) };
+        let whole = DocumentFrame { kind: "snapshot".to_owned(), key, version, data: Some(data) };
         Ok(serde_json::to_string(&whole).unwrap_or_default())
     }
 }
@@ -199,13 +198,15 @@ mod tests {
     #[test]
     fn the_cursor_follows_what_was_taken() {
         let mut follower = follower();
-        let mut event = Event::default();
+        let mut event = ServerSentEvent::default();
         for line in ["event: connected", "id:c1", "data: {}", ": a comment", "retry: 3"] {
-            event.line(line);
+            event.add_line(line);
         }
         assert!(follower.take(event).is_ok());
         assert_eq!((follower.last.as_deref(), follower.printed), (Some("c1"), 0));
-        assert!(follower.take(Event { kind: "ping".into(), data: "{}\n".into(), id: None }).is_ok());
+        assert!(
+            follower.take(ServerSentEvent { kind: "ping".into(), data: "{}\n".into(), id: None }).is_ok()
+        );
         assert_eq!(follower.last.as_deref(), Some("c1"));
     }
 }

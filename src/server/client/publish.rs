@@ -49,14 +49,14 @@ pub fn run(path: PathBuf, input: &Input) -> Result<(), ServerError> {
     let (verb, key) = match input {
         Input::One(verb, key, value) => {
             let line = operation(1, verb, key, value.as_deref()).map_err(ServerError::Usage)?;
-            let mut feed = Feed::connect(path)?;
+            let mut feed = FeedClient::connect(path)?;
             feed.send(&line);
             return feed.finish();
         }
         Input::Values(verb, key) => (verb, Some(key)),
         Input::Operations => (&Verb::Set, None),
     };
-    let mut feed = Feed::connect(path)?;
+    let mut feed = FeedClient::connect(path)?;
     let mut stdin = BufReader::with_capacity(64 * 1024, io::stdin().lock());
     let mut text = String::new();
     for number in 1.. {
@@ -125,26 +125,26 @@ fn with_id(id: u64, line: &str) -> Result<String, String> {
 
 /// A reply of the feed.
 #[derive(Deserialize)]
-struct Reply<'a> {
+struct ReceivedReply<'a> {
     #[serde(borrow)]
     id: Option<&'a RawValue>,
     key: Option<String>,
     version: Option<String>,
     channel: Option<String>,
     offset: Option<u64>,
-    error: Option<Failure>,
+    error: Option<ReplyError>,
 }
 
 /// Why the feed refused a line.
 #[derive(Deserialize)]
-struct Failure {
+struct ReplyError {
     code: String,
     message: String,
 }
 
 /// An open feed. Every line sent is answered once; a thread prints the answers while lines are still being sent, so
 /// that neither side waits for the other to read.
-struct Feed {
+struct FeedClient {
     writer: BufWriter<UnixStream>,
     /// For each answer, whether it was a success. Closed when the server goes away.
     answers: Receiver<bool>,
@@ -155,7 +155,7 @@ struct Feed {
     lost: bool,
 }
 
-impl Feed {
+impl FeedClient {
     fn connect(path: PathBuf) -> Result<Self, ServerError> {
         let open = || {
             let writer = UnixStream::connect(&path)?;
@@ -219,11 +219,11 @@ impl Feed {
 
 /// Prints one reply; true if it is a success. That nobody reads what we print is no failure of the line.
 fn print(reply: &str) -> bool {
-    let Ok(read) = serde_json::from_str::<Reply>(reply) else {
+    let Ok(read) = serde_json::from_str::<ReceivedReply>(reply) else {
         eprintln!("not understood: {reply}");
         return false;
     };
-    if let Some(Failure { code, message }) = read.error {
+    if let Some(ReplyError { code, message }) = read.error {
         let id = read.id.map_or("-", RawValue::get);
         eprintln!("{id}: {code}: {message}");
         return false;

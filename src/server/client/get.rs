@@ -5,45 +5,45 @@ use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::server::client::http;
 use crate::server::error::ServerError;
-use crate::server::request;
 
-/// How long connecting, and any silence within the answer, may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long connecting, and each pause within the response, may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What to get.
+/// Which documents to get, and how.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct DocumentQuery {
     /// `http://HOST:PORT`.
     pub url: String,
     /// A key or pattern.
     pub pattern: String,
-    /// The media type wanted.
+    /// The media type to ask for.
     pub accept: &'static str,
     /// Parameters of the stream, by name.
     pub parameters: Vec<(&'static str, String)>,
 }
 
-/// Copies the answer to standard output.
+/// Copies the response to standard output.
 ///
 /// # Errors
-/// The server refuses, cannot be reached, or breaks off; what came before is printed then.
-pub fn run(request: &Request) -> Result<(), ServerError> {
-    let url = &request.url;
+/// The server refuses, cannot be reached, or breaks off; what was received before is printed.
+pub fn run(query: &DocumentQuery) -> Result<(), ServerError> {
+    let url = &query.url;
     let refused = |reason: String| ServerError::GetFailed { url: url.clone(), reason };
     let lost = |error: io::Error| refused(error.to_string());
-    let host = request::host(url).map_err(refused)?;
-    let headers = [format!("Accept: {}", request.accept)];
-    let mut answer = request::get(host, &target(request), &headers, PATIENCE).map_err(lost)?;
-    if answer.code() != 200 {
-        return Err(refused(answer.refusal()));
+    let host = http::host(url).map_err(refused)?;
+    let headers = [format!("Accept: {}", query.accept)];
+    let mut response = http::get(host, &target(query), &headers, TIMEOUT).map_err(lost)?;
+    if response.code() != 200 {
+        return Err(refused(response.refusal()));
     }
     let (mut out, mut buffer) = (io::stdout().lock(), vec![0; 1 << 16]);
     loop {
-        let count = answer.read(&mut buffer).map_err(lost)?;
+        let count = response.read(&mut buffer).map_err(lost)?;
         let printed = if count == 0 { out.flush() } else { out.write_all(&buffer[..count]) };
         match printed {
-            // that nobody reads on is no failure
+            // That nobody reads any more is no failure.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             Err(error) => return Err(error.into()),
             Ok(()) if count == 0 => return Ok(()),
@@ -52,10 +52,10 @@ pub fn run(request: &Request) -> Result<(), ServerError> {
     }
 }
 
-fn target(request: &Request) -> String {
+fn target(query: &DocumentQuery) -> String {
     let escape = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-    let pattern: Vec<String> = request.pattern.split('/').map(escape).collect();
+    let pattern: Vec<String> = query.pattern.split('/').map(escape).collect();
     let parameters: Vec<String> =
-        request.parameters.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect();
+        query.parameters.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect();
     format!("/_/stream/{}?{}", pattern.join("/"), parameters.join("&"))
 }

@@ -65,7 +65,7 @@ impl BootPlan {
             listen: settings.listen.iter().map(|address| address.0).collect(),
             admin: settings.admin.0,
             feed: settings.feed.path.clone().unwrap_or_else(default_feed),
-            cores: cores::choose(&settings.cores, &cores::ours())?,
+            cores: cores::choose(&settings.cores, &cores::available())?,
             limits: resolve::limits(settings)?,
             epoch: new_epoch().into(),
             demo: settings.demo,

@@ -1,4 +1,4 @@
-//! Every way in which a command can fail: one sentence that says what to do, and one exit code.
+//! Every way in which a command can fail: a message that says what to do, and an exit code.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use crate::runtime::error::RuntimeError;
 /// Why a command ended without success.
 #[derive(Debug, Error)]
 pub enum ServerError {
-    /// The arguments do not make sense together (clap answers for each alone).
+    /// The arguments do not make sense together (clap checks each alone).
     #[error("{0}\nFor more information, try '--help'.")]
     Usage(String),
     /// The settings file cannot be read.
@@ -19,7 +19,7 @@ pub enum ServerError {
     ConfigUnreadable {
         /// The file named by `--config`.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A setting is unknown, malformed, or makes no sense beside the others.
@@ -30,25 +30,25 @@ pub enum ServerError {
         /// What is wrong and what would be right; names the line if `place` is a file.
         reason: String,
     },
-    /// Someone else listens there.
+    /// Another process listens there.
     #[error("{addr} is in use. Stop the server that listens there, or choose another address with {flag}.")]
     AddressBusy {
-        /// The address asked for.
+        /// The address.
         addr: SocketAddr,
         /// The flag that changes it.
         flag: &'static str,
     },
-    /// The system does not let us listen there.
+    /// The system does not allow listening there.
     #[error("cannot listen on {addr}: {source}. Choose another address with {flag}.")]
     AddressRefused {
-        /// The address asked for.
+        /// The address.
         addr: SocketAddr,
         /// The flag that changes it.
         flag: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The cores did not start, or one ended before its time.
+    /// The cores did not start, or one ended unexpectedly.
     #[error(transparent)]
     Start(RuntimeError),
     /// No server answers on the feed's socket.
@@ -56,10 +56,10 @@ pub enum ServerError {
     FeedSilent {
         /// The socket.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The feed was lost before every line was answered.
+    /// The feed closed before every line got its reply.
     #[error(
         "the feed closed with {open} of {sent} lines unanswered; whether those were applied is not known."
     )]
@@ -69,26 +69,26 @@ pub enum ServerError {
         /// Lines sent.
         sent: u64,
     },
-    /// The feed refused lines; each was reported as its answer came.
+    /// The feed refused lines; each was reported as its reply came.
     #[error("{failed} of {sent} lines failed.")]
     FeedRefused {
-        /// Lines answered by an error.
+        /// Lines that got an error.
         failed: u64,
         /// Lines read.
         sent: u64,
     },
-    /// The server will not serve this subscription, however often it is asked.
+    /// The server refuses this subscription; trying again is of no use.
     #[error("{url}: the server refuses: {reason}")]
     SubscriptionRefused {
-        /// What was asked for.
+        /// The URL of the subscription.
         url: String,
-        /// Status and body of its answer.
+        /// Status and body of its response.
         reason: String,
     },
     /// The subscription ended and `--no-reconnect` was given.
     #[error("{url}: {reason}")]
     SubscriptionLost {
-        /// What was asked for.
+        /// The URL of the subscription.
         url: String,
         /// Why it ended.
         reason: String,
@@ -98,11 +98,11 @@ pub enum ServerError {
     GetFailed {
         /// The server.
         url: String,
-        /// What it said, or what happened.
+        /// The server's refusal, or what happened.
         reason: String,
     },
-    /// The doctor found what prevents serving; it is printed already.
-    #[error("this machine cannot serve yet: see the lines marked 'wrong' above.")]
+    /// `doctor` found what prevents serving; it is printed already.
+    #[error("this machine cannot run the server yet: see the lines marked 'wrong' above.")]
     Unfit,
     /// Standard input or output failed.
     #[error("standard input or output: {0}")]
@@ -132,7 +132,7 @@ impl ServerError {
         }
     }
 
-    /// A setting that is wrong: where it stands, and what would be right.
+    /// A wrong setting: which one, and what would be right.
     pub fn wrong(place: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::ConfigWrong { place: place.into(), reason: reason.into() }
     }

@@ -1,4 +1,4 @@
-//! The memory budget: what the settings bound, as a sum, for the log at start.
+//! The memory budget: the most memory that the settings allow, as a sum, for the log at start.
 
 use std::fmt;
 
@@ -14,13 +14,13 @@ pub struct MemoryBudget {
     pub connections: u64,
     /// Bytes that may wait for one of them.
     pub queued: u64,
-    /// Bytes of one's unfinished message or body.
+    /// Bytes of an unfinished message or body of one of them.
     pub incoming: u64,
     /// Bytes of a feed connection's unfinished line.
     pub line: u64,
 }
 
-/// Files that are no clients: standard streams, rings, event loops, doors, feeds.
+/// Files that are not clients: standard streams, rings, event loops, listeners, feeds.
 const OTHER_FILES: u64 = 256;
 
 impl MemoryBudget {

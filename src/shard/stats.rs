@@ -47,7 +47,7 @@ pub const FRAME_CODES: [&str; 16] = [
 pub struct Stats {
     /// Connections accepted, of clients and of feeds.
     pub accepted: [u64; 2],
-    /// Connections closed at once because every place was taken.
+    /// Connections refused because the connection table was full.
     pub refused: u64,
     /// Connections that ended, by `Reason`.
     pub ended: [u64; Reason::ALL.len()],
@@ -73,7 +73,7 @@ pub struct Stats {
     pub joins: [u64; 2],
     /// What was encoded.
     pub encoded: Encoded,
-    /// Feed lines done.
+    /// Feed lines applied.
     pub lines: u64,
     /// Feed lines refused, by `CODES`.
     pub lines_refused: [u64; CODES.len()],
@@ -87,7 +87,7 @@ pub struct Stats {
     pub open: u64,
     /// Those of them whose socket is full.
     pub full: u64,
-    /// Bytes of frames that wait for a broadcast to end.
+    /// Bytes of frames that wait for the broadcast in progress.
     pub backlog: u64,
     /// Documents owned.
     pub documents: u64,
@@ -176,7 +176,7 @@ pub const METRICS: &[Metric] = &[
     ),
     counter(
         "fanfare_connections_refused_total",
-        "Connections closed at once because every place was taken.",
+        "Connections refused because the connection table was full.",
         |s| from_ref(&s.refused),
     ),
     by(
@@ -196,33 +196,31 @@ pub const METRICS: &[Metric] = &[
     by(
         "code",
         &FRAME_CODES,
-        counter("fanfare_hub_frames_rejected_total", "Frames of hub clients that were not done.", |s| {
+        counter("fanfare_hub_frames_rejected_total", "Frames of hub clients that the server refused.", |s| {
             &s.frames_rejected
         }),
     ),
-    counter(
-        "fanfare_deliveries_total",
-        "Frames due to connections, one for each frame and connection.",
-        |s| from_ref(&s.sent.deliveries),
-    ),
+    counter("fanfare_deliveries_total", "Frames delivered, counted once per connection.", |s| {
+        from_ref(&s.sent.deliveries)
+    }),
     counter("fanfare_sends_total", "Sends; one can carry many frames.", |s| from_ref(&s.sent.sends)),
     counter("fanfare_sent_bytes_total", "Bytes that sockets have taken.", |s| from_ref(&s.sent.bytes)),
-    counter("fanfare_sends_blocked_total", "Sends that a full socket did not take whole.", |s| {
+    counter("fanfare_sends_blocked_total", "Sends that a full socket did not take completely.", |s| {
         from_ref(&s.blocked)
     }),
     counter(
         "fanfare_sockets_drained_total",
-        "Times that a full socket had taken all that waited for it.",
+        "Times that a full socket had taken everything queued for it.",
         |s| from_ref(&s.drained),
     ),
     counter(
         "fanfare_conflated_total",
-        "Times that a reader of a document fell behind its budget, to get the latest state later.",
+        "Times that a reader of documents fell behind and was left to get the latest state later.",
         |s| from_ref(&s.conflated),
     ),
     counter(
         "fanfare_publications_dropped_total",
-        "Publications left out for readers behind their budget.",
+        "Publications dropped for readers that fell behind.",
         |s| from_ref(&s.dropped),
     ),
     by(
@@ -230,32 +228,34 @@ pub const METRICS: &[Metric] = &[
         &["sent", "none"],
         counter(
             "fanfare_joins_total",
-            "Subscriptions answered, again after a reader was behind too: with the state, or with none to send.",
+            "Subscriptions started or resumed after falling behind: with state sent, or with none to send.",
             |s| &s.joins,
         ),
     ),
     counter("fanfare_frames_encoded_total", "Frames encoded, each for any number of connections.", |s| {
         from_ref(&s.encoded.frames)
     }),
-    counter("fanfare_snapshots_encoded_total", "Those of them that hold a whole state.", |s| {
+    counter("fanfare_snapshots_encoded_total", "Encoded frames that hold a whole state.", |s| {
         from_ref(&s.encoded.snapshots)
     }),
-    counter("fanfare_patches_encoded_total", "Those of them that hold a patch.", |s| {
+    counter("fanfare_patches_encoded_total", "Encoded frames that hold a patch.", |s| {
         from_ref(&s.encoded.patches)
     }),
-    counter("fanfare_patch_saved_bytes_total", "Bytes by which patches were shorter than the state.", |s| {
-        from_ref(&s.encoded.saved)
-    }),
+    counter(
+        "fanfare_patch_saved_bytes_total",
+        "Bytes that patches saved compared with the whole state.",
+        |s| from_ref(&s.encoded.saved),
+    ),
     counter("fanfare_frames_deflated_total", "Frames compressed, each for any number of connections.", |s| {
         from_ref(&s.encoded.deflated)
     }),
-    counter("fanfare_deflate_in_bytes_total", "Bytes of those frames before.", |s| {
+    counter("fanfare_deflate_in_bytes_total", "Bytes of the compressed frames before compression.", |s| {
         from_ref(&s.encoded.before)
     }),
-    counter("fanfare_deflate_out_bytes_total", "Bytes of those frames after.", |s| {
+    counter("fanfare_deflate_out_bytes_total", "Bytes of the compressed frames after compression.", |s| {
         from_ref(&s.encoded.after)
     }),
-    counter("fanfare_feed_lines_total", "Feed lines done.", |s| from_ref(&s.lines)),
+    counter("fanfare_feed_lines_total", "Feed lines applied.", |s| from_ref(&s.lines)),
     by(
         "code",
         &CODES,
@@ -266,16 +266,16 @@ pub const METRICS: &[Metric] = &[
     counter("fanfare_publications_total", "Publications appended to channels.", |s| from_ref(&s.published)),
     gauge("fanfare_connections", "Connections.", |s| from_ref(&s.open)),
     gauge("fanfare_connections_full", "Connections whose socket is full.", |s| from_ref(&s.full)),
-    gauge("fanfare_backlog_bytes", "Bytes of frames that wait for a broadcast to end.", |s| {
+    gauge("fanfare_backlog_bytes", "Bytes of frames that wait for the broadcast in progress.", |s| {
         from_ref(&s.backlog)
     }),
     gauge("fanfare_documents", "Documents.", |s| from_ref(&s.documents)),
-    gauge("fanfare_channels", "Channels that had a publication.", |s| from_ref(&s.channels)),
+    gauge("fanfare_channels", "Channels that have had a publication.", |s| from_ref(&s.channels)),
     gauge("fanfare_lists", "Lists that are kept up to date.", |s| from_ref(&s.lists)),
-    gauge("fanfare_pools", "Sets of connections that share one subscription.", |s| from_ref(&s.pools)),
+    gauge("fanfare_pools", "Pools: sets of connections that share one subscription.", |s| from_ref(&s.pools)),
     gauge("fanfare_users", "Users with a connection.", |s| from_ref(&s.users)),
     gauge("fanfare_rooms", "Rooms.", |s| from_ref(&s.rooms)),
-    gauge("fanfare_sessions", "Sessions that live or can be taken up again.", |s| from_ref(&s.sessions)),
+    gauge("fanfare_sessions", "Sessions that are open or can be resumed.", |s| from_ref(&s.sessions)),
 ];
 
 #[cfg(test)]

@@ -19,17 +19,17 @@ use crate::wire::stream::Format;
 
 /// Shown below the flags of `pub`.
 pub const PUB_HELP: &str = "\
-KEY JSON    set KEY to JSON; a KEY that ends in '/*' gets a new item
-KEY         (or KEY -) the same with each line of standard input
-(nothing)   each line of standard input is an operation of the feed, such as
+KEY JSON    set KEY to JSON; a KEY that ends in '/*' creates an item under it
+KEY         (or KEY -) the same for each line of standard input
+(nothing)   each line of standard input is a feed operation, such as
             {\"op\":\"merge\",\"key\":\"things/1\",\"data\":{\"price\":12}}
 
-With --channel, the JSON (or each line) is a publication into that channel.
+With --channel, the JSON (or each line) is published to that channel.
 
-For each line that is applied, prints 'KEY VERSION' or 'CHANNEL OFFSET'; for one that is not,
-'ID: CODE: MESSAGE' on standard error, where ID is the number of the line
-unless an operation brings its own. Lines after a failed one are still sent;
-the exit code is then 1. Empty lines are skipped.
+Prints 'KEY VERSION' or 'CHANNEL OFFSET' for each line that is applied, and
+'ID: CODE: MESSAGE' on standard error for each line that is refused. ID is the
+line's number, or the operation's own id. Lines after a refused one are still
+sent, and the exit code is 1. Empty lines are skipped.
 
 Examples:
   fanfare pub things/1 '{\"name\":\"kettle\"}'
@@ -40,26 +40,26 @@ Examples:
 
 /// Shown below the flags of `sub`.
 pub const SUB_HELP: &str = "\
-Prints one line of JSON per change: the whole document as it is then, or with
---changes the message as it came: {\"snapshot\":true,\"version\":V,\"data\":VALUE},
-or with false and RFC 6902 operations. The document of a key is an item with
-its value under 'data', that of a pattern a list of items, newest first. When
-the connection ends, it comes back after a while and goes on from the last
-version. PATTERN '/' follows the server's clock.
+Prints one line of JSON per change: the whole document after it or, with
+--changes, the message as received: {\"snapshot\":true,\"version\":V,\"data\":VALUE},
+or \"snapshot\":false and RFC 6902 operations. The document of a key is an item
+with its value under 'data'; that of a pattern is a list of items, newest first.
+When the connection ends, it reconnects and continues from the last version.
+PATTERN '/' follows the server's clock.
 
-With --channel, prints each publication of the channel as it came. After a
-break it asks for what it has missed.
+With --channel, prints each publication of the channel as received. After a
+reconnect it asks for the publications that it missed.
 
 Examples:
   fanfare sub things/1
-  fanfare sub 'things/*' --count 1     the present state, then end
+  fanfare sub 'things/*' --count 1     print the current state, then exit
   fanfare sub 'things/*' --changes     see the patches
   fanfare sub --channel news           follow a channel";
 
 /// Shown below the flags of `get`.
 pub const GET_HELP: &str = "\
-Prints what the server streams: items in the order of keys, as one JSON array,
-one per line (ndjson), MessagePack one behind the other, or one CBOR array.
+Prints items in the order of keys: as one JSON array, one per line (ndjson),
+MessagePack values one after the other, or one CBOR array.
 
 Examples:
   fanfare get 'things/*' | jq length
@@ -71,31 +71,31 @@ Examples:
 pub struct PubArgs {
     /// The key to write; with --channel, the JSON to publish
     key: Option<String>,
-    /// The value, JSON; '-' or nothing: read values from standard input
+    /// The value, JSON; if it is '-' or absent, each line of standard input is a value
     #[arg(allow_negative_numbers = true)]
     json: Option<String>,
-    /// Merge into the document, deep, instead of replacing it
+    /// Merge deeply into the document instead of replacing it
     #[arg(long, requires = "key")]
     merge: bool,
-    /// The JSON is a list of RFC 6902 operations on the document
+    /// The JSON is a list of RFC 6902 operations to apply to the document
     #[arg(long, requires = "key", conflicts_with = "merge")]
     patch: bool,
     /// Delete the key, or every key of a pattern
     #[arg(long, requires = "key", conflicts_with_all = ["merge", "patch", "json"])]
     del: bool,
-    /// Publish into this channel
+    /// Publish to this channel
     #[arg(long, value_name = "NAME", conflicts_with_all = ["merge", "patch", "del", "json"])]
     channel: Option<String>,
-    /// The type of what is published [default: message]
+    /// The type of the publication [default: message]
     #[arg(long = "type", value_name = "TYPE", requires = "channel")]
     kind: Option<String>,
-    /// The server's feed [default: $XDG_RUNTIME_DIR/fanfare.sock, else /tmp/fanfare-$UID.sock]
+    /// The server's feed socket [default: $XDG_RUNTIME_DIR/fanfare.sock, else /tmp/fanfare-$UID.sock]
     #[arg(long, value_name = "PATH", env = "FANFARE_FEED", hide_env_values = true)]
     feed: Option<PathBuf>,
 }
 
 impl PubArgs {
-    /// Writes what the arguments say.
+    /// Sends the operations to the feed.
     ///
     /// # Errors
     /// The feed cannot be reached, or refuses a line.
@@ -132,31 +132,31 @@ pub struct SubArgs {
     /// A key, or a pattern with '*' for a whole segment
     #[arg(required_unless_present = "channel", conflicts_with = "channel")]
     pattern: Option<String>,
-    /// A channel instead
+    /// Follow this channel instead
     #[arg(long, value_name = "NAME", conflicts_with = "changes")]
     channel: Option<String>,
-    /// The server
+    /// The server's URL
     #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:8800")]
     url: String,
-    /// Print each message as it came instead of the whole document
+    /// Print each message as received instead of the whole document
     #[arg(long)]
     changes: bool,
-    /// End after so many messages
+    /// Exit after this many messages
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// By Server-Sent Events instead of WebSocket: one line per document that changes, patterns included
+    /// Use server-sent events instead of WebSocket; prints one line per document that changes, for patterns too
     #[arg(long)]
     sse: bool,
-    /// End with an error when the connection ends
+    /// Exit with an error when the connection ends
     #[arg(long)]
     no_reconnect: bool,
 }
 
 impl SubArgs {
-    /// Follows what the arguments say.
+    /// Follows the subscription and prints it.
     ///
     /// # Errors
-    /// The server refuses; or the connection ends and is not to be opened again.
+    /// The server refuses; or the connection ends and `--no-reconnect` is given.
     pub fn run(self) -> Result<(), ServerError> {
         // Ctrl-C is the usual way to end it, not a failure.
         for signal in [SIGTERM, SIGINT] {
@@ -181,34 +181,34 @@ impl SubArgs {
 pub struct GetArgs {
     /// A key, or a pattern with '*' for a whole segment
     pattern: String,
-    /// The server
+    /// The server's URL
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8800")]
     url: String,
-    /// json, ndjson, msgpack or cbor
+    /// The output format: json, ndjson, msgpack or cbor
     #[arg(long, default_value = "json", value_parser = format)]
     format: Format,
-    /// The bare values instead of the items
+    /// Print the values of the items only
     #[arg(long)]
     values: bool,
-    /// Only these fields of the values, such as name,price.net
+    /// Print only these fields of the values, such as name,price.net
     #[arg(long, value_name = "LIST")]
     fields: Option<String>,
-    /// Only documents for which this holds (eq ne lt le gt ge contains); may be given several times
+    /// Print only documents that meet this condition (eq ne lt le gt ge contains); repeatable
     #[arg(long = "where", value_name = "FIELD:OP:VALUE")]
     conditions: Vec<String>,
-    /// By this field instead of by key; '-FIELD' falls
+    /// Order by this field instead of by key; '-FIELD' reverses the order
     #[arg(long, value_name = "[-]FIELD", allow_hyphen_values = true)]
     order: Option<String>,
-    /// At most so many
+    /// Print at most N documents
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
-    /// Pass over so many
+    /// Skip the first N documents
     #[arg(long, value_name = "N")]
     offset: Option<u64>,
 }
 
 impl GetArgs {
-    /// Prints what the arguments ask for.
+    /// Prints the documents.
     ///
     /// # Errors
     /// The server refuses, cannot be reached, or breaks off.

@@ -21,16 +21,17 @@ use crate::server::error::ServerError;
 const EXAMPLES: &str = "\
 Examples:
   fanfare                                   serve on http://127.0.0.1:8800
-  fanfare serve --demo                      the same, with data to look at
+  fanfare serve --demo                      serve a built-in data set to look at
   fanfare pub things/1 '{\"name\":\"kettle\"}'  write a document
   fanfare sub 'things/*'                    follow all things
-  fanfare doctor                            what this machine lacks
+  fanfare doctor                            check this machine
 
-Settings: flags override FANFARE_... variables, these the file, it the defaults.
+Settings: a flag overrides a FANFARE_... variable, which overrides the file,
+which overrides the default.
 Exit codes: 0 ok, 1 failed, 2 wrong usage, 75 try again later (an address or the
 feed is in use, io_uring is denied), 78 wrong settings.";
 
-/// A broadcast tier: keeps the copies of many subscribers up to date, by snapshot and JSON Patch.
+/// A broadcast tier: keeps every subscriber's copy of the data up to date, by snapshot and JSON Patch.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 struct Cli {
@@ -42,7 +43,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Commands {
-    /// Serve (the default command)
+    /// Run the server (the default command)
     Serve(ServeArgs),
     /// Write documents through the feed of a server on this machine
     #[command(after_help = PUB_HELP)]
@@ -53,18 +54,18 @@ enum Commands {
     /// Print the documents of a key or pattern
     #[command(after_help = GET_HELP)]
     Get(GetArgs),
-    /// Check what this machine and this shell offer to a server, and say what mends it
+    /// Check whether this machine can run the server, and print the commands that fix what it lacks
     Doctor,
-    /// Check a settings file (and that its cores are ours), without serving
+    /// Check a settings file, and that this process may use the cores that it names
     CheckConfig {
-        /// The file, TOML
+        /// The settings file, TOML
         file: PathBuf,
     },
     /// Print a settings file with every setting, its default and its meaning
     DefaultConfig,
 }
 
-/// Reads the arguments, does what they ask for, and says why on standard error where that fails.
+/// Reads the arguments and runs the command; if that fails, prints why on standard error.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let command = cli.command.unwrap_or(Commands::Serve(cli.serve));
@@ -106,7 +107,7 @@ fn dispatch(command: Commands) -> Result<(), ServerError> {
     }
 }
 
-/// Prints to standard output; that its reader is gone is no failure.
+/// Prints to standard output. A closed pipe is not an error.
 fn print(text: &str) -> Result<(), ServerError> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),

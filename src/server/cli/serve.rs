@@ -18,31 +18,31 @@ pub struct ServeArgs {
     /// Settings file, TOML ('fanfare default-config' prints one)
     #[arg(short, long, value_name = "FILE", env = "FANFARE_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
-    /// Where clients come in; may be given several times [default: 127.0.0.1:8800]
+    /// Address for clients; repeatable [default: 127.0.0.1:8800]
     #[arg(long, value_name = "ADDR", value_delimiter = ',')]
     listen: Vec<Address>,
-    /// Where operators come in: /livez, /readyz, /metrics [default: 127.0.0.1:8801]
+    /// Address for operators: /livez, /readyz, /metrics [default: 127.0.0.1:8801]
     #[arg(long, value_name = "ADDR")]
     admin: Option<Address>,
     /// The application's Unix socket [default: $XDG_RUNTIME_DIR/fanfare.sock, else /tmp/fanfare-$UID.sock]
     #[arg(long, value_name = "PATH")]
     feed: Option<PathBuf>,
-    /// Cores to serve on: 'all', a number of them, or a list (0,2 or 0-3 or 0,) [default: all]
+    /// Cores to run on: 'all', how many, or a list (0,2 or 0-3 or 0,) [default: all]
     #[arg(long, value_name = "all|N|LIST")]
     pub(super) cores: Option<Cores>,
-    /// What clients may do without identity [default: write on loopback listeners, none elsewhere]
+    /// What anonymous clients may do [default: write on loopback listeners, none elsewhere]
     #[arg(long, value_name = "none|read|write")]
     anonymous: Option<Access>,
-    /// How changes travel: as a patch where it is smaller, never, or always [default: auto]
+    /// When a change is sent as a patch: if that is smaller (auto), never, or always [default: auto]
     #[arg(long, value_name = "auto|never|always")]
     patch: Option<PatchMode>,
-    /// Origins of the web pages that may connect, separated by commas [default: all]
+    /// Origins of web pages that may connect, separated by commas [default: all]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     origins: Vec<String>,
-    /// Feed a built-in public data set, to have something to look at
+    /// Serve a built-in public data set, to have something to look at
     #[arg(long)]
     pub(super) demo: bool,
-    /// What goes to standard error: off, error, warn, info, debug or trace; FANFARE_LOG filters by module [default: info]
+    /// Log level on standard error: off, error, warn, info, debug or trace; FANFARE_LOG filters by module [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub(super) log_level: Option<LevelFilter>,
 }
@@ -57,7 +57,7 @@ impl ServeArgs {
             Some(path) => Settings::from_file(path)?,
             None => Settings::default(),
         };
-        // A name or value that is no UTF-8 is none of ours.
+        // None of our variables has a name or value that is not UTF-8.
         let text = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         for name in variables::apply(&mut settings, text)? {

@@ -62,7 +62,7 @@ impl DocumentFollower {
         Self { url, pattern, changes, count, document: None, version: None, messages: 0 }
     }
 
-    /// Folds and prints one message.
+    /// Applies one message to the copy, and prints it.
     fn take(&mut self, text: &str) -> Result<(), End> {
         let line = if self.pattern.is_empty() {
             text.to_owned()
@@ -78,7 +78,7 @@ impl DocumentFollower {
     fn fold(&mut self, text: &str) -> Result<&Value, End> {
         let Ok(Envelope { snapshot, version, data }) = serde_json::from_str(text) else {
             return Err(End::Refused(
-                "a message is no snapshot and no patch; is this a fanfare server?".to_owned(),
+                "a message is neither a snapshot nor a patch; is this a fanfare server?".to_owned(),
             ));
         };
         let document = match (snapshot, self.document.take()) {
@@ -92,7 +92,7 @@ impl DocumentFollower {
                 Ok(self.document.insert(document))
             }
             Err(reason) => {
-                // Without a version the server sends a snapshot, which mends it.
+                // Without a version the server sends a snapshot, which repairs it.
                 self.version = None;
                 Err(End::Lost(format!("a patch does not apply: {reason}")))
             }

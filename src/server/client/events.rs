@@ -120,7 +120,7 @@ impl EventFollower {
         EventFollower { url, query, changes, count, documents: HashMap::new(), last: None, printed: 0 }
     }
 
-    /// Folds and prints one event.
+    /// Applies one event to its document's copy, and prints it.
     fn take(&mut self, event: ServerSentEvent) -> Result<(), End> {
         let data = event.data.trim_end_matches('\n');
         let line = match event.kind.as_str() {
@@ -144,7 +144,7 @@ impl EventFollower {
         print(&line, self.count == Some(self.printed))
     }
 
-    /// The document of a frame, whole, as a frame.
+    /// Applies a frame; gives its whole document, as a frame.
     fn fold(&mut self, data: &str) -> Result<String, End> {
         let wrong = |what: &str| End::Refused(format!("{what}; is this a fanfare server?"));
         let Ok(DocumentFrame { kind, key, version, data }) = serde_json::from_str(data) else {

@@ -125,7 +125,7 @@ pub fn get(host: &str, target: &str, headers: &[String], timeout: Duration) -> i
 }
 
 fn connect(host: &str, timeout: Duration) -> io::Result<TcpStream> {
-    // in an IPv6 address only what follows the bracket is a port
+    // In an IPv6 address a port follows only the closing bracket.
     let has_port = host.rsplit(']').next().is_some_and(|tail| tail.contains(':'));
     let address = if has_port { host.to_owned() } else { format!("{host}:80") };
     let mut refused = io::Error::new(io::ErrorKind::NotFound, "the host has no address");

@@ -1,4 +1,4 @@
-//! `fanfare pub`: writes through the feed, and prints what each line became.
+//! `fanfare pub`: writes through the feed, and prints the reply to each line.
 
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::net::Shutdown;
@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::server::error::ServerError;
 
-/// What is done to the key with a value.
+/// What to do with a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verb {
     /// Replace the document; under a key that ends in `/*`: a new item.
@@ -22,9 +22,9 @@ pub enum Verb {
     Merge,
     /// The value is a list of RFC 6902 operations.
     Patch,
-    /// Delete; takes no value.
+    /// Delete the key; takes no value.
     Del,
-    /// Publish into the channel of that name, with this type if one is given.
+    /// Publish to the channel, with this type if one is given.
     Publish(Option<String>),
 }
 
@@ -44,7 +44,7 @@ pub enum Input {
 /// unless the line brought its own.
 ///
 /// # Errors
-/// No server answers, it goes away, or lines fail. The lines after a failed one are still sent.
+/// The feed cannot be reached or closes, or lines fail. The lines after a failed one are still sent.
 pub fn run(path: PathBuf, input: &Input) -> Result<(), ServerError> {
     let (verb, key) = match input {
         Input::One(verb, key, value) => {
@@ -61,7 +61,7 @@ pub fn run(path: PathBuf, input: &Input) -> Result<(), ServerError> {
     let mut text = String::new();
     for number in 1.. {
         if stdin.buffer().is_empty() {
-            // The next read may wait, and what was read so far should not wait with it.
+            // The next read may block; what was read so far must not wait for it.
             feed.flush();
         }
         text.clear();
@@ -75,7 +75,7 @@ pub fn run(path: PathBuf, input: &Input) -> Result<(), ServerError> {
         };
         match line {
             Ok(line) => feed.send(&line),
-            Err(reason) => feed.refuse(number, &reason),
+            Err(reason) => feed.reject(number, &reason),
         }
     }
     feed.finish()
@@ -100,24 +100,24 @@ fn operation(id: u64, verb: &Verb, key: &str, value: Option<&str>) -> Result<Str
     let Some(value) = value else {
         return Ok(format!(r#"{{"id":{id},"op":"{op}","{name}":{key}}}"#));
     };
-    // Verbatim but for line ends, which would end the feed's line.
+    // Verbatim except for line breaks, which would end the feed's line.
     let value: &RawValue = serde_json::from_str(value)
         .map_err(|error| format!("not JSON: {error}; text needs its double quotes: '\"text\"'"))?;
     let value = value.get().replace(['\n', '\r'], " ");
     Ok(format!(r#"{{"id":{id},"op":"{op}","{name}":{key}{kind},"{field}":{value}}}"#))
 }
 
-/// `line` as it is if it asks for a reply, else with `id` added so that it does.
+/// The operation `line`, with `id` added if it has none: an operation with an id gets a reply.
 fn with_id(id: u64, line: &str) -> Result<String, String> {
     #[derive(Deserialize)]
-    struct Asked {
+    struct Operation {
         #[serde(rename = "op")]
         _op: IgnoredAny,
         id: Option<IgnoredAny>,
     }
-    let asked: Asked =
+    let operation: Operation =
         serde_json::from_str(line).map_err(|error| format!("not an operation of the feed: {error}"))?;
-    match (asked.id, line.strip_prefix('{')) {
+    match (operation.id, line.strip_prefix('{')) {
         (None, Some(members)) => Ok(format!(r#"{{"id":{id},{members}"#)),
         _ => Ok(line.to_owned()),
     }
@@ -142,14 +142,14 @@ struct ReplyError {
     message: String,
 }
 
-/// An open feed. Every line sent is answered once; a thread prints the answers while lines are still being sent, so
-/// that neither side waits for the other to read.
+/// A connection to the feed. Every line sent gets one reply; a thread prints the replies while lines are still being
+/// sent, so that neither side waits for the other to read.
 struct FeedClient {
     writer: BufWriter<UnixStream>,
-    /// For each answer, whether it was a success. Closed when the server goes away.
-    answers: Receiver<bool>,
+    /// For each reply, whether it was a success. Closed when the server goes away.
+    replies: Receiver<bool>,
     sent: u64,
-    answered: u64,
+    replied: u64,
     failed: u64,
     /// Writing failed: the server is gone, and `finish` says so.
     lost: bool,
@@ -163,34 +163,34 @@ impl FeedClient {
         };
         let (reader, writer) =
             open().map_err(|source| ServerError::FeedSilent { path: path.clone(), source })?;
-        let (tell, answers) = mpsc::channel();
+        let (sender, replies) = mpsc::channel();
         thread::spawn(move || {
             for reply in BufReader::new(reader).lines().map_while(Result::ok) {
-                if tell.send(print(&reply)).is_err() {
+                if sender.send(print(&reply)).is_err() {
                     break;
                 }
             }
         });
-        Ok(Self { writer: BufWriter::new(writer), answers, sent: 0, answered: 0, failed: 0, lost: false })
+        Ok(Self { writer: BufWriter::new(writer), replies, sent: 0, replied: 0, failed: 0, lost: false })
     }
 
     fn send(&mut self, line: &str) {
         self.sent += 1;
         self.lost |= writeln!(self.writer, "{line}").is_err();
-        while let Ok(success) = self.answers.try_recv() {
+        while let Ok(success) = self.replies.try_recv() {
             self.count(success);
         }
     }
 
-    /// A line that is not worth sending.
-    fn refuse(&mut self, number: u64, reason: &str) {
+    /// Reports a line that cannot be sent.
+    fn reject(&mut self, number: u64, reason: &str) {
         eprintln!("{number}: {reason}");
         self.sent += 1;
         self.count(false);
     }
 
     fn count(&mut self, success: bool) {
-        self.answered += 1;
+        self.replied += 1;
         self.failed += u64::from(!success);
     }
 
@@ -200,15 +200,15 @@ impl FeedClient {
 
     fn finish(mut self) -> Result<(), ServerError> {
         self.flush();
-        while self.answered < self.sent {
-            match self.answers.recv() {
+        while self.replied < self.sent {
+            match self.replies.recv() {
                 Ok(success) => self.count(success),
                 Err(_) => {
-                    return Err(ServerError::FeedLost { open: self.sent - self.answered, sent: self.sent });
+                    return Err(ServerError::FeedLost { open: self.sent - self.replied, sent: self.sent });
                 }
             }
         }
-        // The connection may be gone by now, and that is fine.
+        // The connection may be closed by now, which is fine.
         let _ = self.writer.get_ref().shutdown(Shutdown::Both);
         match self.failed {
             0 => Ok(()),
@@ -217,7 +217,7 @@ impl FeedClient {
     }
 }
 
-/// Prints one reply; true if it is a success. That nobody reads what we print is no failure of the line.
+/// Prints one reply; true if it is a success. A closed standard output is not a failure of the line.
 fn print(reply: &str) -> bool {
     let Ok(read) = serde_json::from_str::<ReceivedReply>(reply) else {
         eprintln!("not understood: {reply}");
@@ -228,13 +228,13 @@ fn print(reply: &str) -> bool {
         eprintln!("{id}: {code}: {message}");
         return false;
     }
-    let done = match (read.key, read.version, read.channel, read.offset) {
+    let line = match (read.key, read.version, read.channel, read.offset) {
         (Some(key), Some(version), ..) => format!("{key} {version}"),
         (Some(key), ..) => key,
         (_, _, Some(channel), Some(offset)) => format!("{channel} {offset}"),
         _ => "ok".to_owned(),
     };
-    let _ = writeln!(io::stdout(), "{done}");
+    let _ = writeln!(io::stdout(), "{line}");
     true
 }
 

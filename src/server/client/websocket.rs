@@ -14,7 +14,7 @@ use crate::server::client::follow::End;
 
 /// How long connecting, and each step of the handshake, may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Silence after which the system asks whether the server is still there.
+/// Idle time before the kernel sends TCP keep-alive probes.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// The text of the next message.
@@ -48,7 +48,7 @@ pub fn connect(url: &str, protocol: Option<&str>) -> Result<WebSocket<TcpStream>
     let Some(host) = url.strip_prefix("ws://").and_then(|rest| rest.split('/').next()) else {
         return Err(End::Refused("the URL is ws://HOST:PORT".to_owned()));
     };
-    // In an IPv6 address only what follows the bracket is a port.
+    // In an IPv6 address a port follows only the closing bracket.
     let has_port = host.rsplit(']').next().is_some_and(|tail| tail.contains(':'));
     let host = if has_port { host.to_owned() } else { format!("{host}:80") };
     let lost = |error: io::Error| End::Lost(error.to_string());

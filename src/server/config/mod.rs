@@ -20,28 +20,28 @@ use crate::server::config::tables::{RouteSettings, RuleSettings};
 use crate::server::config::values::{Address, Cores, one_or_many};
 use crate::server::error::ServerError;
 
-/// A settings file with every setting, its default and its meaning.
+/// The settings file that `default-config` prints: every setting, its default and its meaning.
 pub const DEFAULT_CONFIG: &str = include_str!("default.toml");
 
 /// Everything that can be set. The names are those of the file.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Where clients come in.
+    /// Addresses for clients.
     #[serde(deserialize_with = "one_or_many")]
     pub listen: Vec<Address>,
-    /// Where operators come in: health and metrics.
+    /// The address for operators: health and metrics.
     pub admin: Address,
     /// Which cores get a shard.
     pub cores: Cores,
-    /// What clients without identity may do; `None`: write on loopback listeners, nothing elsewhere.
+    /// What anonymous clients may do; `None`: write on loopback listeners, nothing elsewhere.
     pub anonymous: Option<Access>,
-    /// When a change travels as a patch.
+    /// When a change is sent as a patch.
     pub patch: PatchMode,
     /// Origins of web pages that may connect; none listed: all.
     #[serde(deserialize_with = "one_or_many")]
     pub origins: Vec<String>,
-    /// Feed the built-in data set.
+    /// Serve the built-in data set.
     pub demo: bool,
     /// Every client connection.
     pub conn: ConnSettings,
@@ -52,13 +52,13 @@ pub struct Settings {
     pub ooo: OooSettings,
     /// The hub.
     pub hub: HubSettings,
-    /// Streamed answers.
+    /// Streamed responses.
     pub stream: StreamSettings,
     /// Server-sent events.
     pub sse: SseSettings,
-    /// Paths that are mapped onto channels.
+    /// Paths that serve a channel.
     pub route: Vec<RouteSettings>,
-    /// What is different for the keys of a pattern; the first that says it holds.
+    /// Overrides for some keys or channels; each setting comes from the first rule that has it.
     pub rule: Vec<RuleSettings>,
 }
 

@@ -18,17 +18,17 @@ use crate::server::config::values::{Implicit, Span};
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConnSettings {
-    /// What may wait for one slow reader before changes are merged for it.
+    /// How much may wait for one slow reader; beyond it the reader gets the latest state later.
     pub queue_bytes: ByteSize,
     /// A socket that takes no byte for this long is closed.
     pub write_timeout: Span,
-    /// A request head must be complete after this long.
+    /// A connection that has not sent a whole request after this long is closed.
     pub handshake_timeout: Span,
     /// The largest message from a client; beyond it: close 1009.
     pub max_message: ByteSize,
     /// Whether clients that offer permessage-deflate get it.
     pub deflate: bool,
-    /// The smallest frame that is deflated for them.
+    /// The smallest frame that is compressed for them.
     pub deflate_min: ByteSize,
 }
 
@@ -36,9 +36,9 @@ pub struct ConnSettings {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FeedSettings {
-    /// The socket's place; `None`: `default_feed`.
+    /// The socket's path; `None`: `boot::default_feed`.
     pub path: Option<PathBuf>,
-    /// The longest line; a longer one is answered by an error and closes that feed connection.
+    /// The longest line; a longer one gets an error and closes that feed connection.
     pub max_line: ByteSize,
 }
 
@@ -48,7 +48,7 @@ pub struct FeedSettings {
 pub struct OooSettings {
     /// How often each client is pinged.
     pub ping_interval: Span,
-    /// A client that answers no ping for this long is closed.
+    /// A client from which nothing was received for this long is closed.
     pub pong_timeout: Span,
     /// The largest request body; beyond it: 413.
     pub max_body: ByteSize,
@@ -66,7 +66,7 @@ pub struct HubSettings {
     pub max_message: ByteSize,
     /// Frames that may wait for one slow reader.
     pub queue_frames: u64,
-    /// Frames that a connection may send in a second; beyond it: the error `rate_limited`.
+    /// Frames that a connection may send per second; beyond it: the error `rate_limited`.
     pub rate: u32,
     /// Frames that it may send at once.
     pub burst: u32,
@@ -76,35 +76,35 @@ pub struct HubSettings {
     pub rooms_per_user: u32,
     /// Channels that one user may be subscribed to.
     pub channels_per_user: u32,
-    /// Whether joining a room that is not there makes it.
+    /// Whether joining a room that does not exist creates it.
     pub auto_create_rooms: bool,
-    /// Somebody who does not go on typing for this long has stopped.
+    /// A user who does not repeat `typing` for this long has stopped.
     pub typing_timeout: Span,
-    /// A user without connections counts as there for this long.
+    /// A user whose last connection has closed stays online for this long.
     pub presence_grace: Span,
-    /// A room with more members tells numbers instead of names.
+    /// A room with more users sends their number instead of their names.
     pub presence_list: u64,
-    /// For how long a session can be taken up again; 0s: not at all.
+    /// How long after its connection ended a session can be resumed; 0s: sessions are off.
     pub session_ttl: Span,
 }
 
-/// `[stream]`: streamed answers. A request may say the first five differently; 0 means the default.
+/// `[stream]`: streamed responses. A request may override the first five; 0 means the default.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StreamSettings {
     /// A chunk is sent once it is longer than this after an element.
     pub chunk_threshold: ByteSize,
-    /// Documents that a shard gives at a time.
+    /// Documents that a shard delivers at a time.
     pub batch_size: u64,
-    /// What a chunk's buffer begins with.
+    /// The initial size of a chunk's buffer.
     pub buffer_size: ByteSize,
     /// Chunks that are made ahead of the reader.
     pub channel_buffer: u64,
-    /// Elements a second; 0: no limit.
+    /// Elements per second; 0: no limit.
     pub rate_limit: u64,
-    /// Documents that may be sorted for one answer.
+    /// Documents that may be sorted for one response.
     pub sort_limit: u64,
-    /// What a shard keeps of replaced documents for streams that have yet to come to them.
+    /// How much a shard keeps of replaced documents for streams that have not come to them yet.
     pub cut_bytes: ByteSize,
     /// Streams at once, on each shard.
     pub streams: u64,
@@ -114,15 +114,15 @@ pub struct StreamSettings {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SseSettings {
-    /// How long a client waits before it comes back.
+    /// How long a client waits before it reconnects.
     pub retry: Span,
-    /// How often there is a sign of life.
+    /// How often a keep-alive is sent.
     pub keepalive: Span,
-    /// Publications that are read from a history at a time when one is replayed.
+    /// Publications read from a history at a time during a replay.
     pub replay_limit: u64,
 }
 
-/// A size as it is written.
+/// A size in bytes as a setting.
 fn size(bytes: usize) -> ByteSize {
     ByteSize(bytes as u64)
 }

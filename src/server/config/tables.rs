@@ -10,46 +10,46 @@ use crate::flow::limits::documents::PatchMode;
 use crate::flow::limits::route::Profile;
 use crate::server::config::values::Span;
 
-/// `[[rule]]`: what is different for the keys of a pattern, or for the channels of a name.
+/// `[[rule]]`: overrides for the keys of a pattern, or for channels.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RuleSettings {
-    /// The keys that it is about.
+    /// The keys that it applies to.
     pub pattern: Option<String>,
-    /// The channels that it is about; `*` is any run of characters.
+    /// The channels that it applies to; `*` matches any run of characters.
     pub channel: Option<String>,
     /// `patch` for these keys.
     pub patch: Option<PatchMode>,
-    /// The longest list; the oldest item leaves as the newest comes.
+    /// The most items of the list; a new one beyond it deletes the oldest.
     pub limit: Option<usize>,
-    /// What happens to what a subscriber of these channels has no room for.
+    /// What happens to a subscriber of these channels that reads too slowly.
     pub overflow: Option<Overflow>,
-    /// Publications of these channels that are kept.
+    /// How many publications of these channels are kept.
     pub history: Option<usize>,
-    /// Bytes of them that are kept.
+    /// How many bytes of them are kept.
     pub history_bytes: Option<ByteSize>,
-    /// For how long they are kept.
+    /// How long they are kept.
     pub history_age: Option<Span>,
 }
 
-/// `[[route]]`: a path that is mapped onto a channel.
+/// `[[route]]`: a path that serves a channel.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RouteSettings {
-    /// The path; a whole segment may be a value, `{name}`.
+    /// The path; a whole segment may be a variable, `{name}`.
     pub path: String,
-    /// What is spoken there.
+    /// The protocol of the path.
     pub profile: Profile,
-    /// The channel, with values of the path.
+    /// The channel; `{name}` is replaced by the path's variable.
     pub channel: Option<String>,
-    /// What clients may choose by.
+    /// How clients select publications.
     pub filter: Option<FilterSettings>,
-    /// The field of a publication that names it.
+    /// The field of a publication that becomes its event's id.
     pub id_field: Option<String>,
-    /// How often there is a sign of life.
+    /// How often a keep-alive is sent.
     #[serde(default = "RouteSettings::keepalive")]
     pub keepalive: Span,
-    /// Clients at once.
+    /// Clients at once, over all shards.
     #[serde(default = "RouteSettings::streams")]
     pub streams: u64,
     /// Clients of one user at once.
@@ -57,7 +57,7 @@ pub struct RouteSettings {
     pub streams_per_user: u64,
 }
 
-/// `filter`: a parameter of the query against a field of the publication.
+/// `filter`: a query parameter that is compared with a field of the publication.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FilterSettings {

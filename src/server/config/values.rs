@@ -1,4 +1,4 @@
-//! How single settings are written: each reads from the same text in a flag, a variable and the file.
+//! The values of settings: each is parsed from the same text in a flag, a variable and the file.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -27,11 +27,11 @@ impl FromStr for Address {
             None => text.to_owned(),
         };
         let advice = "give ADDRESS:PORT, such as 127.0.0.1:8800, 0.0.0.0:8800 or [::1]:8800";
-        numeric.parse().map(Self).map_err(|_| format!("'{text}' is no address: {advice}"))
+        numeric.parse().map(Self).map_err(|_| format!("'{text}' is not an address: {advice}"))
     }
 }
 
-/// A length of time: `250ms`, `15s`, `3m`, `1h 30m`.
+/// A duration: `250ms`, `15s`, `3m`, `1h 30m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span(pub Duration);
 
@@ -49,7 +49,7 @@ impl FromStr for Span {
         let advice = "give a number with its unit, such as 250ms, 15s or 3m";
         humantime::parse_duration(text)
             .map(Self)
-            .map_err(|error| format!("'{text}' is no length of time ({error}): {advice}"))
+            .map_err(|error| format!("'{text}' is not a duration ({error}): {advice}"))
     }
 }
 
@@ -64,7 +64,7 @@ pub enum Cores {
     List(Vec<usize>),
 }
 
-/// More cores than any machine has; keeps a range from filling the memory.
+/// More cores than any machine has; keeps a range from exhausting memory.
 const MAX_CORE: usize = 4096;
 
 impl FromStr for Cores {
@@ -109,7 +109,7 @@ impl FromStr for PatchMode {
             "auto" => Ok(Self::Auto),
             "never" => Ok(Self::Never),
             "always" => Ok(Self::Always),
-            _ => Err(format!("'{text}' is no way to patch: give auto, never or always")),
+            _ => Err(format!("'{text}' is not a patch mode: give auto, never or always")),
         }
     }
 }
@@ -121,12 +121,12 @@ impl FromStr for Overflow {
         match text {
             "disconnect" => Ok(Self::Disconnect),
             "drop-oldest" => Ok(Self::DropOldest),
-            _ => Err(format!("'{text}' is no overflow: give disconnect or drop-oldest")),
+            _ => Err(format!("'{text}' is not an overflow mode: give disconnect or drop-oldest")),
         }
     }
 }
 
-/// What a connection of the hub gets that never subscribes: `none`, or `all` channels (true).
+/// What a hub connection that never subscribes gets: `none`, or `all` channels (true).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Implicit(pub bool);
 
@@ -137,7 +137,7 @@ impl FromStr for Implicit {
         match text {
             "none" => Ok(Self(false)),
             "all" => Ok(Self(true)),
-            _ => Err(format!("'{text}' is no set of channels: give none or all")),
+            _ => Err(format!("'{text}' is not a set of channels: give none or all")),
         }
     }
 }
@@ -150,7 +150,7 @@ impl FromStr for Access {
             "none" => Ok(Self::None),
             "read" => Ok(Self::Read),
             "write" => Ok(Self::Write),
-            _ => Err(format!("'{text}' is no access: give none, read or write")),
+            _ => Err(format!("'{text}' is not an access level: give none, read or write")),
         }
     }
 }
@@ -163,12 +163,12 @@ impl FromStr for Profile {
             "cella" => Ok(Self::Cella),
             "cella-views" => Ok(Self::CellaViews),
             "hub" => Ok(Self::Hub),
-            _ => Err(format!("'{text}' is no profile: give cella, cella-views or hub")),
+            _ => Err(format!("'{text}' is not a profile: give cella, cella-views or hub")),
         }
     }
 }
 
-/// What the file may hold where text is expected: text, or a bare number.
+/// A value in the file: text, or a bare number, which is read as text.
 struct Text(String);
 
 impl<'de> Deserialize<'de> for Text {
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!("250ms".parse(), Ok(Span(Duration::from_millis(250))));
         assert_eq!("3m".parse(), Ok(Span(Duration::from_secs(180))));
         for wrong in ["60", "-1s", "", "soon"] {
-            assert!(wrong.parse::<Span>().is_err(), "{wrong:?} was read as a length of time");
+            assert!(wrong.parse::<Span>().is_err(), "{wrong:?} was read as a duration");
         }
     }
 }

@@ -54,7 +54,7 @@ const VARIABLES: [(&str, Setter); 43] = [
     ("FANFARE_STREAM_STREAMS", |s, text| put(&mut s.stream.streams, text)),
 ];
 
-/// Variables that are no settings: the file's name and the log filter.
+/// Variables that are not settings: the file's name and the log filter.
 const OTHER_VARIABLES: [&str; 2] = ["FANFARE_CONFIG", "FANFARE_LOG"];
 
 fn put<T: FromStr<Err: ToString>>(slot: &mut T, text: &str) -> Result<(), String> {

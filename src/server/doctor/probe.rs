@@ -1,4 +1,4 @@
-//! Looks at what `doctor` judges. What cannot be read does not stop the rest.
+//! Reads the facts that `doctor` checks. What cannot be read does not stop the rest.
 
 use std::fs;
 use std::str::FromStr;
@@ -8,12 +8,12 @@ use rustix::process::{Resource, Rlimit, getrlimit};
 use crate::runtime::kernel;
 use crate::server::cores;
 
-/// What this machine and this process offer.
+/// What this machine and this process provide.
 #[derive(Clone, Debug)]
 pub struct Probe {
     /// The kernel's release, such as `6.1.0-18-amd64`.
     pub kernel: String,
-    /// Whether a ring can be made.
+    /// Whether a ring can be created.
     pub ring: RingProbe,
     /// `kernel.io_uring_disabled`: 0 for everyone, 1 for a group, 2 for nobody.
     pub io_uring_disabled: u32,
@@ -29,23 +29,23 @@ pub struct Probe {
     pub somaxconn: Option<u32>,
 }
 
-/// What came of making a ring.
+/// The outcome of creating a ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RingProbe {
     /// It works.
     Works,
     /// A sysctl, a seccomp filter or a security module forbids it.
     Denied,
-    /// The system call is not there: built without it, or hidden by a sandbox's filter.
+    /// The system call does not exist: the kernel is built without it, or a sandbox's filter hides it.
     Absent,
-    /// The kernel knows io_uring, but not the flags that we need.
+    /// The kernel has io_uring, but not the flags that we need.
     Old,
     /// Anything else.
     Failed(String),
 }
 
 impl Probe {
-    /// Looks at everything.
+    /// Reads everything.
     pub fn take() -> Self {
         Self {
             kernel: kernel::release(),
@@ -53,7 +53,7 @@ impl Probe {
             io_uring_disabled: kernel::io_uring_disabled(),
             memlock: limit(Resource::Memlock),
             open_files: limit(Resource::Nofile),
-            cores: cores::ours(),
+            cores: cores::available(),
             online: fs::read_to_string("/sys/devices/system/cpu/online")
                 .unwrap_or_default()
                 .trim()

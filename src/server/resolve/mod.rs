@@ -28,9 +28,9 @@ pub fn limits(settings: &Settings) -> Result<Limits, ServerError> {
     check_addresses(settings)?;
     let (rules, mut channel_rules) = rules(&settings.rule)?;
     let routes = routes(&settings.route)?;
-    // a route promises a catch-up, so its channels have a past unless a rule says otherwise
-    let promised = routes.iter().filter_map(|route| route.channel.as_ref());
-    channel_rules.extend(promised.map(|channel| ChannelRule {
+    // A route promises a catch-up, so its channels keep a history unless a rule says otherwise.
+    let channels = routes.iter().filter_map(|route| route.channel.as_ref());
+    channel_rules.extend(channels.map(|channel| ChannelRule {
         channel: channel.glob(),
         history: Some(Retention::ROOM.count),
         ..ChannelRule::default()
@@ -57,7 +57,7 @@ pub fn limits(settings: &Settings) -> Result<Limits, ServerError> {
         origins: origins(&settings.origins)?,
     };
     if limits.pong_timeout <= limits.ping_interval {
-        let reason = "must be longer than ping_interval, or every client is closed before it is asked";
+        let reason = "must be longer than ping_interval, or every client is closed before it is pinged";
         return Err(ServerError::wrong("[ooo] pong_timeout", reason));
     }
     Ok(limits)
@@ -96,7 +96,7 @@ fn origins(written: &[String]) -> Result<Origins, ServerError> {
         }
         _ => {
             let advice = "give scheme://host or scheme://host:port without a path, or '*' for all";
-            Err(ServerError::wrong("origins", format!("'{origin}' is no origin: {advice}")))
+            Err(ServerError::wrong("origins", format!("'{origin}' is not an origin: {advice}")))
         }
     };
     Ok(Origins::new(written.iter().map(one).collect::<Result<_, _>>()?))
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_mean_what_the_manual_says() {
+    fn the_defaults_are_those_of_the_manual() {
         let limits = resolved("").expect("the defaults");
         assert_eq!(limits.queue_bytes, 65_536);
         assert_eq!(limits.max_line, 16 << 20);
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_set_is_as_the_limits_have_it() {
+    fn what_is_not_set_has_the_default_of_the_limits() {
         let limits = resolved("").expect("the defaults");
         assert_eq!(format!("{limits:?}"), format!("{:?}", Limits::default()));
     }
@@ -190,14 +190,14 @@ mod tests {
     }
 
     #[test]
-    fn the_channels_of_a_route_have_a_past_unless_a_rule_says_otherwise() {
+    fn the_channels_of_a_route_keep_a_history_unless_a_rule_says_otherwise() {
         let route = "[[route]]\npath = '/a/{x}'\nprofile = 'cella'\nchannel = 'a:{x}'";
-        let kept = |text: &str, channel: &str| {
+        let history = |text: &str, channel: &str| {
             let limits = resolved(&format!("{route}\n{text}")).expect("right");
             limits.retention(channel, Retention::NOTHING).count
         };
-        assert_eq!((kept("", "a:1"), kept("", "b:1")), (1000, 0));
-        assert_eq!(kept("[[rule]]\nchannel = 'a:*'\nhistory = 7", "a:1"), 7);
+        assert_eq!((history("", "a:1"), history("", "b:1")), (1000, 0));
+        assert_eq!(history("[[rule]]\nchannel = 'a:*'\nhistory = 7", "a:1"), 7);
     }
 
     #[test]

@@ -19,19 +19,19 @@ pub fn routes(written: &[RouteSettings]) -> Result<Vec<Route>, ServerError> {
     for one in written {
         let route = route(one)?;
         if routes.iter().any(|other| other.path == route.path) {
-            return Err(ServerError::wrong(place(one), "there is one for this path already"));
+            return Err(ServerError::wrong(setting_name(one), "this path has a route already"));
         }
         routes.push(route);
     }
     Ok(routes)
 }
 
-fn place(written: &RouteSettings) -> String {
+fn setting_name(written: &RouteSettings) -> String {
     format!("[[route]] with path '{}'", written.path)
 }
 
 fn route(written: &RouteSettings) -> Result<Route, ServerError> {
-    let place = place(written);
+    let place = setting_name(written);
     let wrong = |reason: &dyn ToString| ServerError::wrong(&*place, reason.to_string());
     let path = PathTemplate::parse(&written.path).map_err(|why| wrong(&why))?;
     if path.first().is_some_and(is_reserved) {
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_takes_no_path_of_another_door() {
+    fn a_route_takes_no_reserved_path() {
         let routes = resolved("[[route]]\npath = '/{a}/{b}'\nprofile = 'cella'\nchannel = '{a}:{b}'");
         let limits = Limits { routes: routes.expect("it makes sense"), ..Limits::default() };
         for (path, found) in

@@ -5,13 +5,15 @@ use crate::document::Document;
 use crate::feed::Feed;
 use crate::marker::{self, Marker};
 use crate::measure::{Account, Tally, histogram};
-use crate::outcome::{Mark, Outcome, Record, Sample};
+use crate::outcome::Outcome;
 use crate::proc;
 use crate::progress::Progress;
 use crate::reader::{self, Reader, Task};
+use crate::record::{Mark, Record, Sample};
 use crate::scenario::{Content, Documents, Load, Pace, Plan, Upset};
 use crate::schedule::{SECOND, Schedule};
 use crate::target::Site;
+use crate::verdict::judge;
 use crate::worker::Worker;
 use rustix::thread::{CpuSet, gettid, sched_setaffinity, set_current_timer_slack};
 use std::net::IpAddr;
@@ -216,7 +218,7 @@ impl Drive<'_> {
         for thread in self.others {
             account.absorb(thread.join().map_err(|_| "a client thread panicked")??);
         }
-        Ok(Outcome::new(&self.board.plan, &site.name, self.record, account))
+        Ok(judge(&self.board.plan, &site.name, self.record, account))
     }
 
     /// One round of everything: send, receive, sample.

@@ -112,7 +112,7 @@ fn section(outcome: &Outcome) -> String {
     let seconds = |at: u64| (at - start) as f64 / 1e9;
     let memory: Vec<(f64, f64)> =
         outcome.samples.iter().map(|s| (seconds(s.at), s.rss as f64 / f64::from(1 << 20))).collect();
-    let rate = |pair: &[crate::outcome::Sample]| {
+    let rate = |pair: &[crate::record::Sample]| {
         let span = (pair[1].at - pair[0].at).max(1) as f64 / 1e9;
         (seconds(pair[1].at), (pair[1].delivered - pair[0].delivered) as f64 / span)
     };
@@ -141,14 +141,15 @@ pub fn page(outcomes: &[Outcome]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::tests::example;
     use crate::scenario::Scenario;
+    use crate::verdict::judge;
+    use crate::verdict::tests::example;
 
     #[test]
     fn the_page_has_its_plots_escapes_its_values_and_loads_nothing() {
         let (record, mut account) = example();
         account.fault = Some("<script>\"&".into());
-        let page = page(&[Outcome::new(&Scenario::Fanout.plan(), "<b>", record, account)]);
+        let page = page(&[judge(&Scenario::Fanout.plan(), "<b>", record, account)]);
         assert_eq!(page.matches("<polyline").count(), 3);
         assert!(page.contains("&lt;b&gt;") && page.contains("&lt;script&gt;&quot;&amp;"));
         for foreign in ["<script", "<b>", "http:/", "https:/", "@import", "url(", "src=", "NaN", "inf"] {
@@ -161,7 +162,7 @@ mod tests {
         let (mut record, mut account) = example();
         record.samples.clear();
         account.latency.reset();
-        let page = page(&[Outcome::new(&Scenario::Idle.plan(), "s", record, account)]);
+        let page = page(&[judge(&Scenario::Idle.plan(), "s", record, account)]);
         assert!(page.ends_with("</html>\n") && !page.contains("NaN"));
     }
 }

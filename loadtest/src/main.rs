@@ -1,7 +1,7 @@
 //! `loadtest`: drives a broadcast server with many subscribers and prints what it delivered, how fast, at what cost.
 //!
 //! Reading order: [`scenario`] says what is run, [`drive`] conducts it, [`worker`] holds the connections of one thread,
-//! [`ledger`] books what arrives, [`outcome`] judges it.
+//! [`ledger`] books what arrives, [`record`] keeps what a run measured, [`outcome`] computes its figures, [`verdict`] judges them.
 
 mod board;
 mod chunks;
@@ -19,12 +19,14 @@ mod outcome;
 mod proc;
 mod progress;
 mod reader;
+mod record;
 mod report;
 mod scenario;
 mod schedule;
 mod sequence;
 mod session;
 mod target;
+mod verdict;
 mod wire;
 mod worker;
 

@@ -1,13 +1,16 @@
 //! The results as text and as JSON.
 
 use crate::measure::Percentiles;
-use crate::outcome::Outcome;
+use crate::outcome::{Documents, Outcome, Slow, Streamed};
 use crate::scenario::{Load, Transport};
 use serde_json::json;
 use std::fmt::Write;
 
-/// Rows of a label and a text; what did not happen has no row.
-pub fn rows(outcome: &Outcome) -> Vec<(&'static str, String)> {
+/// Rows of a label and a text.
+type Rows = Vec<(&'static str, String)>;
+
+/// The results, row by row; what did not happen has no row.
+pub fn rows(outcome: &Outcome) -> Rows {
     let mut rows = vec![("connects/s", format!("{:.0}", outcome.connects_per_s))];
     let server_seen = outcome.rss_connected > 0;
     if server_seen {
@@ -25,7 +28,7 @@ pub fn rows(outcome: &Outcome) -> Vec<(&'static str, String)> {
     rows
 }
 
-fn load_rows(outcome: &Outcome) -> Vec<(&'static str, String)> {
+fn load_rows(outcome: &Outcome) -> Rows {
     let mut rows = vec![
         ("published/s", format!("{:.0}", outcome.published_per_s)),
         (
@@ -57,38 +60,47 @@ fn load_rows(outcome: &Outcome) -> Vec<(&'static str, String)> {
     rows.push(("lost", format!("{lost}   duplicates {twice}   out of order {late}")));
     rows.push(("bytes per delivery", format!("{:.0}", outcome.wire_bytes_per_delivery)));
     rows.push(("frames per read", format!("{:.1}", outcome.frames_per_read)));
-    if let Some(docs) = &outcome.documents {
-        let (update, whole, percent) = (docs.update_bytes, docs.snapshot_bytes, docs.update_percent);
-        rows.push(("update, snapshot", format!("{update:.0} B of {whole:.0} B ({percent:.2} %)")));
-        if docs.right + docs.wrong > 0 {
-            rows.push(("right documents", format!("{} of {}", docs.right, docs.right + docs.wrong)));
-        }
+    rows.extend(outcome.documents.iter().flat_map(document_rows));
+    rows.extend(outcome.stream.iter().flat_map(stream_rows));
+    rows.extend(outcome.slow.iter().flat_map(slow_rows));
+    rows
+}
+
+fn document_rows(docs: &Documents) -> Rows {
+    let mut rows = Rows::new();
+    let (update, whole, percent) = (docs.update_bytes, docs.snapshot_bytes, docs.update_percent);
+    rows.push(("update, snapshot", format!("{update:.0} B of {whole:.0} B ({percent:.2} %)")));
+    if docs.right + docs.wrong > 0 {
+        rows.push(("right documents", format!("{} of {}", docs.right, docs.right + docs.wrong)));
     }
-    if let Some(stream) = &outcome.stream {
-        let (rate, mib_s) = (stream.items_per_s, stream.bytes_per_s / f64::from(1 << 20));
-        rows.push((
-            "stream",
-            format!("{rate:.0} items/s, {mib_s:.0} MiB/s, {} whole answers", stream.passes),
-        ));
-        rows.push(("first byte", format!("{:.1} ms at worst", stream.first_byte_us / 1e3)));
-        rows.push(("latency without it", times(&stream.calm_us)));
-        rows.push(("p99 with it", format!("{:.2} times that without", stream.p99_ratio)));
-        rows.push(("memory for it", format!("{} more at the highest", mib(stream.rss_growth))));
-        // few items say nothing about their cost
-        if stream.passes > 0 {
-            rows.push(("CPU per item", format!("{:.3} us", stream.cpu_us_per_item)));
-        }
+    rows
+}
+
+fn stream_rows(stream: &Streamed) -> Rows {
+    let mut rows = Rows::new();
+    let (rate, mib_s) = (stream.items_per_s, stream.bytes_per_s / f64::from(1 << 20));
+    rows.push(("stream", format!("{rate:.0} items/s, {mib_s:.0} MiB/s, {} whole answers", stream.passes)));
+    rows.push(("first byte", format!("{:.1} ms at worst", stream.first_byte_us / 1e3)));
+    rows.push(("latency without it", times(&stream.calm_us)));
+    rows.push(("p99 with it", format!("{:.2} times that without", stream.p99_ratio)));
+    rows.push(("memory for it", format!("{} more at the highest", mib(stream.rss_growth))));
+    // few items say nothing about their cost
+    if stream.passes > 0 {
+        rows.push(("CPU per item", format!("{:.3} us", stream.cpu_us_per_item)));
     }
-    if let Some(slow) = &outcome.slow {
-        let closed: u64 = slow.closed.values().sum();
-        let (conns, got, missed) = (slow.conns, slow.received, slow.missed);
-        rows.push((
-            "slow connections",
-            format!("{conns}, {closed} of them closed; {got} received, {missed} passed over"),
-        ));
-        rows.extend(slow.closed.iter().map(|(why, n)| ("  closed", format!("{n}: {why}"))));
-        rows.push(("memory for them", format!("{} more at the highest", mib(slow.rss_growth))));
-    }
+    rows
+}
+
+fn slow_rows(slow: &Slow) -> Rows {
+    let mut rows = Rows::new();
+    let closed: u64 = slow.closed.values().sum();
+    let (conns, got, missed) = (slow.conns, slow.received, slow.missed);
+    rows.push((
+        "slow connections",
+        format!("{conns}, {closed} of them closed; {got} received, {missed} passed over"),
+    ));
+    rows.extend(slow.closed.iter().map(|(why, n)| ("  closed", format!("{n}: {why}"))));
+    rows.push(("memory for them", format!("{} more at the highest", mib(slow.rss_growth))));
     rows
 }
 
@@ -165,15 +177,17 @@ pub fn json(outcomes: &[Outcome]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::tests::example;
+
     use crate::scenario::Scenario;
+    use crate::verdict::judge;
+    use crate::verdict::tests::example;
     use serde_json::Value;
 
     #[test]
     fn text_and_json_show_the_figures_and_the_verdict() {
         let (record, mut account) = example();
         account.tally.lost = 3;
-        let outcome = Outcome::new(&Scenario::Fanout.plan(), "srv", record, account);
+        let outcome = judge(&Scenario::Fanout.plan(), "srv", record, account);
         let text = text(&outcome);
         for part in
             ["fanout: 1000 connections", "deliveries/s", "p99 0.990", "LOSS: 3 publications were lost"]

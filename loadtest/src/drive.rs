@@ -15,7 +15,7 @@ use crate::schedule::{SECOND, Schedule};
 use crate::target::Site;
 use crate::verdict::judge;
 use crate::worker::Worker;
-use rustix::thread::{CpuSet, gettid, sched_setaffinity, set_current_timer_slack};
+use rustix::thread::{gettid, set_current_timer_slack};
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -40,15 +40,6 @@ pub struct Setup {
     pub pins: Vec<usize>,
     /// Source addresses.
     pub sources: Vec<IpAddr>,
-}
-
-/// Binds the calling thread to one core. A core that we may not use leaves it where it is.
-pub fn pin(cores: &[usize]) {
-    let mut set = CpuSet::new();
-    cores.iter().filter(|core| **core < CpuSet::MAX_CPU).for_each(|core| set.set(*core));
-    if let Err(e) = sched_setaffinity(None, &set) {
-        eprintln!("loadtest: cannot pin to core {cores:?}: {e}");
-    }
 }
 
 struct Drive<'a> {
@@ -76,7 +67,7 @@ pub fn run(plan: &Plan, site: &Site, setup: &Setup) -> Result<Outcome, String> {
         let (board, send, setup) = (board.clone(), send.clone(), setup.clone());
         let body = move || {
             if let Some(core) = setup.pins.get(thread % setup.pins.len().max(1)) {
-                pin(&[*core]);
+                proc::pin(&[*core]);
             }
             // The conductor waits for this; it lives as long as we do.
             let _ = send.send(gettid().as_raw_nonzero().get());
@@ -87,7 +78,7 @@ pub fn run(plan: &Plan, site: &Site, setup: &Setup) -> Result<Outcome, String> {
         );
     }
     if let Some(core) = setup.pins.first() {
-        pin(&[*core]);
+        proc::pin(&[*core]);
     }
     // Wakes when asked to, not up to 50 us later. Where that is refused the schedule is less exact, and says so itself.
     let _ = set_current_timer_slack(NonZeroU64::new(1));

@@ -1,5 +1,7 @@
-//! CPU and memory of processes, from /proc. What cannot be read (ended, not ours) counts as zero.
+//! Processes and threads: their CPU and memory, from /proc, and the cores they run on. What cannot be read (ended,
+//! not ours) counts as zero.
 
+use rustix::thread::{CpuSet, sched_setaffinity};
 use std::fs;
 
 /// Scheduler time and the tick-counted split of it, seconds.
@@ -11,6 +13,15 @@ pub struct Cpu {
     pub user: f64,
     /// Part spent in the kernel, in clock ticks.
     pub system: f64,
+}
+
+/// Binds the calling thread to one core. A core that we may not use leaves it where it is.
+pub fn pin(cores: &[usize]) {
+    let mut set = CpuSet::new();
+    cores.iter().filter(|core| **core < CpuSet::MAX_CPU).for_each(|core| set.set(*core));
+    if let Err(e) = sched_setaffinity(None, &set) {
+        eprintln!("loadtest: cannot pin to core {cores:?}: {e}");
+    }
 }
 
 /// `root` and all its descendants.

@@ -1,6 +1,7 @@
 //! The server under load: our own, started for the run, or one that already runs.
 
 use crate::feed::FeedSpec;
+use crate::proc;
 use crate::scenario::{Plan, Transport};
 use crate::wire::{Template, Wire, publication};
 use rustix::process::{Pid, Signal, kill_process};
@@ -111,7 +112,7 @@ fn folder() -> PathBuf {
     std::env::temp_dir().join(format!("loadtest-{}", std::process::id()))
 }
 
-/// Starts our own server on free ports with `cores` (its affinity; empty: one core, anywhere) and waits until its doors are open.
+/// Starts our own server on free ports with `cores` (its affinity; empty: one core, anywhere) and waits until it listens.
 pub fn start(binary: &Path, plan: &Plan, cores: &[usize], extra: &[String]) -> Result<Site, String> {
     let folder = folder();
     std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
@@ -151,7 +152,7 @@ fn spawn_on(cores: &[usize], command: &mut Command) -> std::io::Result<Child> {
     }
     std::thread::scope(|scope| {
         let spawned = scope.spawn(|| {
-            crate::drive::pin(cores);
+            proc::pin(cores);
             command.spawn()
         });
         spawned.join().unwrap_or_else(|_| Err(std::io::Error::other("the starting thread panicked")))

@@ -123,7 +123,7 @@ fn the_default_file_is_accepted_by_check_config() {
 fn an_unknown_variable_is_a_warning() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let admin = taken.local_addr().expect("bound").to_string();
-    // The busy admin door ends the start after the settings are read.
+    // The busy admin address ends the start after the settings are read.
     let output = fanfare(&["--admin", &admin]).env("FANFARE_TYPO", "1").output().expect("it runs");
     assert!(err(&output).contains("FANFARE_TYPO"), "{}", err(&output));
     assert_eq!(code(&output), 75);
@@ -197,8 +197,8 @@ fn pub_without_a_server_says_how_to_start_one() {
     assert!(err(&output).contains("fanfare serve"), "{}", err(&output));
 }
 
-/// A clients' door that serves each connection one script of messages and closes it; gives the paths asked for.
-fn door(scripts: &'static [&'static [&'static str]]) -> (String, thread::JoinHandle<Vec<String>>) {
+/// A server that sends each connection one script of messages and closes it; gives the requested paths.
+fn scripted_server(scripts: &'static [&'static [&'static str]]) -> (String, thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("ws://{}", listener.local_addr().expect("bound"));
     let server = thread::spawn(move || {
@@ -228,7 +228,7 @@ const THIRD: &str = r#"{"snapshot":false,"version":"a3","data":[{"op":"remove","
 
 #[test]
 fn sub_folds_patches_and_goes_on_from_the_last_version() {
-    let (url, server) = door(&[&[FIRST, SECOND], &[THIRD]]);
+    let (url, server) = scripted_server(&[&[FIRST, SECOND], &[THIRD]]);
     let output = run(&["sub", "/things/*", "--url", &url, "--count", "3"]);
     assert_eq!(
         (code(&output), out(&output)),
@@ -236,23 +236,23 @@ fn sub_folds_patches_and_goes_on_from_the_last_version() {
         "{}",
         err(&output)
     );
-    assert_eq!(server.join().expect("the door"), ["/things/*", "/things/*?v=a2"]);
+    assert_eq!(server.join().expect("the server"), ["/things/*", "/things/*?v=a2"]);
 }
 
 #[test]
 fn sub_asks_anew_where_a_patch_does_not_apply() {
-    let (url, server) = door(&[
+    let (url, server) = scripted_server(&[
         &[FIRST, r#"{"snapshot":false,"version":"a2","data":[{"op":"remove","path":"/7"}]}"#],
         &[FIRST],
     ]);
     let output = run(&["sub", "things/*", "--url", &url, "--count", "2"]);
     assert_eq!(code(&output), 0, "{}", err(&output));
-    assert_eq!(server.join().expect("the door"), ["/things/*", "/things/*"]);
+    assert_eq!(server.join().expect("the server"), ["/things/*", "/things/*"]);
 }
 
 #[test]
 fn sub_prints_raw_changes_and_ends_without_reconnect() {
-    let (url, server) = door(&[&[FIRST, SECOND]]);
+    let (url, server) = scripted_server(&[&[FIRST, SECOND]]);
     let output = run(&["sub", "things/*", "--url", &url, "--changes", "--no-reconnect"]);
     assert_eq!(
         (code(&output), out(&output)),
@@ -260,7 +260,7 @@ fn sub_prints_raw_changes_and_ends_without_reconnect() {
         "{}",
         err(&output)
     );
-    server.join().expect("the door");
+    server.join().expect("the server");
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn sub_gives_up_where_the_server_refuses() {
     let output = run(&["sub", "a", "--url", &url]);
     assert_eq!(code(&output), 1);
     assert!(err(&output).contains("400 Bad Request ooo: key is not valid"), "{}", err(&output));
-    server.join().expect("the door");
+    server.join().expect("the server");
 }
 
 /// Answers one request for events with these, in chunks, and breaks off; gives the request's head.

@@ -44,7 +44,7 @@ fn a_signal_ends_it_cleanly_and_takes_the_socket_file_away() {
 }
 
 #[test]
-fn the_admin_door_says_ready_while_it_serves_and_closes_at_the_end() {
+fn the_admin_listener_says_ready_while_it_serves_and_closes_at_the_end() {
     let mut server = Server::start(&[], "");
     let response = support::http::request(server.admin, "GET", "/readyz", b"");
     assert_eq!((response.status, &response.body[..]), (200, &b"ready\n"[..]));

@@ -20,7 +20,7 @@ use support::subscriber::Subscriber;
 const WRITES: usize = 400;
 const SUBSCRIBERS_AT_LEAST: usize = 20;
 
-/// What is written, step by step, through one of the two doors.
+/// What is written, step by step, over the feed or over HTTP.
 type Write = fn(&Server, &mut Feed, &mut World, usize);
 
 /// The server's document after the last write.

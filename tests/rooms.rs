@@ -206,7 +206,7 @@ fn hostile_frames_about_rooms_are_answered() {
 
 /// With routes of the profile `hub`, each of forge's generated clients has its own path, and one socket per concern.
 #[test]
-fn generated_clients_have_doors_of_their_own() {
+fn generated_clients_have_endpoints_of_their_own() {
     let route = |path: &str| format!("[[route]]\npath = \"{path}\"\nprofile = \"hub\"\n");
     let routes = ["/channels", "/presence", "/typing"].map(route).concat();
     let server = Server::start(&[], &routes);

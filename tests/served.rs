@@ -96,12 +96,12 @@ fn pub_writes_and_sub_follows() {
 #[test]
 fn sub_comes_back_to_a_server_that_was_away() {
     let first = Server::start(&[], "");
-    let door = first.listen.to_string();
+    let address = first.listen.to_string();
     first.feed().apply(json!({"op": "set", "key": "box", "data": "first"}));
     let mut documents = Follower::start(first.listen, &["box", "--count", "2"]);
     assert_eq!(documents.next().expect("a document")["data"], "first");
     drop(first);
-    let second = Server::start(&["--listen", &door], "");
+    let second = Server::start(&["--listen", &address], "");
     second.feed().apply(json!({"op": "set", "key": "box", "data": "second"}));
     let last = documents.next().expect("it follows again");
     assert!(last["data"] == "second" || last["index"] == "", "{last}");

@@ -17,7 +17,7 @@ What the numbers mean:
   to state              from the drop (storm, churn) or the connect to the first message with the subscriber's state
   p50 p90 p99 p99.9 max half, 90 %, ... of all values are at most this
   publisher late        how late we handed publications over by our own fault; it counts into the latency
-  lost                  publications that a subscriber should have received and never did, told by sequence numbers
+  lost                  publications that a subscriber should have received and never did, by sequence numbers
   duplicates, order     received twice; received after a later one
   server CPU            CPU time of all threads of the server in the measured part, also per delivery, and its share
                         in user space (10 ms clock ticks); the kernel's part includes delivering over the loopback
@@ -73,7 +73,7 @@ pub struct Args {
     /// Protocol; by default the scenario's own, and raw for a --target
     #[arg(long)]
     pub dialect: Option<Dialect>,
-    /// What carries it: WebSocket, or Server-Sent Events (hub, raw) [default: ws; sse for a --target sse://...]
+    /// What carries it: WebSocket, or server-sent events (hub, raw) [default: ws; sse for a --target sse://...]
     #[arg(long)]
     pub transport: Option<Transport>,
     /// Documents that the server holds and the reader streams (stream)

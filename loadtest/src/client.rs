@@ -12,7 +12,7 @@ use tungstenite::protocol::frame::{Frame, FrameHeader};
 /// What a server did wrong, or a refusal; ends the connection.
 pub type Fault = String;
 
-/// What came in.
+/// What was received.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// The handshake is done.
@@ -25,7 +25,7 @@ pub enum Event<'a> {
     Closed(u16),
 }
 
-/// The longest message that is taken in, so that a broken length cannot fill the memory.
+/// The longest message that is accepted, so that a broken length cannot fill the memory.
 const MAX_MESSAGE: u64 = 256 << 20;
 const MAX_HEAD: usize = 16 << 10;
 
@@ -64,7 +64,7 @@ pub struct Session {
     partial: Vec<u8>,
     /// The message that fragments build up.
     message: Option<Vec<u8>>,
-    /// Frames seen.
+    /// Frames received.
     pub frames: u64,
 }
 

@@ -1,6 +1,5 @@
-//! Conducts one run: connect, settle, warm up, measure, drain, account. Its thread is client thread 0 and publishes.
+//! The steps of one run: connect, settle, warm up, measure, drain, account. Its thread is client thread 0, and publishes.
 
-use crate::board::Board;
 use crate::document::Document;
 use crate::feed::Feed;
 use crate::marker::{self, Marker};
@@ -12,7 +11,8 @@ use crate::reader::{self, Reader, Task};
 use crate::record::{Mark, Record, Sample};
 use crate::scenario::{Content, Documents, Load, Pace, Plan, Upset};
 use crate::schedule::{SECOND, Schedule};
-use crate::target::Site;
+use crate::shared::Shared;
+use crate::target::Target;
 use crate::verdict::judge;
 use crate::worker::Worker;
 use rustix::thread::{gettid, set_current_timer_slack};
@@ -25,13 +25,13 @@ use std::thread::JoinHandle;
 
 const CONNECT_TIMEOUT: u64 = 60 * SECOND;
 const DRAIN_TIMEOUT: u64 = 10 * SECOND;
-/// How long the server may take to have all documents, and a fast reader to have read them once.
+/// How long the server may take to apply all documents, and a fast reader to have read them once.
 const FILL_TIMEOUT: u64 = 300 * SECOND;
 const SETTLE: u64 = SECOND / 2;
 const WARM_UP: f64 = 0.5;
 const SEED: u64 = 1;
 
-/// The client side, as the command line has it.
+/// The client side, as the command line sets it.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
     /// Client threads, at least 1.
@@ -43,7 +43,7 @@ pub struct Setup {
 }
 
 struct Drive<'a> {
-    board: Arc<Board>,
+    shared: Arc<Shared>,
     worker: Worker,
     others: Vec<JoinHandle<Result<Account, String>>>,
     tids: Vec<i32>,
@@ -58,20 +58,21 @@ struct Drive<'a> {
     forgiven: u64,
 }
 
-/// Runs `plan` against `site`. The error is a sentence: the run did not take place.
-pub fn run(plan: &Plan, site: &Site, setup: &Setup) -> Result<Outcome, String> {
-    let board = Arc::new(Board::new(plan.clone(), site.wire.clone(), setup.sources.clone(), setup.threads));
+/// Runs `plan` against `target`. The error is a sentence: the run did not take place.
+pub fn run(plan: &Plan, target: &Target, setup: &Setup) -> Result<Outcome, String> {
+    let shared =
+        Arc::new(Shared::new(plan.clone(), target.wire.clone(), setup.sources.clone(), setup.threads));
     let (send, tids) = mpsc::channel();
     let mut others = Vec::new();
     for thread in 1..setup.threads {
-        let (board, send, setup) = (board.clone(), send.clone(), setup.clone());
+        let (shared, send, setup) = (shared.clone(), send.clone(), setup.clone());
         let body = move || {
             if let Some(core) = setup.pins.get(thread % setup.pins.len().max(1)) {
                 proc::pin(&[*core]);
             }
-            // The conductor waits for this; it lives as long as we do.
+            // The main thread waits for this, and lives as long as we do.
             let _ = send.send(gettid().as_raw_nonzero().get());
-            Ok(Worker::new(board, thread)?.run())
+            Ok(Worker::new(shared, thread)?.run())
         };
         others.push(
             std::thread::Builder::new().spawn(body).map_err(|e| format!("cannot start a thread: {e}"))?,
@@ -85,8 +86,8 @@ pub fn run(plan: &Plan, site: &Site, setup: &Setup) -> Result<Outcome, String> {
     let mut all_tids = vec![gettid().as_raw_nonzero().get()];
     all_tids.extend(tids.iter().take(setup.threads - 1));
     let drive = Drive {
-        worker: Worker::new(board.clone(), 0)?,
-        board: board.clone(),
+        worker: Worker::new(shared.clone(), 0)?,
+        shared: shared.clone(),
         others,
         tids: all_tids,
         feed: None,
@@ -94,24 +95,24 @@ pub fn run(plan: &Plan, site: &Site, setup: &Setup) -> Result<Outcome, String> {
         payload: String::new(),
         record: Record { lag: histogram(), ..Record::default() },
         progress: Progress::new(plan),
-        pids: proc::tree(&site.pids),
+        pids: proc::tree(&target.pids),
         sample_every: ((plan.seconds / 200.0).max(0.1) * SECOND as f64) as u64,
         forgiven: 0,
     };
-    let result = drive.conduct(site);
-    // On the way of an error the other threads still run.
-    board.stop.store(true, Ordering::Release);
+    let result = drive.run_steps(target);
+    // After an error the other threads still run.
+    shared.stop.store(true, Ordering::Release);
     result
 }
 
 impl Drive<'_> {
-    fn conduct(mut self, site: &Site) -> Result<Outcome, String> {
-        let plan = self.board.plan.clone();
+    fn run_steps(mut self, target: &Target) -> Result<Outcome, String> {
+        let plan = self.shared.plan.clone();
         if plan.load != Load::Nothing {
-            let feed = Feed::open(&site.feed)?;
+            let feed = Feed::open(&target.feed)?;
             self.worker.watch(feed.as_fd())?;
             self.feed = Some(feed);
-            if self.board.wire.opens_with_state() {
+            if self.shared.wire.opens_with_state() {
                 self.publish_round()?;
                 self.wait(SETTLE)?;
             }
@@ -120,14 +121,14 @@ impl Drive<'_> {
             Upset::Stream(documents) => Some((documents, self.fill(documents)?)),
             _ => None,
         };
-        self.board.primed.store(self.board.published.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.shared.primed.store(self.shared.published.load(Ordering::Relaxed), Ordering::Relaxed);
         self.record.before = self.mark();
         self.connect()?;
         self.record.connected = self.mark();
         self.wait(SETTLE)?;
-        self.pids = proc::tree(&site.pids);
+        self.pids = proc::tree(&target.pids);
         self.record.settled = self.mark();
-        self.board.hold.store(matches!(plan.upset, Upset::Slow(_)), Ordering::Relaxed);
+        self.shared.hold.store(matches!(plan.upset, Upset::Slow(_)), Ordering::Relaxed);
         self.publish_for(WARM_UP, false)?;
         match streamed {
             Some((documents, task)) => self.measure_stream(documents, task)?,
@@ -137,33 +138,33 @@ impl Drive<'_> {
         self.drain()?;
         self.record.drained = self.mark();
         if matches!(plan.upset, Upset::Slow(_)) {
-            self.board.hold.store(false, Ordering::Relaxed);
+            self.shared.hold.store(false, Ordering::Relaxed);
             self.wait_for_silence()?;
         }
         if !plan.is_steady() && plan.load != Load::Nothing {
-            // Shows what the last joiners lack: until now nothing had to come to them.
+            // Shows what the last subscribers miss: so far nothing had to reach them.
             self.wait(SETTLE)?;
             self.publish_round()?;
             self.wait_for_silence()?;
         }
-        self.finish(site)
+        self.finish(target)
     }
 
     fn measure(&mut self) -> Result<(), String> {
-        self.board.measured_from.store(self.board.published.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.shared.measured_from.store(self.shared.published.load(Ordering::Relaxed), Ordering::Relaxed);
         self.record.started = self.mark();
-        self.publish_for(self.board.plan.seconds, true)
+        self.publish_for(self.shared.plan.seconds, true)
     }
 
     /// Half of it without the stream, for comparison, half with it.
     fn measure_stream(&mut self, documents: Documents, task: Task) -> Result<(), String> {
-        self.board.calm_from.store(self.board.published.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.shared.calm_from.store(self.shared.published.load(Ordering::Relaxed), Ordering::Relaxed);
         self.record.calm = self.mark();
-        self.publish_for(self.board.plan.seconds, false)?;
+        self.publish_for(self.shared.plan.seconds, false)?;
         let reader = Reader::start(task)?;
         self.measure()?;
-        let end = self.board.now() + FILL_TIMEOUT;
-        while documents.pace == Pace::Fast && !reader.has_one() && self.board.now() < end {
+        let end = self.shared.now() + FILL_TIMEOUT;
+        while documents.pace == Pace::Fast && !reader.has_one() && self.shared.now() < end {
             self.publish_for(1.0, true)?;
         }
         self.record.reading = Some(reader.stop()?);
@@ -178,15 +179,15 @@ impl Drive<'_> {
             let feed = self.feed.as_mut().ok_or("there is no publisher")?;
             feed.push_line(&format!("{{\"op\":\"set\",\"key\":\"loadtest/{i:08}\",\"data\":\"{value}\"}}"))?;
             while !self.feed.as_ref().is_none_or(Feed::has_room) {
-                self.step(self.board.now() + SECOND / 1000)?;
+                self.step(self.shared.now() + SECOND / 1000)?;
             }
         }
-        let wire = &self.board.wire;
+        let wire = &self.shared.wire;
         let (addr, host) = (wire.addr, wire.host.clone());
         let task = Task { addr, host, path: "/_/stream/loadtest/*".into(), pace, pids: self.pids.clone() };
-        let end = self.board.now() + FILL_TIMEOUT;
+        let end = self.shared.now() + FILL_TIMEOUT;
         while reader::total(&task)? != Some(count as u64) {
-            if self.board.now() > end {
+            if self.shared.now() > end {
                 return Err(format!("the server does not have all {count} documents"));
             }
             self.wait(SECOND / 10)?;
@@ -195,21 +196,21 @@ impl Drive<'_> {
         Ok(task)
     }
 
-    fn finish(mut self, site: &Site) -> Result<Outcome, String> {
+    fn finish(mut self, target: &Target) -> Result<Outcome, String> {
         self.progress.clear();
         if let Some(feed) = self.feed {
             self.record.refused = feed.refused;
             self.record.refusal = feed.reason;
         }
         if let Ok(document) = serde_json::from_str(&self.payload) {
-            self.board.document.set(document).map_err(|_| "a run has one end")?;
+            self.shared.document.set(document).map_err(|_| "a run has one end")?;
         }
-        self.board.stop.store(true, Ordering::Release);
+        self.shared.stop.store(true, Ordering::Release);
         let mut account = self.worker.finish();
         for thread in self.others {
             account.absorb(thread.join().map_err(|_| "a client thread panicked")??);
         }
-        Ok(judge(&self.board.plan, &site.name, self.record, account))
+        Ok(judge(&self.shared.plan, &target.name, self.record, account))
     }
 
     /// One round of everything: send, receive, sample.
@@ -222,9 +223,9 @@ impl Drive<'_> {
         {
             feed.handle_readable(&mut self.worker.buffer)?;
         }
-        let now = self.board.now();
+        let now = self.shared.now();
         if self.record.samples.last().is_none_or(|last| now >= last.at + self.sample_every) {
-            let tally = self.board.tally();
+            let tally = self.shared.tally();
             let delivered = tally.delivered + tally.slow_delivered;
             self.record.samples.push(Sample { at: now, delivered, rss: proc::rss(&self.pids) });
             self.progress.show(now, tally);
@@ -233,41 +234,41 @@ impl Drive<'_> {
     }
 
     fn wait(&mut self, nanoseconds: u64) -> Result<(), String> {
-        let end = self.board.now() + nanoseconds;
-        while self.board.now() < end {
-            self.step(end.min(self.board.now() + self.sample_every))?;
+        let end = self.shared.now() + nanoseconds;
+        while self.shared.now() < end {
+            self.step(end.min(self.shared.now() + self.sample_every))?;
         }
         Ok(())
     }
 
-    /// Until `done`, or for so long at most; true when done.
-    fn wait_until(&mut self, limit: u64, done: impl Fn(&Board, Tally) -> bool) -> Result<bool, String> {
-        let end = self.board.now() + limit;
-        while self.board.now() < end {
-            if done(&self.board, self.board.tally()) {
+    /// Runs until `done`, but no longer than `limit`; true when done.
+    fn wait_until(&mut self, limit: u64, done: impl Fn(&Shared, Tally) -> bool) -> Result<bool, String> {
+        let end = self.shared.now() + limit;
+        while self.shared.now() < end {
+            if done(&self.shared, self.shared.tally()) {
                 return Ok(true);
             }
-            self.step(self.board.now() + SECOND / 1000)?;
+            self.step(self.shared.now() + SECOND / 1000)?;
         }
         Ok(false)
     }
 
-    /// Until nothing has arrived for half a second.
+    /// Runs until nothing has arrived for half a second.
     fn wait_for_silence(&mut self) -> Result<(), String> {
-        let end = self.board.now() + DRAIN_TIMEOUT;
+        let end = self.shared.now() + DRAIN_TIMEOUT;
         let mut before = u64::MAX;
-        while self.board.now() < end && before != self.board.tally().bytes {
-            before = self.board.tally().bytes;
+        while self.shared.now() < end && before != self.shared.tally().bytes {
+            before = self.shared.tally().bytes;
             self.wait(SECOND / 2)?;
         }
         Ok(())
     }
 
     fn connect(&mut self) -> Result<(), String> {
-        let conns = self.board.plan.conns as u64;
-        self.board.go.store(true, Ordering::Relaxed);
+        let conns = self.shared.plan.conns as u64;
+        self.shared.go.store(true, Ordering::Relaxed);
         self.wait_until(CONNECT_TIMEOUT, |_, tally| tally.ready + tally.gone >= conns)?;
-        let tally = self.board.tally();
+        let tally = self.shared.tally();
         if tally.ready == conns {
             return Ok(());
         }
@@ -281,57 +282,57 @@ impl Drive<'_> {
 
     fn mark(&self) -> Mark {
         Mark {
-            at: self.board.now(),
+            at: self.shared.now(),
             cpu: proc::cpu(&self.pids),
             rss: proc::rss(&self.pids),
             machine: proc::machine(),
-            published: self.board.published.load(Ordering::Relaxed),
-            completed: self.board.completed.load(Ordering::Relaxed),
-            threads: self.board.tallies(),
+            published: self.shared.published.load(Ordering::Relaxed),
+            completed: self.shared.completed.load(Ordering::Relaxed),
+            threads: self.shared.tallies(),
             busy: self.tids.iter().map(|tid| proc::own_thread_cpu(*tid)).collect(),
         }
     }
 
     fn publish(&mut self, sent: u64) {
         let Some(feed) = &mut self.feed else { return };
-        let seq = self.board.open_publication();
+        let seq = self.shared.open_publication();
         let marker = Marker { seq, sent };
-        self.payload = match self.board.plan.content {
+        self.payload = match self.shared.plan.content {
             Content::Bytes(size) => marker::value(marker, size),
             Content::Document => self.document.advance(marker),
         };
-        feed.push(seq as usize % self.board.plan.topics, &self.payload);
+        feed.push(seq as usize % self.shared.plan.topics, &self.payload);
     }
 
     /// One publication to each topic.
     fn publish_round(&mut self) -> Result<(), String> {
-        for _ in 0..self.board.plan.topics {
+        for _ in 0..self.shared.plan.topics {
             while !self.feed.as_ref().is_none_or(Feed::has_room) {
-                self.step(self.board.now() + SECOND / 1000)?;
+                self.step(self.shared.now() + SECOND / 1000)?;
             }
-            self.publish(self.board.now());
+            self.publish(self.shared.now());
         }
-        self.step(self.board.now())
+        self.step(self.shared.now())
     }
 
     fn publish_for(&mut self, seconds: f64, measured: bool) -> Result<(), String> {
-        let end = self.board.now() + (seconds * SECOND as f64) as u64;
-        match self.board.plan.load {
+        let end = self.shared.now() + (seconds * SECOND as f64) as u64;
+        match self.shared.plan.load {
             Load::Nothing => {}
             Load::Paced(rate) => self.publish_paced(rate, seconds, measured)?,
             Load::Saturate(window) => self.publish_windowed(window as u64, end)?,
         }
-        let rest = end.saturating_sub(self.board.now());
+        let rest = end.saturating_sub(self.shared.now());
         self.wait(rest)
     }
 
     fn publish_paced(&mut self, rate: f64, seconds: f64, measured: bool) -> Result<(), String> {
-        let start = self.board.now();
+        let start = self.shared.now();
         let end = start + (seconds * SECOND as f64) as u64;
         let mut schedule = Schedule::new(start, rate, seconds);
         let mut pushed_back = false;
         while let Some(due) = schedule.due() {
-            let now = self.board.now();
+            let now = self.shared.now();
             if measured {
                 self.upset(start, now, end);
             }
@@ -355,31 +356,31 @@ impl Drive<'_> {
             let next = if due <= now { now + SECOND / 20_000 } else { due };
             self.step(next.min(now + self.sample_every))?;
         }
-        self.board.churning.store(false, Ordering::Relaxed);
+        self.shared.churning.store(false, Ordering::Relaxed);
         Ok(())
     }
 
     fn publish_windowed(&mut self, window: u64, end: u64) -> Result<(), String> {
-        let (mut moved_at, mut before) = (self.board.now(), 0);
+        let (mut moved_at, mut before) = (self.shared.now(), 0);
         loop {
-            let now = self.board.now();
+            let now = self.shared.now();
             if now >= end {
                 return Ok(());
             }
-            let completed = self.board.completed.load(Ordering::Relaxed);
+            let completed = self.shared.completed.load(Ordering::Relaxed);
             if completed != before {
                 (before, moved_at) = (completed, now);
             } else if now > moved_at + SECOND {
                 // Lost messages fill the window: the loss is counted, the run goes on.
-                self.forgiven = self.board.published.load(Ordering::Relaxed) - completed;
+                self.forgiven = self.shared.published.load(Ordering::Relaxed) - completed;
                 self.record.stalls += 1;
                 moved_at = now;
             }
             let done = completed + self.forgiven;
-            while self.board.published.load(Ordering::Relaxed) < done + window
+            while self.shared.published.load(Ordering::Relaxed) < done + window
                 && self.feed.as_ref().is_some_and(Feed::has_room)
             {
-                self.publish(self.board.now());
+                self.publish(self.shared.now());
             }
             self.step(end.min(now + SECOND / 200))?;
         }
@@ -387,20 +388,20 @@ impl Drive<'_> {
 
     /// Lets due storms and churn begin; both end before the publisher does.
     fn upset(&mut self, start: u64, now: u64, end: u64) {
-        match self.board.plan.upset {
+        match self.shared.plan.upset {
             Upset::Calm | Upset::Slow(_) | Upset::Stream(_) => {}
             Upset::Churn(_) => {
                 let on = now < end - (end - start) / 5;
-                self.board.churning.store(on, Ordering::Relaxed);
+                self.shared.churning.store(on, Ordering::Relaxed);
             }
             Upset::Storm(rounds) => {
                 let begun = self.record.storms.len() as u64;
-                let all = self.board.tally().stated >= self.record.stated_due;
+                let all = self.shared.tally().stated >= self.record.stated_due;
                 if let Some(storm) = self.record.storms.last_mut()
                     && storm.is_nan()
                     && all
                 {
-                    *storm = (now - self.board.storm_at.load(Ordering::Relaxed)) as f64 / 1e9;
+                    *storm = (now - self.shared.storm_at.load(Ordering::Relaxed)) as f64 / 1e9;
                 }
                 let due = start + (end - start) * begun / u64::from(rounds);
                 if begun < u64::from(rounds)
@@ -408,20 +409,20 @@ impl Drive<'_> {
                     && self.record.storms.last().is_none_or(|s| !s.is_nan())
                 {
                     self.record.storms.push(f64::NAN);
-                    self.record.stated_due = self.board.tally().stated + self.board.plan.conns as u64;
-                    self.board.storm_at.store(now, Ordering::Relaxed);
-                    self.board.storms.fetch_add(1, Ordering::Release);
+                    self.record.stated_due = self.shared.tally().stated + self.shared.plan.conns as u64;
+                    self.shared.storm_at.store(now, Ordering::Relaxed);
+                    self.shared.storms.fetch_add(1, Ordering::Release);
                 }
             }
         }
     }
 
-    /// Until everything published has arrived and every connection is back.
+    /// Runs until everything published has arrived and every connection is back.
     fn drain(&mut self) -> Result<(), String> {
-        let steady = self.board.plan.is_steady();
-        let conns = self.board.plan.conns as u64;
-        self.wait_until(DRAIN_TIMEOUT, |board, tally| {
-            let done = board.completed.load(Ordering::Relaxed) >= board.published.load(Ordering::Relaxed);
+        let steady = self.shared.plan.is_steady();
+        let conns = self.shared.plan.conns as u64;
+        self.wait_until(DRAIN_TIMEOUT, |shared, tally| {
+            let done = shared.completed.load(Ordering::Relaxed) >= shared.published.load(Ordering::Relaxed);
             if steady { done } else { tally.ready + tally.gone >= conns }
         })?;
         Ok(())

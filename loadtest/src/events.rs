@@ -1,4 +1,4 @@
-//! One subscriber of Server-Sent Events as a state machine: bytes in, events out, no socket.
+//! One subscriber of server-sent events as a state machine: bytes in, events out, no socket.
 //!
 //! Each event with data is one message, its `data` lines joined; comments and events without data are passed over.
 
@@ -6,7 +6,7 @@ use crate::chunks::{self, Chunks};
 use crate::client::{Event, Fault};
 use memchr::memchr_iter;
 
-/// The longest event that is taken in.
+/// The longest event that is accepted.
 const MAX_EVENT: usize = 256 << 20;
 
 /// The request.
@@ -25,7 +25,7 @@ pub struct Events {
     chunks: Option<Chunks>,
     /// A head or event cut by the end of a read.
     partial: Vec<u8>,
-    /// Events seen.
+    /// Events received.
     pub frames: u64,
 }
 

@@ -12,7 +12,7 @@ use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 /// Bytes handed over but not yet taken by the server, beyond which nothing more is handed over.
 const MAX_PENDING: usize = 256 << 10;
-/// HTTP requests without an answer.
+/// The most HTTP requests that wait for a response.
 const PIPELINE: usize = 64;
 
 /// Where to publish, and what.
@@ -157,7 +157,7 @@ impl Feed {
         Ok(())
     }
 
-    /// Reads the server's answers. `Err` when the connection is gone.
+    /// Reads the server's responses. `Err` when the connection is gone.
     pub fn handle_readable(&mut self, buffer: &mut [u8]) -> Result<(), String> {
         loop {
             let got = match &mut self.stream {
@@ -240,7 +240,7 @@ fn finish_handshake(tcp: &mut TcpStream) -> Result<Session, String> {
     Ok(session)
 }
 
-/// Status and whole length of the first answer, `None` while it is incomplete.
+/// Status and whole length of the first response, `None` while it is incomplete.
 fn http_answer(bytes: &[u8]) -> Result<Option<(u16, usize)>, String> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);

@@ -1,11 +1,12 @@
-//! Books every message of one client thread: whose it is, whether it is the next, how long it took, whether all have it.
+//! Accounts for every message of one client thread: whose it is, whether it is in order, its latency, and whether all
+//! subscribers have it.
 
-use crate::board::Board;
 use crate::document::Fold;
 use crate::marker::{self, Scanner};
 use crate::measure::Account;
 use crate::scenario::Content;
 use crate::sequence::{Arrival, Track};
+use crate::shared::Shared;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -16,9 +17,9 @@ const SAMPLE: u64 = 64;
 pub struct Subscriber {
     /// Its topic.
     pub topic: usize,
-    /// It stops reading when told to.
+    /// Whether it is one of those that stop reading.
     pub slow: bool,
-    /// What it has seen.
+    /// Which publications it has received.
     pub track: Track,
     /// Its copy of the document, where the scenario checks it.
     pub fold: Option<Fold>,
@@ -26,9 +27,9 @@ pub struct Subscriber {
     pub since: u64,
 }
 
-/// The books of one thread.
+/// The accounts of one thread.
 pub struct Ledger {
-    board: Arc<Board>,
+    shared: Arc<Shared>,
     scanner: Scanner,
     padding: Option<String>,
     /// Healthy subscribers per topic.
@@ -40,15 +41,15 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Empty books.
-    pub fn new(board: Arc<Board>) -> Ledger {
-        let padding = match board.plan.content {
+    /// Without a subscription.
+    pub fn new(shared: Arc<Shared>) -> Ledger {
+        let padding = match shared.plan.content {
             Content::Bytes(size) => Some(marker::padding(size)),
             Content::Document => None,
         };
-        let live = vec![0; board.plan.topics];
+        let live = vec![0; shared.plan.topics];
         Ledger {
-            board,
+            shared,
             scanner: Scanner::default(),
             padding,
             live,
@@ -57,18 +58,18 @@ impl Ledger {
         }
     }
 
-    /// A subscription has begun.
+    /// Begins a subscription.
     pub fn handle_join(&mut self, who: &Subscriber) {
         self.account.tally.ready += 1;
-        if self.board.plan.is_steady() && !who.slow {
+        if self.shared.plan.is_steady() && !who.slow {
             self.live[who.topic] += 1;
             if self.live[who.topic] == 1 {
-                self.board.hold_topic(who.topic);
+                self.shared.hold_topic(who.topic);
             }
         }
     }
 
-    /// Books one message that arrived at `now`.
+    /// Accounts for one message that arrived at `now`.
     pub fn handle_message(&mut self, who: &mut Subscriber, message: &[u8], now: u64) {
         let tally = &mut self.account.tally;
         if let Some(fold) = &mut who.fold
@@ -81,8 +82,8 @@ impl Ledger {
             tally.other += 1;
             return;
         };
-        let topics = self.board.plan.topics as u64;
-        if marker.seq >= self.board.published.load(Ordering::Acquire)
+        let topics = self.shared.plan.topics as u64;
+        if marker.seq >= self.shared.published.load(Ordering::Acquire)
             || marker.seq % topics != who.topic as u64
         {
             tally.alien += 1;
@@ -116,10 +117,10 @@ impl Ledger {
             tally.damaged += 1;
         }
         let waited = now.saturating_sub(marker.sent);
-        let measured = marker.seq >= self.board.measured_from.load(Ordering::Relaxed);
+        let measured = marker.seq >= self.shared.measured_from.load(Ordering::Relaxed);
         if measured {
             self.account.latency.saturating_record(waited);
-        } else if marker.seq >= self.board.calm_from.load(Ordering::Relaxed) {
+        } else if marker.seq >= self.shared.calm_from.load(Ordering::Relaxed) {
             self.account.calm.saturating_record(waited);
         }
         if self.is_complete(marker.seq) && measured {
@@ -129,26 +130,26 @@ impl Ledger {
 
     /// One delivery of `seq` less to come; true when it was the last of all threads.
     fn is_complete(&mut self, seq: u64) -> bool {
-        let Some(index) = seq.checked_sub(self.board.primed.load(Ordering::Relaxed)) else { return false };
-        if !self.board.plan.is_steady() {
+        let Some(index) = seq.checked_sub(self.shared.primed.load(Ordering::Relaxed)) else { return false };
+        if !self.shared.plan.is_steady() {
             return false;
         }
-        let (first, topics) = (seq - index, self.board.plan.topics as u64);
+        let (first, topics) = (seq - index, self.shared.plan.topics as u64);
         while self.left.len() as u64 <= index {
             let topic = (first + self.left.len() as u64) % topics;
             self.left.push(self.live[topic as usize]);
         }
         let left = &mut self.left[index as usize];
         *left = left.saturating_sub(1);
-        *left == 0 && self.board.close_publication(seq)
+        *left == 0 && self.shared.close_publication(seq)
     }
 
-    /// A connection ended against our will.
+    /// A connection ended that should have stayed.
     pub fn handle_end(&mut self, who: &Subscriber, was_ready: bool, why: String) {
         let tally = &mut self.account.tally;
         tally.ready -= u64::from(was_ready);
         tally.gone += 1;
-        if was_ready && self.board.plan.is_steady() && !who.slow {
+        if was_ready && self.shared.plan.is_steady() && !who.slow {
             self.live[who.topic] -= 1;
         }
         let closed = if who.slow { &mut self.account.slow_closed } else { &mut self.account.closed };
@@ -162,12 +163,12 @@ impl Ledger {
         self.account.tally.lost += who.track.holes();
     }
 
-    /// The last entry of a subscription when the run is over.
+    /// Closes the account of a subscription when the run is over.
     pub fn handle_finish(&mut self, who: &mut Subscriber) {
-        let missing = who.track.missing(self.board.published_on(who.topic));
+        let missing = who.track.missing(self.shared.published_on(who.topic));
         let tally = &mut self.account.tally;
         *(if who.slow { &mut tally.slow_missed } else { &mut tally.lost }) += missing;
-        if let (Some(fold), Some(document)) = (&mut who.fold, self.board.document.get()) {
+        if let (Some(fold), Some(document)) = (&mut who.fold, self.shared.document.get()) {
             let right = fold.is(document);
             self.account.tally.right += u64::from(right);
             self.account.tally.wrong += u64::from(!right);
@@ -182,28 +183,28 @@ mod tests {
     use crate::scenario::{Dialect, Scenario, Transport};
     use crate::wire::Wire;
 
-    fn books(conns: usize) -> (Arc<Board>, Ledger, Vec<Subscriber>) {
+    fn books(conns: usize) -> (Arc<Shared>, Ledger, Vec<Subscriber>) {
         let plan = crate::scenario::Plan { conns, ..Scenario::Fanout.plan() };
         let wire = Wire::new(Dialect::Hub, Transport::Ws, "127.0.0.1:1".parse().unwrap(), "h", None);
-        let board = Arc::new(Board::new(plan, wire, vec![], 1));
-        board.measured_from.store(0, Ordering::Relaxed);
-        let mut ledger = Ledger::new(board.clone());
+        let shared = Arc::new(Shared::new(plan, wire, vec![], 1));
+        shared.measured_from.store(0, Ordering::Relaxed);
+        let mut ledger = Ledger::new(shared.clone());
         let new = |_| Subscriber { topic: 0, slow: false, track: Track::from_start(), fold: None, since: 0 };
         let subscribers: Vec<Subscriber> = (0..conns).map(new).collect();
         subscribers.iter().for_each(|who| ledger.handle_join(who));
-        (board, ledger, subscribers)
+        (shared, ledger, subscribers)
     }
 
     #[test]
     fn a_publication_is_complete_when_the_last_subscriber_has_it() {
-        let (board, mut ledger, mut subscribers) = books(3);
+        let (shared, mut ledger, mut subscribers) = books(3);
         for _ in 0..2 {
-            board.open_publication();
+            shared.open_publication();
         }
         let message = |seq| marker::value(Marker { seq, sent: 100 }, 128);
         for (n, who) in subscribers.iter_mut().enumerate() {
             ledger.handle_message(who, message(0).as_bytes(), 1100 + n as u64 * 1000);
-            assert_eq!(board.completed.load(Ordering::Relaxed), u64::from(n == 2));
+            assert_eq!(shared.completed.load(Ordering::Relaxed), u64::from(n == 2));
         }
         assert_eq!((ledger.account.latency.len(), ledger.account.to_last.len()), (3, 1));
         subscribers.iter_mut().for_each(|who| ledger.handle_finish(who));
@@ -212,8 +213,8 @@ mod tests {
 
     #[test]
     fn foreign_repeated_and_markerless_messages_are_no_deliveries() {
-        let (board, mut ledger, mut subscribers) = books(1);
-        board.open_publication();
+        let (shared, mut ledger, mut subscribers) = books(1);
+        shared.open_publication();
         let first = marker::value(Marker { seq: 0, sent: 0 }, 128);
         let never = marker::value(Marker { seq: 1, sent: 0 }, 128);
         for message in [&first, &first, &never, &"{}".to_owned()] {
@@ -225,9 +226,9 @@ mod tests {
 
     #[test]
     fn a_damaged_payload_is_noticed() {
-        let (board, mut ledger, mut subscribers) = books(1);
+        let (shared, mut ledger, mut subscribers) = books(1);
         for seq in 0..SAMPLE {
-            board.open_publication();
+            shared.open_publication();
             let text = marker::value(Marker { seq, sent: 0 }, 128).replace("abc", "abx").replace("ah", "ax");
             ledger.handle_message(&mut subscribers[0], text.as_bytes(), 5);
         }

@@ -1,9 +1,8 @@
 //! `loadtest`: drives a broadcast server with many subscribers and prints what it delivered, how fast, at what cost.
 //!
-//! Reading order: [`scenario`] says what is run, [`drive`] conducts it, [`worker`] holds the connections of one thread,
-//! [`ledger`] books what arrives, [`record`] keeps what a run measured, [`outcome`] computes its figures, [`verdict`] judges them.
+//! Reading order: [`scenario`] says what is run, [`drive`] runs it step by step, [`worker`] holds the connections of one thread,
+//! [`ledger`] accounts for what arrives, [`record`] keeps what a run measured, [`outcome`] computes its figures, [`verdict`] judges them.
 
-mod board;
 mod chunks;
 mod cli;
 mod client;
@@ -25,6 +24,7 @@ mod scenario;
 mod schedule;
 mod sequence;
 mod session;
+mod shared;
 mod target;
 mod verdict;
 mod wire;
@@ -37,7 +37,7 @@ use outcome::Outcome;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use scenario::Plan;
 use std::process::ExitCode;
-use target::{Peer, Site};
+use target::{Peer, Target};
 
 /// Open files beside the connections.
 const SPARE_FILES: u64 = 64;
@@ -70,9 +70,9 @@ fn run(args: &Args) -> Result<bool, Failure> {
     let setup = Setup { threads: args.threads, pins: places.client.clone(), sources: args.addrs.clone() };
     let mut outcomes: Vec<Outcome> = Vec::new();
     for plan in &plans {
-        let site = open_site(args, plan, &places.server).map_err(Failure::Run)?;
+        let target = open_target(args, plan, &places.server).map_err(Failure::Run)?;
         let name = plan.scenario.name();
-        let outcome = drive::run(plan, &site, &setup).map_err(|e| Failure::Run(format!("{name}: {e}")))?;
+        let outcome = drive::run(plan, &target, &setup).map_err(|e| Failure::Run(format!("{name}: {e}")))?;
         if !args.json {
             println!("{}", report::text(&outcome));
         }
@@ -140,11 +140,11 @@ impl Places {
     }
 }
 
-fn open_site(args: &Args, plan: &Plan, cores: &[usize]) -> Result<Site, String> {
+fn open_target(args: &Args, plan: &Plan, cores: &[usize]) -> Result<Target, String> {
     match (&args.target, &args.publisher) {
         (Some(target), Some(publisher)) => {
             let (target, publisher) = (target.clone(), publisher.clone());
-            Peer { target, publisher, body: args.body.clone(), pids: args.server_pid.clone() }.site(plan)
+            Peer { target, publisher, body: args.body.clone(), pids: args.server_pid.clone() }.target(plan)
         }
         _ => target::start(&target::find()?, plan, cores, &args.server_arg),
     }

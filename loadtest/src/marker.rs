@@ -1,4 +1,4 @@
-//! What every publication carries: `~SEQUENCE:TIME~`, found again in whatever the server made of it.
+//! What every publication carries: `~SEQUENCE:TIME~`, which is found again in whatever the server sends.
 //!
 //! The marker has a fixed width and no character that JSON escapes, so it is readable in a wrapped value, in an
 //! escaped string and in a JSON Patch alike.

@@ -24,7 +24,7 @@ pub struct Documents {
     pub wrong: u64,
 }
 
-/// What became of the connections that stopped reading.
+/// What happened to the connections that stopped reading.
 #[derive(Debug, Serialize)]
 pub struct Slow {
     /// How many there were.
@@ -39,10 +39,10 @@ pub struct Slow {
     pub rss_growth: u64,
 }
 
-/// What a stream was, and what it cost.
+/// What a reader streamed, and what that cost.
 #[derive(Debug, Serialize)]
 pub struct Streamed {
-    /// Answers read to their end.
+    /// Responses read to their end.
     pub passes: u64,
     /// Items read.
     pub items: u64,

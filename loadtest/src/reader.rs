@@ -1,4 +1,4 @@
-//! Reads streamed answers beside the subscribers: one connection, on a thread that gets only the time that theirs leave.
+//! Reads streamed responses beside the subscribers: one connection, on a thread of lower priority than theirs.
 
 use crate::chunks::{self, Chunks};
 use crate::client::Fault;
@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 
 /// What each element has once, and its value does not.
 const MARK: &[u8] = b"{\"created\":";
-/// Bytes of one read: little enough that a subscriber's thread on the same core soon gets its turn.
+/// Bytes of one read: so few that a subscriber's thread on the same core soon runs again.
 const BUFFER: usize = 64 << 10;
 /// What a slow reader reads at a time, and its pause.
 const SIP: usize = 16 << 10;
 const PAUSE: Duration = Duration::from_millis(20);
-/// A server that says nothing for so long has failed.
+/// A server that sends nothing for this long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Bytes between two looks at the server's memory.
+/// Bytes between two samples of the server's memory.
 const LOOK: usize = 1 << 20;
 
 /// What is read.
@@ -42,11 +42,11 @@ pub struct Task {
 /// What was read.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
-    /// Answers read to their end.
+    /// Responses read to their end.
     pub passes: u64,
-    /// Elements, those of the answer that was left included.
+    /// Elements, those of those of an unfinished response included.
     pub items: u64,
-    /// Elements of the last whole answer.
+    /// Elements of the last whole response.
     pub last: u64,
     /// Bytes.
     pub bytes: u64,
@@ -60,7 +60,7 @@ pub struct Reading {
     pub fault: Option<Fault>,
 }
 
-/// A reader at work.
+/// A running reader.
 pub struct Reader {
     stop: Arc<AtomicBool>,
     passes: Arc<AtomicU64>,
@@ -88,12 +88,12 @@ impl Reader {
         Ok(Reader { stop, passes, thread })
     }
 
-    /// Whether it has read one answer whole, or has failed.
+    /// Whether it has read one response to its end, or has failed.
     pub fn has_one(&self) -> bool {
         self.passes.load(Ordering::Relaxed) > 0 || self.thread.is_finished()
     }
 
-    /// Leaves the present answer.
+    /// Stops reading the current response.
     pub fn stop(self) -> Result<Reading, String> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().map_err(|_| "the reader's thread panicked".into())
@@ -101,7 +101,7 @@ impl Reader {
 }
 
 impl Reading {
-    /// Reads one answer, or as much of it as there is time for.
+    /// Reads one response, or as much of it as there is time for.
     fn pass(&mut self, task: &Task, stop: &AtomicBool) -> Result<(), Fault> {
         let broken = |e: std::io::Error| format!("stream: {e}");
         let mut socket = request(task, "GET").map_err(broken)?;
@@ -183,7 +183,7 @@ fn request(task: &Task, method: &str) -> std::io::Result<TcpStream> {
     Ok(socket)
 }
 
-/// How many elements the answer would have.
+/// How many elements the response will have.
 pub fn total(task: &Task) -> Result<Option<u64>, String> {
     let fail = |e: std::io::Error| format!("cannot ask for {}: {e}", task.path);
     let (mut socket, mut answer) = (request(task, "HEAD").map_err(fail)?, Vec::new());

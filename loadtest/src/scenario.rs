@@ -45,7 +45,7 @@ pub enum Dialect {
 pub enum Transport {
     /// WebSocket.
     Ws,
-    /// Server-Sent Events.
+    /// server-sent events.
     Sse,
 }
 

@@ -1,4 +1,4 @@
-//! Loss, duplicates and order of one connection, told from the ranks of the publications that arrive.
+//! Loss, duplicates and order of one connection, found by the ranks of the publications that arrive.
 //!
 //! A publication's rank is its place within its topic: 0, 1, 2 without holes, as the publisher sent them.
 
@@ -6,7 +6,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Arrival {
-    /// The first thing that a joining subscriber sees: its starting point, not a delivery.
+    /// The first message to a new subscriber: its starting point, not a delivery.
     First,
     /// Seen for the first time, in order or after a jump over what may still come.
     New,

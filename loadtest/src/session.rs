@@ -10,12 +10,12 @@ use crate::wire::Wire;
 pub enum Session {
     /// WebSocket.
     Socket(client::Session),
-    /// Server-Sent Events.
+    /// server-sent events.
     Events(Events),
 }
 
 impl Session {
-    /// A connection that is yet to be made.
+    /// A connection that has not been opened yet.
     pub fn new(wire: &Wire) -> Session {
         match wire.transport {
             Transport::Ws => Session::Socket(client::Session::new(wire.binary())),
@@ -39,7 +39,7 @@ impl Session {
         }
     }
 
-    /// WebSocket frames, or events, seen so far.
+    /// WebSocket frames, or events, received so far.
     pub fn frames(&self) -> u64 {
         match self {
             Session::Socket(session) => session.frames,

@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where a run takes place. A server that we started ends when this is dropped.
-pub struct Site {
-    /// How subscribers speak with it.
+/// The server of a run. One that we started ends when this is dropped.
+pub struct Target {
+    /// How subscribers reach it.
     pub wire: Wire,
-    /// How the publisher does.
+    /// How the publisher reaches it.
     pub feed: FeedSpec,
     /// Its processes, for CPU and memory.
     pub pids: Vec<u32>,
@@ -44,7 +44,7 @@ pub struct Peer {
 
 impl Peer {
     /// Resolves the addresses. The error is a sentence for the user.
-    pub fn site(&self, plan: &Plan) -> Result<Site, String> {
+    pub fn target(&self, plan: &Plan) -> Result<Target, String> {
         let (target, dialect) = (&self.target, plan.dialect);
         let scheme = match plan.transport {
             Transport::Ws => "ws://",
@@ -58,7 +58,7 @@ impl Peer {
         let wire = Wire::new(dialect, plan.transport, addr, host, (path.len() > 1).then_some(path));
         let body = Template::new(self.body.as_deref().unwrap_or(publication(dialect)));
         let feed = FeedSpec { to: self.publisher.clone(), body };
-        Ok(Site { wire, feed, pids: self.pids.clone(), name: target.clone(), _server: None })
+        Ok(Target { wire, feed, pids: self.pids.clone(), name: target.clone(), _server: None })
     }
 }
 
@@ -113,7 +113,7 @@ fn folder() -> PathBuf {
 }
 
 /// Starts our own server on free ports with `cores` (its affinity; empty: one core, anywhere) and waits until it listens.
-pub fn start(binary: &Path, plan: &Plan, cores: &[usize], extra: &[String]) -> Result<Site, String> {
+pub fn start(binary: &Path, plan: &Plan, cores: &[usize], extra: &[String]) -> Result<Target, String> {
     let folder = folder();
     std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let socket = folder.join("feed.sock");
@@ -142,7 +142,7 @@ pub fn start(binary: &Path, plan: &Plan, cores: &[usize], extra: &[String]) -> R
     let body = Template::new(publication(plan.dialect));
     let feed = FeedSpec { to: format!("unix:{}", socket.display()), body };
     let pids = vec![server.child.id()];
-    Ok(Site { wire, feed, pids, name: binary.display().to_string(), _server: Some(server) })
+    Ok(Target { wire, feed, pids, name: binary.display().to_string(), _server: Some(server) })
 }
 
 /// A child inherits the affinity of the thread that starts it, so that thread takes it on for the moment.
@@ -209,14 +209,14 @@ mod tests {
         };
         let plan = |dialect, transport| Plan { dialect, transport, ..Scenario::Fanout.plan() };
         let raw = plan(Dialect::Raw, Transport::Ws);
-        let site = peer("ws://127.0.0.1:9101/sub/t{t}").site(&raw).unwrap();
-        assert_eq!((site.wire.path.for_topic(2).as_str(), site.wire.addr.port()), ("/sub/t2", 9101));
-        let site = peer("ws://127.0.0.1:8800").site(&plan(Dialect::Hub, Transport::Ws)).unwrap();
-        assert_eq!(site.wire.path.for_topic(0), "/ws");
-        let site = peer("sse://127.0.0.1:8800").site(&plan(Dialect::Hub, Transport::Sse)).unwrap();
-        assert_eq!(site.wire.path.for_topic(3), "/sse?channels=t3");
+        let target = peer("ws://127.0.0.1:9101/sub/t{t}").target(&raw).unwrap();
+        assert_eq!((target.wire.path.for_topic(2).as_str(), target.wire.addr.port()), ("/sub/t2", 9101));
+        let target = peer("ws://127.0.0.1:8800").target(&plan(Dialect::Hub, Transport::Ws)).unwrap();
+        assert_eq!(target.wire.path.for_topic(0), "/ws");
+        let target = peer("sse://127.0.0.1:8800").target(&plan(Dialect::Hub, Transport::Sse)).unwrap();
+        assert_eq!(target.wire.path.for_topic(3), "/sse?channels=t3");
         for wrong in ["http://127.0.0.1:1", "sse://127.0.0.1:1", "ws://127.0.0.1"] {
-            assert!(peer(wrong).site(&raw).is_err(), "{wrong}");
+            assert!(peer(wrong).target(&raw).is_err(), "{wrong}");
         }
     }
 

@@ -50,7 +50,7 @@ impl Template {
     }
 }
 
-/// How subscribers reach the server and what they tell it.
+/// How subscribers reach the server, and what they send first.
 #[derive(Clone, Debug)]
 pub struct Wire {
     /// Protocol.

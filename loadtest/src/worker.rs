@@ -4,7 +4,6 @@
 //! moderates its interrupts. Otherwise each send of the server would pay for waking this thread, and the measurement
 //! would change what it measures. Time spun does not count as work.
 
-use crate::board::Board;
 use crate::client::{self, Event};
 use crate::document::Fold;
 use crate::ledger::{Ledger, Subscriber};
@@ -13,6 +12,7 @@ use crate::scenario::{Content, Upset};
 use crate::schedule::SECOND;
 use crate::sequence::Track;
 use crate::session::Session;
+use crate::shared::Shared;
 use rustix::event::{Timespec, epoll};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::VecDeque;
@@ -31,7 +31,7 @@ const GATHER: u64 = 10_000;
 const FEW: usize = 16;
 /// Connections in their handshake at the same time, all threads together; a listen queue holds more.
 const OPENING: usize = 128;
-/// The receive buffer of a connection that will stop reading: small, so that the server soon feels it.
+/// The receive buffer of a connection that will stop reading: small, so that the server soon notices.
 const SLOW_RECEIVE: usize = 64 << 10;
 /// The token of a descriptor that is not a connection (the publisher's).
 const GUEST: u64 = u64::MAX;
@@ -54,7 +54,7 @@ struct Conn {
 
 /// A client thread's whole state.
 pub struct Worker {
-    board: Arc<Board>,
+    shared: Arc<Shared>,
     thread: usize,
     epoll: OwnedFd,
     events: Vec<epoll::Event>,
@@ -74,12 +74,12 @@ pub struct Worker {
 
 impl Worker {
     /// The worker of thread number `thread`; connection `i` of the plan belongs to thread `i % threads`.
-    pub fn new(board: Arc<Board>, thread: usize) -> Result<Worker, String> {
-        let plan = &board.plan;
+    pub fn new(shared: Arc<Shared>, thread: usize) -> Result<Worker, String> {
+        let plan = &shared.plan;
         let new = |index: usize| {
             let slow = plan.is_slow(index);
-            let folds = plan.content == Content::Document || (slow && board.wire.opens_with_state());
-            let track = if board.wire.opens_with_state() { Track::joining() } else { Track::from_start() };
+            let folds = plan.content == Content::Document || (slow && shared.wire.opens_with_state());
+            let track = if shared.wire.opens_with_state() { Track::joining() } else { Track::from_start() };
             let who = Subscriber {
                 topic: index % plan.topics,
                 slow,
@@ -87,9 +87,9 @@ impl Worker {
                 fold: folds.then(Fold::default),
                 since: 0,
             };
-            Conn { stage: Stage::Waiting, socket: None, session: Session::new(&board.wire), who }
+            Conn { stage: Stage::Waiting, socket: None, session: Session::new(&shared.wire), who }
         };
-        let conns: Vec<Conn> = (thread..plan.conns).step_by(board.threads).map(new).collect();
+        let conns: Vec<Conn> = (thread..plan.conns).step_by(shared.threads).map(new).collect();
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| format!("epoll: {e}"))?;
         let nothing = epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) };
         Ok(Worker {
@@ -100,14 +100,14 @@ impl Worker {
             waiting: (0..conns.len()).collect(),
             conns,
             opening: 0,
-            ledger: Ledger::new(board.clone()),
+            ledger: Ledger::new(shared.clone()),
             storms: 0,
             held: false,
             churned_at: 0,
             churn_next: 0,
             found_few: false,
             polled_at: 0,
-            board,
+            shared,
         })
     }
 
@@ -122,21 +122,21 @@ impl Worker {
         epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), flags)
     }
 
-    /// Runs until told to stop; for threads without a conductor.
+    /// Runs until the run is over; for all threads but the main one.
     pub fn run(mut self) -> Account {
-        while !self.board.stop.load(Ordering::Acquire) {
-            self.turn(self.board.now() + SECOND / 100);
+        while !self.shared.stop.load(Ordering::Acquire) {
+            self.turn(self.shared.now() + SECOND / 100);
         }
         self.finish()
     }
 
-    /// One round: orders, then whatever is ready, or nothing until (at most a spin before) `until`. True when the watched
+    /// One round: commands, then whatever is ready, or nothing until (at most a spin before) `until`. True when the watched
     /// guest is ready.
     pub fn turn(&mut self, until: u64) -> bool {
         self.obey();
         let found = self.poll(until);
         self.found_few = found < FEW;
-        self.polled_at = self.board.now();
+        self.polled_at = self.shared.now();
         let tally = &mut self.ledger.account.tally;
         tally.polls += u64::from(found > 0);
         tally.events += found as u64;
@@ -148,22 +148,22 @@ impl Worker {
                 index => self.handle_ready(index as usize, event.flags),
             }
         }
-        self.board.post(self.thread, self.ledger.account.tally);
+        self.shared.post(self.thread, self.ledger.account.tally);
         guest
     }
 
     fn obey(&mut self) {
-        if !self.board.go.load(Ordering::Relaxed) {
+        if !self.shared.go.load(Ordering::Relaxed) {
             return;
         }
-        let storms = self.board.storms.load(Ordering::Acquire);
+        let storms = self.shared.storms.load(Ordering::Acquire);
         if storms > self.storms {
             self.storms = storms;
-            let since = self.board.storm_at.load(Ordering::Relaxed);
+            let since = self.shared.storm_at.load(Ordering::Relaxed);
             (0..self.conns.len()).for_each(|index| self.replace(index, since));
         }
         self.churn();
-        let hold = self.board.hold.load(Ordering::Relaxed);
+        let hold = self.shared.hold.load(Ordering::Relaxed);
         if self.held && !hold {
             // Edge-triggered: what came meanwhile is not announced again.
             for index in 0..self.conns.len() {
@@ -173,7 +173,7 @@ impl Worker {
             }
         }
         self.held = hold;
-        while self.opening < (OPENING / self.board.threads).max(1) {
+        while self.opening < (OPENING / self.shared.threads).max(1) {
             let Some(index) = self.waiting.pop_front() else { break };
             self.start(index);
         }
@@ -181,9 +181,9 @@ impl Worker {
 
     /// Replaces as many connections as are due since the last look.
     fn churn(&mut self) {
-        let Upset::Churn(share) = self.board.plan.upset else { return };
-        let now = self.board.now();
-        if !self.board.churning.load(Ordering::Relaxed) {
+        let Upset::Churn(share) = self.shared.plan.upset else { return };
+        let now = self.shared.now();
+        if !self.shared.churning.load(Ordering::Relaxed) {
             self.churned_at = now;
             return;
         }
@@ -217,13 +217,13 @@ impl Worker {
         let conn = &mut self.conns[index];
         conn.stage = Stage::Connecting;
         if conn.who.since == 0 {
-            conn.who.since = self.board.now();
+            conn.who.since = self.shared.now();
         }
         self.opening += 1;
         match self.connect(index) {
             Ok(socket) => {
                 let conn = &mut self.conns[index];
-                conn.session = Session::new(&self.board.wire);
+                conn.session = Session::new(&self.shared.wire);
                 conn.socket = Some(socket);
             }
             Err(e) => self.end(index, format!("connect: {e}")),
@@ -231,7 +231,7 @@ impl Worker {
     }
 
     fn connect(&self, index: usize) -> std::io::Result<TcpStream> {
-        let addr = self.board.wire.addr;
+        let addr = self.shared.wire.addr;
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
         socket.set_tcp_nodelay(true)?;
         // Ends with a reset, so that runs leave no TIME_WAIT behind.
@@ -239,7 +239,7 @@ impl Worker {
         if self.conns[index].who.slow {
             socket.set_recv_buffer_size(SLOW_RECEIVE)?;
         }
-        if let Some(source) = self.board.sources.get(index % self.board.sources.len().max(1)) {
+        if let Some(source) = self.shared.sources.get(index % self.shared.sources.len().max(1)) {
             socket.bind(&SocketAddr::new(*source, 0).into())?;
         }
         match socket.connect(&addr.into()) {
@@ -262,8 +262,8 @@ impl Worker {
                     return self.end(index, format!("connect: {e}"));
                 }
                 conn.stage = Stage::Opening;
-                let path = self.board.wire.path.for_topic(conn.who.topic);
-                let request = conn.session.request(&self.board.wire.host, &path);
+                let path = self.shared.wire.path.for_topic(conn.who.topic);
+                let request = conn.session.request(&self.shared.wire.host, &path);
                 self.send(index, &request);
             }
             Stage::Opening | Stage::Ready
@@ -309,7 +309,7 @@ impl Worker {
     }
 
     fn handle_bytes(&mut self, index: usize, bytes: &[u8]) -> Result<(), client::Fault> {
-        let now = self.board.now();
+        let now = self.shared.now();
         let Conn { stage, session, who, .. } = &mut self.conns[index];
         let (ledger, before) = (&mut self.ledger, session.frames());
         let (mut reply, mut opened, mut message, mut closed) = (Vec::new(), false, false, None);
@@ -323,10 +323,10 @@ impl Worker {
             Event::Closed(code) => closed = Some(code),
         })?;
         ledger.account.tally.frames += session.frames() - before;
-        if let (true, Some(frame)) = (opened, &self.board.wire.on_open) {
+        if let (true, Some(frame)) = (opened, &self.shared.wire.on_open) {
             client::put_frame(OpCode::Data(Data::Text), frame.for_topic(who.topic).as_bytes(), &mut reply);
         }
-        let arrived = if self.board.wire.opens_with_state() { message } else { opened };
+        let arrived = if self.shared.wire.opens_with_state() { message } else { opened };
         if *stage == Stage::Opening && arrived {
             *stage = Stage::Ready;
             self.opening -= 1;
@@ -348,16 +348,16 @@ impl Worker {
 
     /// How many sockets are ready, at the latest at `until`.
     fn poll(&mut self, until: u64) -> usize {
-        let began = self.board.now();
+        let began = self.shared.now();
         let mut idle_until = began;
         if self.found_few {
             self.spin_until((self.polled_at + GATHER).min(until));
-            idle_until = self.board.now();
+            idle_until = self.shared.now();
         }
         let mut found = self.poll_for(0);
         while found == 0 && idle_until < until && idle_until - began < SPIN {
             self.spin_until((idle_until + GATHER).min(until));
-            idle_until = self.board.now();
+            idle_until = self.shared.now();
             found = self.poll_for(0);
         }
         self.ledger.account.tally.spun += idle_until - began;
@@ -367,7 +367,7 @@ impl Worker {
     }
 
     fn spin_until(&self, until: u64) {
-        while self.board.now() < until {
+        while self.shared.now() < until {
             std::hint::spin_loop();
         }
     }
@@ -384,7 +384,7 @@ impl Worker {
         self.ledger.account.closed.keys().next().map_or(String::new(), |why| format!(" ({why})"))
     }
 
-    /// Closes the books.
+    /// Closes the accounts.
     pub fn finish(mut self) -> Account {
         for conn in &mut self.conns {
             self.ledger.handle_finish(&mut conn.who);

@@ -5,7 +5,7 @@
 pub struct Bits(Vec<u64>);
 
 impl Bits {
-    /// Puts `n` in; true if it was not there.
+    /// Inserts `n`; true if it was absent.
     pub fn insert(&mut self, n: u32) -> bool {
         let word = n as usize / 64;
         if word >= self.0.len() {
@@ -16,7 +16,7 @@ impl Bits {
         was != self.0[word]
     }
 
-    /// Takes `n` out; true if it was there.
+    /// Removes `n`; true if it was present.
     pub fn remove(&mut self, n: u32) -> bool {
         let Some(word) = self.0.get_mut(n as usize / 64) else { return false };
         let was = *word;
@@ -24,17 +24,17 @@ impl Bits {
         was != *word
     }
 
-    /// How many are in; looks at every word.
+    /// How many numbers are in the set; looks at every word.
     pub fn len(&self) -> usize {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    /// Whether none is in.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|word| *word == 0)
     }
 
-    /// Whether `n` is in.
+    /// Whether `n` is in the set.
     pub fn contains(&self, n: u32) -> bool {
         self.0.get(n as usize / 64).is_some_and(|word| word >> (n % 64) & 1 == 1)
     }

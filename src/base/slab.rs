@@ -1,11 +1,11 @@
-//! Places for things, found again by index and generation: a stale name finds nothing.
+//! Slabs: values in slots, found by index and generation, so that a stale key finds nothing.
 
-/// The name of a thing in a [`Slab`].
+/// The key of a value in a [`Slab`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {
-    /// The place.
+    /// The slot.
     pub index: u32,
-    /// Which of the things that had this place, one after the other.
+    /// Which of the values that this slot has held, counted up.
     pub generation: u32,
 }
 
@@ -15,7 +15,7 @@ struct Entry<T> {
     value: Option<T>,
 }
 
-/// A store that gives out its own places.
+/// A slab that chooses its own slots.
 #[derive(Debug)]
 pub struct Slab<T> {
     entries: Vec<Entry<T>>,
@@ -29,7 +29,7 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
-    /// Takes a thing in.
+    /// Inserts a value; returns its key.
     pub fn insert(&mut self, value: T) -> Id {
         let index = self.free.pop().unwrap_or_else(|| {
             self.entries.push(Entry { generation: 0, value: None });
@@ -40,7 +40,7 @@ impl<T> Slab<T> {
         Id { index, generation: entry.generation }
     }
 
-    /// Gives a thing back; its name is stale from now on.
+    /// Removes a value; its key is stale from now on.
     pub fn remove(&mut self, id: Id) -> Option<T> {
         let entry = self.entries.get_mut(id.index as usize).filter(|e| e.generation == id.generation)?;
         let value = entry.value.take()?;
@@ -49,17 +49,17 @@ impl<T> Slab<T> {
         Some(value)
     }
 
-    /// The thing of that name.
+    /// The value of that key.
     pub fn get(&self, id: Id) -> Option<&T> {
         self.entries.get(id.index as usize).filter(|e| e.generation == id.generation)?.value.as_ref()
     }
 
-    /// The thing of that name.
+    /// The value of that key.
     pub fn get_mut(&mut self, id: Id) -> Option<&mut T> {
         self.entries.get_mut(id.index as usize).filter(|e| e.generation == id.generation)?.value.as_mut()
     }
 
-    /// All things.
+    /// All values.
     pub fn iter(&self) -> impl Iterator<Item = (Id, &T)> {
         self.entries.iter().enumerate().filter_map(|(i, e)| {
             let id = Id { index: i as u32, generation: e.generation };
@@ -67,12 +67,12 @@ impl<T> Slab<T> {
         })
     }
 
-    /// How many things there are.
+    /// How many values there are.
     pub fn len(&self) -> usize {
         self.entries.len() - self.free.len()
     }
 
-    /// Whether there is nothing.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -82,7 +82,7 @@ impl<T> Slab<T> {
 const GENERATION_BITS: u32 = 24;
 const PAGE: usize = 1024;
 
-/// A store whose places somebody else gives out (the kernel, for connections). Grows by pages, so that it never moves
+/// A slab whose slots the caller chooses (for connections, the ring does). Grows by pages, so that it never moves
 /// and never doubles.
 #[derive(Debug)]
 pub struct Table<T> {
@@ -97,7 +97,7 @@ impl<T> Default for Table<T> {
 }
 
 impl<T> Table<T> {
-    /// Bytes that one place takes.
+    /// Bytes that one slot takes.
     pub const PLACE: usize = size_of::<Entry<T>>();
 
     fn entry(&self, slot: u32) -> Option<&Entry<T>> {
@@ -108,7 +108,7 @@ impl<T> Table<T> {
         self.pages.get_mut(slot as usize / PAGE).map(|page| &mut page[slot as usize % PAGE])
     }
 
-    /// Takes a thing in at `slot`, which must be free; returns its generation.
+    /// Inserts a value at `slot`, which must be free; returns its generation.
     pub fn insert(&mut self, slot: u32, value: T) -> u32 {
         while slot as usize / PAGE >= self.pages.len() {
             self.pages.push((0..PAGE).map(|_| Entry { generation: 0, value: None }).collect());
@@ -121,7 +121,7 @@ impl<T> Table<T> {
         generation
     }
 
-    /// Gives the thing at `slot` back.
+    /// Removes the value at `slot`.
     pub fn remove(&mut self, slot: u32) -> Option<T> {
         let entry = self.entry_mut(slot)?;
         let value = entry.value.take()?;
@@ -130,22 +130,22 @@ impl<T> Table<T> {
         Some(value)
     }
 
-    /// The thing at `slot`, whatever its generation.
+    /// The value at `slot`, whatever its generation.
     pub fn at(&self, slot: u32) -> Option<&T> {
         self.entry(slot)?.value.as_ref()
     }
 
-    /// The thing at `slot`, whatever its generation.
+    /// The value at `slot`, whatever its generation.
     pub fn at_mut(&mut self, slot: u32) -> Option<&mut T> {
         self.entry_mut(slot)?.value.as_mut()
     }
 
-    /// The thing at `slot` if it is of that generation.
+    /// The value at `slot` if it has that generation.
     pub fn get_mut(&mut self, slot: u32, generation: u32) -> Option<&mut T> {
         self.entry_mut(slot).filter(|e| e.generation == generation)?.value.as_mut()
     }
 
-    /// The present generation of `slot`.
+    /// The current generation of `slot`.
     pub fn generation(&self, slot: u32) -> u32 {
         self.entry(slot).map_or(0, |e| e.generation)
     }
@@ -155,12 +155,12 @@ impl<T> Table<T> {
         (self.pages.len() * PAGE) as u32
     }
 
-    /// How many things there are.
+    /// How many values there are.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is nothing.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

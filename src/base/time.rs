@@ -1,6 +1,6 @@
 //! Time as an argument: nothing below the runtime floor reads a clock.
 
-/// The moment at which a turn works. Taken once per input batch by the runtime, invented by the simulator.
+/// The moment at which a turn works. Taken once per input batch by the runtime, made up by the simulator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
     /// Nanoseconds on a clock that never goes back; only differences mean anything.

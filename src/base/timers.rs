@@ -1,9 +1,9 @@
-//! Things to be done at a moment, soonest first.
+//! Timers: keys with deadlines, soonest first.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// A queue of deadlines. There is no cancelling: whoever is woken looks whether there is still something to do.
+/// A queue of deadlines. Timers cannot be cancelled: when one fires, its receiver checks whether there is still something to do.
 #[derive(Debug)]
 pub struct Timers<K: Ord>(BinaryHeap<Reverse<(u64, K)>>);
 
@@ -14,12 +14,12 @@ impl<K: Ord> Default for Timers<K> {
 }
 
 impl<K: Ord> Timers<K> {
-    /// Wakes `key` at `at` (nanoseconds, monotonic).
+    /// Sets a timer for `key` at `at` (nanoseconds, monotonic).
     pub fn push(&mut self, at: u64, key: K) {
         self.0.push(Reverse((at, key)));
     }
 
-    /// The next key whose moment has come.
+    /// The next key whose deadline has passed.
     pub fn pop(&mut self, now: u64) -> Option<K> {
         if self.next()? > now {
             return None;
@@ -27,7 +27,7 @@ impl<K: Ord> Timers<K> {
         self.0.pop().map(|Reverse((_, key))| key)
     }
 
-    /// The soonest deadline.
+    /// The earliest deadline.
     pub fn next(&self) -> Option<u64> {
         self.0.peek().map(|Reverse((at, _))| *at)
     }

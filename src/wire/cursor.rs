@@ -1,7 +1,7 @@
-//! How far a connection has come with everything that it follows, as one word: base64url of a JSON object.
+//! The position of a connection in everything that it follows, as one token: base64url of a JSON object.
 //!
 //! Its members are sorted: `"$e"`, the epoch of the server's histories; `"$k"`, keys with their versions and patterns
-//! with how far each owner had come; and every channel with its offset.
+//! with the position of each owner; and every channel with its offset.
 
 use crate::wire::feed::{is_channel, object};
 use crate::wire::json::write_string;
@@ -15,10 +15,10 @@ use std::sync::Arc;
 
 /// The longest cursor, in bytes: it must come back in the head of a request.
 const MAX_TEXT: usize = 8 << 10;
-/// Stands for a cursor that would be longer: it cannot be decoded, so whoever comes back with it gets fresh state.
+/// Stands for a cursor that would be longer: it cannot be decoded, so a client that sends it gets fresh state.
 const TOO_LONG: &str = "-";
 
-/// How far a connection has come.
+/// The position of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
     /// The epoch of the histories that the offsets are of. A cursor of another server may lack it.
@@ -29,22 +29,22 @@ pub struct Cursor {
     pub channels: BTreeMap<Arc<str>, u64>,
 }
 
-/// How far a connection has come with documents.
+/// The position of a connection in documents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyPosition {
     /// The version of one document.
     Version(u64),
-    /// For a pattern, the stamp up to which each owner's changes were seen, by shard.
+    /// For a pattern, the stamp up to which each owner's changes were received, by shard.
     Owners(Vec<u64>),
 }
 
-/// A text that is no cursor.
+/// A text that is not a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cursor could not be honoured")]
 pub struct BadCursor;
 
 impl Cursor {
-    /// The word for it.
+    /// The cursor as text.
     pub fn encode(&self) -> String {
         let mut json = Vec::with_capacity(64);
         self.write(&mut json);
@@ -79,10 +79,10 @@ impl Cursor {
         out.push(b'}');
     }
 
-    /// Reads a word that a client brings back.
+    /// Decodes a cursor that a client sends back.
     ///
     /// # Errors
-    /// It is none of ours, nor of forge's.
+    /// It is not a cursor of ours, nor of forge's.
     pub fn decode(text: &str) -> Result<Cursor, BadCursor> {
         if text.len() > MAX_TEXT {
             return Err(BadCursor);

@@ -17,12 +17,12 @@ pub fn is_channel(name: &str) -> bool {
     !name.is_empty() && name.len() <= MAX_CHANNEL && !name.starts_with('$')
 }
 
-/// What a line asks for.
+/// The operation of a line.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FeedOp {
     /// Replace a document.
     Set(Key, Json),
-    /// Make a new item under a pattern.
+    /// Create a new item under a pattern.
     Push(Pattern, Json),
     /// Merge into a document.
     Merge(Key, Json),
@@ -36,7 +36,7 @@ pub enum FeedOp {
     Batch(Vec<FeedOp>),
 }
 
-/// One publication as it was asked for.
+/// One publication as it was sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Publish {
     /// The channel; `*` means every hub connection.
@@ -45,15 +45,15 @@ pub struct Publish {
     pub kind: Arc<str>,
     /// The payload.
     pub data: Json,
-    /// Its own kind of event.
+    /// The name of its event.
     pub event: Option<Arc<str>>,
-    /// Who says it.
+    /// The sender.
     pub user_id: Option<Arc<str>>,
-    /// More about it: an object.
+    /// Metadata, an object.
     pub metadata: Option<Json>,
     /// The thread that it belongs to.
     pub thread_id: Option<Arc<str>>,
-    /// Whether a client says it, not the application.
+    /// Whether a client sent it, not the application.
     pub client: bool,
 }
 
@@ -66,7 +66,7 @@ impl Publish {
     }
 }
 
-/// Why a line asks for nothing.
+/// Why a line is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum LineError {
     /// Not a JSON object.
@@ -78,13 +78,13 @@ pub enum LineError {
     /// An `op` that does not exist.
     #[error("there is no op {0:?}; there are set, push, merge, patch, del, publish and batch")]
     Op(String),
-    /// The key is none.
+    /// The key is invalid.
     #[error("{0}")]
     Key(#[from] KeyError),
-    /// The data is no JSON value that can be kept.
+    /// The data is not JSON, or cannot be stored.
     #[error("{0}")]
     Data(#[from] JsonError),
-    /// A channel name that cannot be.
+    /// The channel name is invalid.
     #[error("a channel's name has 1 to 1024 bytes and does not begin with '$'")]
     Channel,
     /// An operation of a batch is wrong.
@@ -156,7 +156,7 @@ pub(crate) fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String
     serde_json::from_str(text).map_err(|e| e.to_string())
 }
 
-/// A line as read: the `id` for the reply (a JSON string or number, as written), and what it asks for.
+/// A parsed line: the `id` for the reply (a JSON string or number, as written), and its operation.
 pub fn parse(line: &[u8]) -> (Option<Box<str>>, Result<FeedOp, LineError>) {
     let fields: LineFields<'_> = match object(line) {
         Ok(fields) => fields,
@@ -238,20 +238,20 @@ fn batch(ops: Option<&RawValue>) -> Result<FeedOp, LineError> {
     Ok(FeedOp::Batch(each.collect::<Result<_, _>>()?))
 }
 
-/// What a reply says went well.
+/// What a successful reply reports.
 #[derive(Clone, Copy, Debug)]
 pub enum FeedReply<'a> {
-    /// A document stands at this version.
+    /// The document's version now.
     Document(&'a str, u64),
     /// This many documents were deleted.
     Swept(u32),
-    /// A channel stands at this offset.
+    /// The channel's offset now.
     Channel(&'a str, u64),
-    /// Every operation of a batch was done.
+    /// Every operation of a batch was applied.
     Batch,
 }
 
-/// Appends the reply to a line that went well.
+/// Appends the reply to a line that was applied.
 pub fn write_ok(id: &str, reply: FeedReply<'_>, out: &mut Vec<u8>) {
     write!(out, r#"{{"id":{id},"ok":true"#).expect("a Vec takes all");
     match reply {

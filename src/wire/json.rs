@@ -1,4 +1,4 @@
-//! JSON text as fanfare keeps it: checked once at the door, then carried verbatim.
+//! JSON text as fanfare keeps it: checked once on arrival, then carried verbatim.
 //!
 //! The normal form is compact text: no insignificant blanks, numbers and the order of members as they came, and in
 //! strings `<`, `>`, `&`, U+2028 and U+2029 escaped (as Go's `encoding/json` does, so that the text may stand inside
@@ -76,7 +76,7 @@ impl Json {
     }
 
     /// Takes text that is in normal form by construction, such as values put together from pieces of others. What we
-    /// wrap around a value may make it nest deeper than the door takes ([`MAX_DEPTH`]).
+    /// wrap around a value may make it nest deeper than arriving text may ([`MAX_DEPTH`]).
     pub(crate) fn from_normalised(text: String) -> Json {
         debug_assert!(is_normal(&text), "not in normal form: {text}");
         Json(text.into())

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 /// The longest key or pattern, in bytes.
 pub const MAX_KEY: usize = 1024;
-/// First segments that are doors, not keys.
+/// Reserved first segments: endpoints of the server, not keys.
 const RESERVED: [&str; 3] = ["ws", "sse", "_"];
 
 /// Why a text is not a key or a pattern.
@@ -22,8 +22,8 @@ pub enum KeyError {
         "a key has letters, digits, '-', '_' and '.' in segments between '/', and begins and ends with a letter or digit; a '*' stands for a whole segment"
     )]
     Malformed,
-    /// The first segment is a door's name.
-    #[error("'ws', 'sse' and '_' are doors and cannot begin a key")]
+    /// The first segment is reserved.
+    #[error("'ws', 'sse' and '_' are reserved and cannot begin a key")]
     Reserved,
     /// A pattern where only a key will do.
     #[error("a pattern is not allowed here, only a key")]
@@ -33,7 +33,7 @@ pub enum KeyError {
     Push,
 }
 
-/// Whether a first segment is a door's name.
+/// Whether a first segment is reserved.
 pub fn is_reserved(segment: &str) -> bool {
     RESERVED.contains(&segment)
 }
@@ -219,8 +219,8 @@ mod tests {
             assert_eq!(Name::parse(bad), Err(KeyError::Malformed), "{bad}");
         }
         assert_eq!(Name::parse(&"a".repeat(1025)), Err(KeyError::Malformed));
-        for door in ["ws", "ws/x", "sse", "sse/a/b"] {
-            assert_eq!(Name::parse(door), Err(KeyError::Reserved), "{door}");
+        for path in ["ws", "ws/x", "sse", "sse/a/b"] {
+            assert_eq!(Name::parse(path), Err(KeyError::Reserved), "{path}");
         }
         assert_eq!(Key::parse("a/*"), Err(KeyError::Glob));
     }

@@ -27,7 +27,7 @@ pub fn chunk(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     buf
 }
 
-/// Appends how long the client is to wait before it comes back. It is an event of its own, without effect on others.
+/// Appends how long the client is to wait before it reconnects. It is an event of its own, without effect on others.
 pub fn write_retry(ms: u64, out: &mut Vec<u8>) {
     write!(out, "retry: {ms}\n\n").expect("a Vec takes all");
 }
@@ -38,7 +38,7 @@ pub fn write_comment(text: &str, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// Appends the field that says how far the client has come with this event.
+/// Appends the event's id: the client's position after it.
 pub fn write_id(id: &str, out: &mut Vec<u8>) {
     write_field("id:", id, out);
 }

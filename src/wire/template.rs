@@ -1,9 +1,9 @@
-//! Templates: `/organizations/{org}/stream` takes paths apart, `org:{org}` puts a name together from what was found.
+//! Templates: `/organizations/{org}/stream` matches paths, `org:{org}` makes a name from their variables.
 
 use std::ops::Range;
 use thiserror::Error;
 
-/// Why a text is no template.
+/// Why a text is not a template.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TemplateError {
     /// The path does not begin with `/`, or has an empty segment.
@@ -12,15 +12,15 @@ pub enum TemplateError {
     /// A brace without its other one, around no name, or inside a segment.
     #[error("a value is a whole segment of the path, written '{{name}}'")]
     Brace,
-    /// The same value twice.
+    /// The same variable twice.
     #[error("the path has the value '{0}' twice")]
     Twice(String),
-    /// A value that the path does not have.
+    /// A variable that the path does not have.
     #[error("the path has no value '{0}'")]
     Unknown(String),
 }
 
-/// A path with values in it, each a whole segment.
+/// A path with variables, each a whole segment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PathTemplate {
     segments: Vec<Segment>,
@@ -32,7 +32,7 @@ enum Segment {
     Value(Box<str>),
 }
 
-/// A name with values of a path in it.
+/// A name with variables of a path in it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NameTemplate {
     pieces: Vec<Piece>,
@@ -41,7 +41,7 @@ pub struct NameTemplate {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Piece {
     Text(Box<str>),
-    /// Which value of the path.
+    /// Which variable of the path.
     Value(usize),
 }
 

@@ -49,12 +49,12 @@ pub struct Events {
 }
 
 impl Events {
-    /// Asks for `path`; `last` is the id seen last on an earlier connection.
+    /// Asks for `path`; `last` is the last id of an earlier connection.
     pub fn open(to: SocketAddr, path: &str, last: Option<&str>) -> Events {
         Events::over(http::connect(to), path, last)
     }
 
-    /// The same over a connection that is there.
+    /// The same over an open connection.
     pub fn over(mut stream: TcpStream, path: &str, last: Option<&str>) -> Events {
         let last = last.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
         let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n{last}\r\n");
@@ -112,7 +112,7 @@ impl Events {
                     return event;
                 }
             }
-            // signs of life come however long nothing happens
+            // keep-alives come however long nothing happens
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || !self.fill(left) {
                 return None;

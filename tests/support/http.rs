@@ -43,7 +43,7 @@ impl Response {
     }
 }
 
-/// Connects with the patience of the tests.
+/// Connects with the timeout of the tests.
 pub fn connect(to: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(to).expect("the server accepts");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");

@@ -1,4 +1,4 @@
-//! What the tests share that drive the real binary: a server on free ports and its doors.
+//! What the tests of the real binary share: a server on free ports, and connections to its listeners.
 //!
 //! Each test file uses its own part of this.
 #![allow(dead_code)]
@@ -35,7 +35,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-/// How long anything may take that should happen at once.
+/// How long a test waits for what should happen at once.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The binary under test.
@@ -47,7 +47,7 @@ pub struct Server {
     log: Option<JoinHandle<Vec<u8>>>,
     /// Where clients connect.
     pub listen: SocketAddr,
-    /// The admin door.
+    /// The admin listener.
     pub admin: SocketAddr,
     /// The feed's socket.
     pub feed: PathBuf,
@@ -127,7 +127,7 @@ impl Drop for Server {
     }
 }
 
-/// `fanfare serve` at these doors, its outputs piped.
+/// `fanfare serve` with these addresses, its outputs piped.
 pub fn serve(listen: SocketAddr, admin: SocketAddr, feed: &Path) -> Command {
     let mut command = Command::new(FANFARE);
     command.args(["serve", "--listen", &listen.to_string(), "--admin", &admin.to_string(), "--feed"]);
@@ -170,7 +170,7 @@ pub fn free_port() -> SocketAddr {
     }
 }
 
-/// Asks until there is an answer; panics when patience ends.
+/// Asks until there is an answer; panics if there is none in time.
 pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -213,7 +213,7 @@ impl Feed {
         (n > 0).then(|| serde_json::from_str(&line).expect("a reply is JSON"))
     }
 
-    /// Says that no more lines will come; replies still do.
+    /// Ends the sending side; replies still come.
     pub fn end(&mut self) {
         self.stream.shutdown(Shutdown::Write).expect("the feed is open");
     }

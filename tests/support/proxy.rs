@@ -1,4 +1,4 @@
-//! A door in front of the server that can be slammed: connections are cut as a network would cut them.
+//! A proxy in front of the server that can cut connections, as a network would.
 
 use std::io::Read;
 use std::io::Write;

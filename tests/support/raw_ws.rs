@@ -7,7 +7,7 @@ use std::net::TcpStream;
 
 use super::http;
 
-/// An upgraded connection without manners.
+/// An upgraded connection that sends whatever bytes it is given.
 pub struct RawWs(pub TcpStream);
 
 /// The bytes of one masked frame. `first` is its first byte: FIN, reserved bits, opcode.

@@ -20,7 +20,7 @@ pub struct Subscriber {
     pub document: Option<Value>,
     /// The version of the last frame.
     pub version: String,
-    /// Frames so far.
+    /// Frames received so far.
     pub frames: usize,
     /// Those of them that were patches.
     pub patches: usize,
@@ -32,7 +32,7 @@ impl Subscriber {
         Subscriber::over(http::connect(to), key)
     }
 
-    /// Subscribes over a connection that is there.
+    /// Subscribes over an open connection.
     pub fn over(stream: TcpStream, key: &str) -> Subscriber {
         let to = stream.peer_addr().expect("it is connected");
         let (socket, _) = tungstenite::client(format!("ws://{to}/{key}"), stream)

@@ -8,7 +8,7 @@ use crate::wire::http::response::Response;
 /// The methods that pages may use.
 const METHODS: [&str; 5] = ["GET", "POST", "DELETE", "PUT", "PATCH"];
 
-/// The origins that are welcome.
+/// The origins that are allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origins {
     /// All of them.
@@ -18,7 +18,7 @@ pub enum Origins {
 }
 
 impl Origins {
-    /// As a setting says it: nothing, or `*` among others, means all.
+    /// From the setting: nothing, or `*` among others, means all.
     pub fn new(list: Vec<String>) -> Origins {
         if list.is_empty() || list.iter().any(|origin| origin == "*") {
             Origins::Any
@@ -27,8 +27,8 @@ impl Origins {
         }
     }
 
-    /// Whether a page of that request's origin may open a WebSocket: every origin that is welcome, the server's own,
-    /// and programs, which send none. Otherwise the answer is 403.
+    /// Whether a page of that request's origin may open a WebSocket: every allowed origin, the server's own,
+    /// and programs, which send none. Otherwise the response is 403.
     pub fn origin_allowed(&self, head: &Head) -> bool {
         let Some(origin) = head.get(Field::Origin) else { return true };
         let own = origin.split_once("://").zip(head.get(Field::Host));

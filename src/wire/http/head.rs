@@ -9,7 +9,7 @@ pub const MAX_HEAD: usize = 16 * 1024;
 /// The most headers in a head.
 const MAX_HEADERS: usize = 100;
 
-/// What a request wants done. Methods are case-sensitive.
+/// The method of a request. Methods are case-sensitive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
     /// `GET`
@@ -106,7 +106,7 @@ fields! {
 /// The head of a request, free of the bytes that it came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// What it wants done.
+    /// Its method.
     pub method: Method,
     /// Its version.
     pub version: Version,
@@ -157,7 +157,7 @@ impl Head {
         self.fields.iter().find(|(name, _)| *name == field).map(|(_, value)| value.as_str())
     }
 
-    /// The members of a header that is a list separated by commas, without blanks around them.
+    /// The members of a header that is a comma-separated list, trimmed.
     pub fn list(&self, field: Field) -> impl Iterator<Item = &str> {
         let members = self.get(field).unwrap_or_default().split(',').map(str::trim);
         members.filter(|member| !member.is_empty())
@@ -251,7 +251,7 @@ fn split_target(target: &str) -> Result<(Option<&str>, String, Option<String>), 
     Ok((authority, path.to_owned(), query))
 }
 
-/// Whether what stands where the version should be is at least called one.
+/// Whether the third word of the request line looks like a version.
 fn names_a_version(head: &[u8]) -> bool {
     let line = head.trim_ascii_start();
     let mut words = line.splitn(3, |&byte| byte == b' ').skip(2);

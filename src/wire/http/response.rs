@@ -28,7 +28,7 @@ pub struct Response<'a> {
     framing: Framed,
 }
 
-/// How the end of the body is told.
+/// How the client finds the end of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framed {
     Length,
@@ -108,7 +108,7 @@ impl<'a> Response<'a> {
         self
     }
 
-    /// As the client asked: closes unless it wants to keep the connection, and leaves out the body for `HEAD`.
+    /// As the client asks: closes unless it keeps the connection, and leaves out the body for `HEAD`.
     pub fn answering(mut self, head: &Head) -> Response<'a> {
         self.close |= !head.keep_alive();
         self.without_body = head.method == Method::Head;

@@ -142,7 +142,7 @@ pub enum MemberCommand {
 pub struct Recover {
     /// Which life of the server's memory.
     pub epoch: Box<str>,
-    /// The last publication that was seen.
+    /// The last publication that was received.
     pub offset: u64,
 }
 

@@ -133,7 +133,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Where and when a publication took its place.
+/// Where a publication stands in its channel, and since when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placed {
     /// Whether its channel is a room.
@@ -142,7 +142,7 @@ pub struct Placed {
     pub sequence: u64,
     /// The owner's stamp: its id, and its time.
     pub stamp: u64,
-    /// Whether it is told by its id and time too: where history is kept, and for what a client has said.
+    /// Whether id and time are sent too: if history is kept, and for a client's publication.
     pub told: bool,
 }
 
@@ -187,7 +187,7 @@ pub fn published(request: &str, channel: &str, (stamp, offset): (u64, u64), out:
     reply.text("channel_id", channel).id("id", stamp).number("offset", offset).end();
 }
 
-/// A frame that was not done.
+/// The error reply to a frame that was refused.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rejected<'a> {
     /// The frame's `request_id` as written.
@@ -202,7 +202,7 @@ pub struct Rejected<'a> {
     pub code: &'a str,
     /// Why, for people.
     pub message: &'a str,
-    /// After so many milliseconds it may be said again.
+    /// Milliseconds after which the frame may be sent again.
     pub retry_after_ms: Option<u64>,
 }
 
@@ -223,14 +223,14 @@ pub fn error(rejected: &Rejected<'_>, stamp: u64, out: &mut Vec<u8>) {
     frame.text("error", rejected.message).time("timestamp", stamp).end();
 }
 
-/// What is said before the server closes a connection.
+/// The frame that is sent before the server closes a connection.
 pub fn disconnect(reason: &str, code: u16, retry_after_ms: Option<u64>, out: &mut Vec<u8>) {
     let frame = Object::frame("disconnect", out).text("reason", reason).number("code", code.into());
     let frame = frame.flag("reconnect", retry_after_ms.is_some());
     frame.number("retry_after_ms", retry_after_ms.unwrap_or(0)).end();
 }
 
-/// Something that the server tells by itself: forge's frame of type `system`.
+/// A notification of the server: forge's frame of type `system`.
 #[derive(Clone, Copy, Debug)]
 pub struct System<'a> {
     /// What happened, such as `message.edited`.
@@ -255,7 +255,7 @@ pub fn ping(stamp: u64, out: &mut Vec<u8>) {
     system(&System { event: "ping", room: None, user: "", data: b"null" }, stamp, out);
 }
 
-/// What forge's clients are told before the server stops.
+/// The frame that forge's clients get before the server stops.
 pub fn shutdown(stamp: u64, out: &mut Vec<u8>) {
     let data = br#""server is shutting down""#;
     system(&System { event: "server_shutdown", room: None, user: "", data }, stamp, out);

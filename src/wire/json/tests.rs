@@ -1,4 +1,4 @@
-//! The door for JSON text: what it lets in, and in which form.
+//! Checking of JSON text: what is accepted, and in which form it is kept.
 
 use fastrand::Rng;
 

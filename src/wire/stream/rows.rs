@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// Why a row is not understood.
+/// Why a body is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RowError {
     /// Something else stands where an object, a comma or the end should.
@@ -28,10 +28,10 @@ pub enum RowError {
     /// An element that does not say what it is called, or what it holds.
     #[error("an element is an item, with \"path\" and \"data\", or has \"key\" and \"data\"")]
     Fields,
-    /// The key is none.
+    /// The key is invalid.
     #[error("{0}")]
     Key(#[from] KeyError),
-    /// The data is no JSON value that can be kept.
+    /// The data is not JSON, or cannot be stored.
     #[error("{0}")]
     Data(#[from] JsonError),
 }
@@ -70,7 +70,7 @@ enum RowState {
 pub struct Rows {
     array: bool,
     state: RowState,
-    /// What has come and is not done with.
+    /// Bytes that have arrived and are not used up.
     pub buf: Vec<u8>,
     start: usize,
     at: usize,
@@ -129,7 +129,7 @@ impl Rows {
         RowState::Inside { depth: 1, text: false, escape: false }
     }
 
-    /// Lets go of what is done with.
+    /// Drops the bytes that are used up.
     fn compact(&mut self) {
         let keep = if matches!(self.state, RowState::Inside { .. }) { self.start } else { self.at };
         self.buf.drain(..keep);

@@ -49,7 +49,7 @@ enum Outer {
 pub struct Packs {
     cbor: bool,
     outer: Outer,
-    /// What has come and is not done with.
+    /// Bytes that have arrived and are not used up.
     pub buf: Vec<u8>,
     at: usize,
     open: Vec<Level>,

@@ -9,9 +9,9 @@ use tungstenite::protocol::frame::coding::OpCode;
 
 /// The name of the extension.
 const NAME: &str = "permessage-deflate";
-/// What every answer says; also the whole answer, unless the client asked to be told about our window.
+/// The parameters of every response; also the whole response, unless the client asks for our window size.
 const ANSWER: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
-/// The answer to an offer that limits our window to what it is anyway.
+/// The response to an offer that limits our window to the size it has anyway.
 const ANSWER_WINDOW: &str =
     "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=15";
 /// The parameters that an offer may have, each once.
@@ -21,9 +21,9 @@ const PARAMETERS: [&str; 4] = [
     "server_max_window_bits",
     "client_max_window_bits",
 ];
-/// What every message ends with and nobody sends: an empty stored block, without its header.
+/// The end of every message, which is never sent: an empty stored block, without its header.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
-/// The same, and a last block, so that a message that stops halfway is told from a whole one.
+/// The same and a last block, so that a truncated message is not taken for a whole one.
 const END: [u8; 6] = [0x00, 0x00, 0xff, 0xff, 0x03, 0x00];
 /// The longest header of a frame without a mask.
 const HEADER_ROOM: usize = 10;
@@ -32,7 +32,7 @@ const MOST: usize = 1 << 20;
 /// The buffers that are worth keeping between messages.
 const KEEP: usize = 64 << 10;
 
-/// The value of the answer's `Sec-WebSocket-Extensions` to the client's, which may hold several offers: to the first
+/// The value of the response's `Sec-WebSocket-Extensions` to the client's, which may hold several offers: to the first
 /// that can be met. An offer with a parameter that is unknown, doubled or malformed is declined (RFC 7692, 7.1), and so
 /// is one that wants our window below 32 KiB, which the compressor does not have.
 pub fn negotiate(offers: &str) -> Option<&'static str> {

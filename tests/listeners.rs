@@ -1,4 +1,4 @@
-//! The clients' door and the feed's as careful programs use them: HTTP's finer points, and half-closed connections.
+//! The clients' listener and the feed: the finer points of HTTP, and half-closed connections.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! What the client threads of one run share: the plan, the conductor's orders, and who has got how far.
+//! What the client threads of one run share: the plan, the commands of the main thread, and the progress of each.
 
 use crate::measure::Tally;
 use crate::scenario::Plan;
@@ -9,15 +9,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
 
-/// Publications whose completion is watched at the same time; more are in flight only when the server is far behind.
+/// Publications whose completion is watched at the same time; more are in flight only if the server is far behind.
 const SLOTS: usize = 1 << 16;
 
 /// Shared by all threads of a run.
-pub struct Board {
+pub struct Shared {
     clock: Instant,
-    /// What is run.
+    /// The plan of the run.
     pub plan: Plan,
-    /// How to speak with the server.
+    /// How to reach the server, and its protocol.
     pub wire: Wire,
     /// Source addresses, taken in turn; empty: the kernel's choice.
     pub sources: Vec<IpAddr>,
@@ -25,7 +25,7 @@ pub struct Board {
     pub threads: usize,
     /// Publications handed over so far; set before the publication leaves.
     pub published: AtomicU64,
-    /// Publications that every subscriber has.
+    /// Publications that every subscriber has received.
     pub completed: AtomicU64,
     /// First publication after the connections were up.
     pub primed: AtomicU64,
@@ -39,13 +39,13 @@ pub struct Board {
     pub hold: AtomicBool,
     /// Connections are being replaced now.
     pub churning: AtomicBool,
-    /// Times that all connections were to drop.
+    /// Reconnect storms so far: how often all connections were to drop.
     pub storms: AtomicU32,
-    /// When the last storm was ordered.
+    /// When the last storm began.
     pub storm_at: AtomicU64,
-    /// The run is over; what stands on the board is final.
+    /// The run is over; everything here is final.
     pub stop: AtomicBool,
-    /// What every checked copy must hold at the end; set before `stop`.
+    /// The document that every checked copy must equal at the end; set before `stop`.
     pub document: OnceLock<Value>,
     /// Per topic: threads that have a subscriber of it.
     holders: Vec<AtomicU32>,
@@ -54,11 +54,11 @@ pub struct Board {
     tallies: Vec<Mutex<Tally>>,
 }
 
-impl Board {
-    /// A board before the first connection.
-    pub fn new(plan: Plan, wire: Wire, sources: Vec<IpAddr>, threads: usize) -> Board {
+impl Shared {
+    /// The state before the first connection.
+    pub fn new(plan: Plan, wire: Wire, sources: Vec<IpAddr>, threads: usize) -> Shared {
         let counters = |n: usize| (0..n).map(|_| AtomicU32::new(0)).collect::<Vec<_>>();
-        Board {
+        Shared {
             clock: Instant::now(),
             holders: counters(plan.topics),
             open: counters(SLOTS),
@@ -87,7 +87,7 @@ impl Board {
         self.clock.elapsed().as_nanos() as u64
     }
 
-    /// Takes the next sequence number and opens its account.
+    /// Takes the next sequence number, and counts the threads that must receive it.
     pub fn open_publication(&self) -> u64 {
         let seq = self.published.load(Ordering::Relaxed);
         let holders = self.holders[seq as usize % self.plan.topics].load(Ordering::Relaxed);
@@ -99,7 +99,7 @@ impl Board {
         seq
     }
 
-    /// A thread has everything it expects of `seq`. True for the last thread.
+    /// A thread has received everything it expects of `seq`. True for the last thread.
     pub fn close_publication(&self, seq: u64) -> bool {
         let last = self.open[seq as usize % SLOTS].fetch_sub(1, Ordering::Relaxed) == 1;
         if last {
@@ -119,16 +119,16 @@ impl Board {
         (published + topics - 1 - topic as u64) / topics
     }
 
-    /// Makes a thread's counters known.
+    /// Publishes a thread's counters.
     pub fn post(&self, thread: usize, tally: Tally) {
-        *self.tallies[thread].lock().expect("no thread panics with a tally in hand") = tally;
+        *self.tallies[thread].lock().expect("no thread panics while it holds a tally") = tally;
     }
 
     /// The counters of every thread.
     pub fn tallies(&self) -> Vec<Tally> {
         self.tallies
             .iter()
-            .map(|tally| *tally.lock().expect("no thread panics with a tally in hand"))
+            .map(|tally| *tally.lock().expect("no thread panics while it holds a tally"))
             .collect()
     }
 

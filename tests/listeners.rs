@@ -146,7 +146,7 @@ fn the_keys_and_the_state_can_be_asked_for() {
 }
 
 #[test]
-fn the_channels_can_be_asked_for_with_their_places_and_subscribers() {
+fn the_channels_are_listed_with_their_offsets_and_subscribers() {
     let server = Server::start(&[], "");
     assert_eq!(server.http("GET", "/?api=channels", "").json()["channels"], json!([]));
     let _ann = Hub::native(server.listen, "ws?channels=a,news/b");

@@ -53,7 +53,7 @@ pub enum ServerError {
     Start(RuntimeError),
     /// No server answers on the feed's socket.
     #[error("no server answers on the feed {}: {source}. Start one with 'fanfare serve', or name its socket with --feed.", path.display())]
-    FeedSilent {
+    FeedUnreachable {
         /// The socket.
         path: PathBuf,
         /// The system's error.
@@ -103,7 +103,7 @@ pub enum ServerError {
     },
     /// `doctor` found what prevents serving; it is printed already.
     #[error("this machine cannot run the server yet: see the lines marked 'wrong' above.")]
-    Unfit,
+    DoctorFailed,
     /// Standard input or output failed.
     #[error("standard input or output: {0}")]
     Stream(#[from] io::Error),
@@ -121,13 +121,13 @@ impl ServerError {
             Self::Start(_) => 1,
             Self::ConfigUnreadable { .. } | Self::ConfigWrong { .. } => 78,
             Self::AddressRefused { .. }
-            | Self::FeedSilent { .. }
+            | Self::FeedUnreachable { .. }
             | Self::FeedLost { .. }
             | Self::FeedRefused { .. }
             | Self::SubscriptionRefused { .. }
             | Self::SubscriptionLost { .. }
             | Self::GetFailed { .. }
-            | Self::Unfit
+            | Self::DoctorFailed
             | Self::Stream(_) => 1,
         }
     }

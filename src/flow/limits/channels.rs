@@ -1,27 +1,27 @@
-//! What holds for channels: their past, and readers that are full.
+//! The limits of channels: their history, and readers that are too slow.
 
 use crate::base::time::SEC;
 
-/// What happens to what a reader has no room for.
+/// What happens when a reader is too slow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overflow {
-    /// It is left out; the latest state follows when the reader has caught up. For documents.
+    /// The change is left out; the latest state follows when the reader has caught up. For documents.
     Conflate,
     /// The reader is closed, with a reason. For channels.
     #[default]
     Disconnect,
     /// The oldest publications of the same channel make room. For channels.
     DropOldest,
-    /// As `Conflate`, and what waits already makes room for what may not be left out. For presence and typing.
+    /// As `Conflate`, and frames that wait already make room for those that may not be left out. For presence and typing.
     Yield,
 }
 
-/// What holds for the channels of a name. Of several rules the first that says it counts.
+/// Overrides for some channels. Each setting comes from the first rule that has it.
 #[derive(Clone, Debug, Default)]
 pub struct ChannelRule {
-    /// The names meant: `*` is any run of characters.
+    /// The channels' names: `*` matches any run of characters.
     pub channel: String,
-    /// What happens to what a reader has no room for.
+    /// What happens when a reader is too slow.
     pub overflow: Option<Overflow>,
     /// How many publications are kept.
     pub history: Option<usize>,
@@ -32,7 +32,7 @@ pub struct ChannelRule {
 }
 
 impl ChannelRule {
-    /// Whether it is about a channel.
+    /// Whether it applies to a channel.
     pub(super) fn means(&self, name: &str) -> bool {
         let mut parts = self.channel.split('*');
         let Some(mut rest) = name.strip_prefix(parts.next().unwrap_or("")) else { return false };
@@ -51,7 +51,7 @@ impl ChannelRule {
     }
 }
 
-/// How much of a channel's past is kept.
+/// How much of a channel's history is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// Publications; 0: none.
@@ -63,9 +63,9 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// What is kept of a channel that nobody can look back on.
+    /// The default of a channel.
     pub const NOTHING: Retention = Retention { count: 0, bytes: 16 << 20, age: 720 * 3600 * SEC };
-    /// What is kept of a room, or of a route's channel.
+    /// The default of a room, or of a route's channel.
     pub const ROOM: Retention = Retention { count: 1000, ..Retention::NOTHING };
 }
 

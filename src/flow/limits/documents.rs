@@ -1,8 +1,8 @@
-//! What holds for documents and lists.
+//! The rules of documents and lists.
 
 use crate::wire::key::Name;
 
-/// Whether changes travel as patches.
+/// Whether changes are sent as patches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PatchMode {
     /// A patch where it is shorter than the snapshot.
@@ -15,23 +15,23 @@ pub enum PatchMode {
 }
 
 impl PatchMode {
-    /// The mode for a subscriber that wants `wish`, where `self` holds. Where the operator wants no patches, there are
-    /// none.
-    pub fn with(self, wish: PatchMode) -> PatchMode {
-        match (self, wish) {
+    /// The mode for a subscriber that asks for `requested`, where the operator has set `self`. Where the operator forbids
+    /// patches, there are none.
+    pub fn with(self, requested: PatchMode) -> PatchMode {
+        match (self, requested) {
             (PatchMode::Never, _) | (_, PatchMode::Auto) => self,
-            (_, wish) => wish,
+            (_, requested) => requested,
         }
     }
 }
 
-/// What holds for a key, or for the keys of one pattern and their list.
+/// Overrides for a key, or for the keys of one pattern and their list.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// The key or the keys meant; the list of exactly this pattern.
+    /// The key, or the pattern of keys and of exactly one list.
     pub name: Name,
     /// Overrides the server's mode.
     pub patch: Option<PatchMode>,
-    /// At most this many items; the oldest leaves when a new one comes.
+    /// At most this many items; a new one beyond it deletes the oldest.
     pub limit: Option<usize>,
 }

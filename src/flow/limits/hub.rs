@@ -1,19 +1,19 @@
-//! What holds on the hub.
+//! The limits of the hub.
 
 use crate::base::time::SEC;
 
-/// What holds on the hub.
+/// The limits of the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HubLimits {
     /// Whether a connection that never subscribed to anything gets every channel.
     pub implicit_channels: bool,
     /// Nanoseconds between pings.
     pub ping_interval: u64,
-    /// The largest frame from a client that is taken, in bytes.
+    /// The largest frame that a client may send, in bytes.
     pub max_message: usize,
     /// Frames that may wait for one connection.
     pub queue_frames: usize,
-    /// Frames that a connection may send in a second.
+    /// Frames that a connection may send per second.
     pub rate: u32,
     /// Frames that it may send at once.
     pub burst: u32,
@@ -23,15 +23,15 @@ pub struct HubLimits {
     pub rooms_per_user: u32,
     /// Channels that one user may be subscribed to.
     pub channels_per_user: u32,
-    /// Whether joining a room that is not there makes it.
+    /// Whether joining a room that does not exist creates it.
     pub auto_create_rooms: bool,
-    /// Nanoseconds after which somebody who does not go on typing has stopped.
+    /// Nanoseconds after which a user who does not repeat `typing` has stopped.
     pub typing_timeout: u64,
-    /// Nanoseconds for which a user without connections still counts as there.
+    /// Nanoseconds for which a user stays online after the last connection has closed.
     pub presence_grace: u64,
-    /// Members beyond which a room tells numbers instead of names.
+    /// Users beyond which a room sends their number instead of their names.
     pub presence_list: usize,
-    /// Nanoseconds for which a session can be taken up again; 0: never.
+    /// Nanoseconds for which a session can be resumed; 0: sessions are off.
     pub session_ttl: u64,
 }
 
@@ -57,7 +57,7 @@ impl Default for HubLimits {
 }
 
 impl HubLimits {
-    /// Nanoseconds without a sign of life after which a client is given up: it has been pinged twice since.
+    /// Nanoseconds after which a client is closed if nothing was received from it: it has been pinged twice since.
     pub fn pong_timeout(&self) -> u64 {
         self.ping_interval / 2 * 5
     }

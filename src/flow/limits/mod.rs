@@ -1,4 +1,4 @@
-//! Settings as meant: checked, in the units that the core works in. `server` makes them from settings as written.
+//! The limits and rules that the core works with, checked and in its units. `server::resolve` makes them from the settings.
 
 pub mod channels;
 pub mod documents;
@@ -28,12 +28,12 @@ pub enum Access {
     Write,
 }
 
-/// Everything that is bounded, and the rules. One value for all shards.
+/// All limits and rules. One value for all shards.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Bytes that may wait for one connection.
     pub queue_bytes: usize,
-    /// Nanoseconds without progress after which a connection with waiting bytes is given up.
+    /// Nanoseconds without progress after which a connection with waiting bytes is closed.
     pub write_timeout: u64,
     /// Nanoseconds within which a request must be complete.
     pub handshake_timeout: u64,
@@ -47,19 +47,19 @@ pub struct Limits {
     pub max_line: usize,
     /// Nanoseconds between WebSocket pings of the ooo dialect.
     pub ping_interval: u64,
-    /// Nanoseconds without a sign of life after which an ooo connection is given up.
+    /// Nanoseconds after which an ooo connection is closed if nothing was received from it.
     pub pong_timeout: u64,
     /// The largest request body, in bytes.
     pub max_body: usize,
-    /// Streamed answers.
+    /// Streamed responses.
     pub stream: StreamLimits,
     /// Server-sent events.
     pub sse: SseLimits,
-    /// Paths that are doors of their own.
+    /// Paths that serve a channel.
     pub routes: Vec<Route>,
     /// The hub.
     pub hub: HubLimits,
-    /// Whether changes travel as patches, where no rule says otherwise.
+    /// Whether changes are sent as patches, where no rule says otherwise.
     pub patch: PatchMode,
     /// In the order of the file; the first that matches counts.
     pub rules: Vec<Rule>,
@@ -100,20 +100,20 @@ impl Default for Limits {
 impl Limits {
     /// The mode in which changes of `name` (a key, or a list's pattern) travel.
     pub fn patch_mode(&self, name: &str) -> PatchMode {
-        let meant = |rule: &&Rule| match &rule.name {
+        let matches = |rule: &&Rule| match &rule.name {
             Name::Key(key) => key.as_str() == name,
             Name::Pattern(pattern) => pattern.as_str() == name || pattern.matches(name),
         };
-        let rule = self.rules.iter().filter(|rule| rule.patch.is_some()).find(meant);
+        let rule = self.rules.iter().filter(|rule| rule.patch.is_some()).find(matches);
         rule.and_then(|rule| rule.patch).unwrap_or(self.patch)
     }
 
-    /// What happens to what a subscriber of a channel has no room for.
+    /// What happens to a subscriber of a channel that reads too slowly.
     pub fn overflow(&self, channel: &str) -> Overflow {
         self.channel_rule(channel, |rule| rule.overflow).unwrap_or_default()
     }
 
-    /// How much of a channel's past is kept, where no rule says otherwise `unless`.
+    /// How much of a channel's history is kept; `unless` where no rule says otherwise.
     pub fn retention(&self, channel: &str, unless: Retention) -> Retention {
         Retention {
             count: self.channel_rule(channel, |rule| rule.history).unwrap_or(unless.count),
@@ -126,7 +126,7 @@ impl Limits {
         self.channel_rules.iter().filter(|rule| rule.means(channel)).find_map(says)
     }
 
-    /// The route that means a path, and the channel that it leads to. The doors' own paths are no route's.
+    /// The route that matches a path, and its channel. Reserved paths belong to no route.
     pub fn route_for(&self, path: &str) -> Option<(&Route, Option<String>)> {
         if path.split('/').nth(1).is_some_and(is_reserved) {
             return None;

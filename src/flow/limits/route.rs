@@ -1,4 +1,4 @@
-//! Paths that are mapped onto channels: `[[route]]`.
+//! Paths that serve a channel: `[[route]]`.
 
 use crate::wire::template::{NameTemplate, PathTemplate};
 use rustc_hash::FxHasher;
@@ -27,7 +27,7 @@ impl fmt::Display for RouteId {
     }
 }
 
-/// What a mapped path speaks.
+/// The protocol of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
     /// Server-sent events with a catch-up: `change`, `offset` behind it, `ping`.
@@ -38,14 +38,14 @@ pub enum Profile {
     Hub,
 }
 
-/// A path that is a door.
+/// A path that serves a channel.
 #[derive(Clone, Debug)]
 pub struct Route {
     /// What it is known by.
     pub id: RouteId,
-    /// Its form.
+    /// The paths that it matches.
     pub path: PathTemplate,
-    /// What it speaks.
+    /// Its protocol.
     pub profile: Profile,
     /// The channel that it leads to. The hub can do without.
     pub channel: Option<NameTemplate>,
@@ -53,7 +53,7 @@ pub struct Route {
     pub filter: Option<FilterRule>,
     /// The field of a publication's data that names it to clients; where it lacks one, they get the cursor.
     pub id_field: Option<Box<str>>,
-    /// Nanoseconds between signs of life.
+    /// Nanoseconds between keep-alives.
     pub keepalive: u64,
     /// Clients at once, on all shards.
     pub streams: usize,

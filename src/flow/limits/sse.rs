@@ -1,13 +1,13 @@
-//! What holds for server-sent events.
+//! The limits of server-sent events.
 
 use crate::base::time::SEC;
 
-/// Server-sent events.
+/// The limits of server-sent events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SseLimits {
-    /// Nanoseconds that a client waits before it comes back.
+    /// Nanoseconds that a client waits before it reconnects.
     pub retry: u64,
-    /// Nanoseconds between signs of life.
+    /// Nanoseconds between keep-alives.
     pub keepalive: u64,
     /// Publications that are read from a history at a time.
     pub replay_limit: usize,

@@ -1,21 +1,21 @@
-//! What bounds streamed answers.
+//! The limits of streamed responses.
 
-/// What bounds streamed answers, and how they are cut.
+/// The limits of streamed responses, and the size of their chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamLimits {
     /// A chunk is sent once it is longer than this after an element, in bytes.
     pub chunk_threshold: usize,
-    /// Documents that an owner gives at a time.
+    /// Documents that an owner delivers at a time.
     pub batch_size: usize,
-    /// Bytes with which a chunk's buffer begins.
+    /// Initial bytes of a chunk's buffer.
     pub buffer_size: usize,
     /// Chunks that are made ahead of the reader.
     pub channel_buffer: usize,
-    /// Elements a second; 0: no limit.
+    /// Elements per second; 0: no limit.
     pub rate_limit: u64,
-    /// Documents that may be sorted for one answer.
+    /// Documents that may be sorted for one response.
     pub sort_limit: usize,
-    /// Bytes of replaced documents that a shard keeps for streams that have yet to come to them.
+    /// Bytes of replaced documents that a shard keeps for streams that have not come to them yet.
     pub cut_bytes: usize,
     /// Streams at once, on each shard.
     pub streams: usize,

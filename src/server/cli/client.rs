@@ -1,4 +1,4 @@
-//! The commands that talk to a server, `pub`, `sub` and `get`: their arguments and what these ask for.
+//! The arguments of the commands that talk to a server: `pub`, `sub` and `get`.
 
 use std::path::PathBuf;
 use std::sync::Arc;

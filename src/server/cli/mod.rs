@@ -48,7 +48,7 @@ enum Commands {
     /// Write documents through the feed of a server on this machine
     #[command(after_help = PUB_HELP)]
     Pub(PubArgs),
-    /// Follow a key or pattern and print it
+    /// Follow a key, pattern or channel, and print each change
     #[command(after_help = SUB_HELP)]
     Sub(SubArgs),
     /// Print the documents of a key or pattern
@@ -95,7 +95,7 @@ fn dispatch(command: Commands) -> Result<(), ServerError> {
                 print(&format!("{finding}\n"))?;
             }
             match findings.iter().any(|finding| finding.severity == Severity::Wrong) {
-                true => Err(ServerError::Unfit),
+                true => Err(ServerError::DoctorFailed),
                 false => Ok(()),
             }
         }

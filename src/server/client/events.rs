@@ -14,7 +14,7 @@ use crate::server::client::http;
 /// How long connecting, and each pause, may take: several of the server's keep-alives.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// What to follow, and how to print it.
+/// Follows keys, patterns or channels, and keeps copies of their documents.
 #[derive(Clone, Debug)]
 pub struct EventFollower {
     url: String,

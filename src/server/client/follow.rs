@@ -10,7 +10,7 @@ use crate::server::error::ServerError;
 
 /// Why one connection ended.
 pub enum End {
-    /// As many messages as were asked for, or nobody reads standard output any more.
+    /// The last message that was asked for is printed, or nobody reads standard output any more.
     Done,
     /// The connection is lost, or cannot be opened; trying again may help.
     Lost(String),
@@ -18,9 +18,9 @@ pub enum End {
     Refused(String),
 }
 
-/// The longest first wait before reconnecting; it doubles with each try that brings no message.
+/// The upper bound of the first wait before reconnecting; it doubles with each try that brings no message.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// The longest wait.
+/// The upper bound of every wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// Follows one subscription, over one connection after the other.
@@ -76,7 +76,7 @@ pub fn print(line: &str, last: bool) -> Result<(), End> {
 /// A document with RFC 6902 operations applied.
 ///
 /// # Errors
-/// They are no operations, or do not apply; in words.
+/// The operations are malformed or do not apply; the text says which.
 pub fn patched(mut document: Value, operations: Value) -> Result<Value, String> {
     let patch: json_patch::Patch = serde_json::from_value(operations).map_err(|error| error.to_string())?;
     json_patch::patch(&mut document, &patch).map_err(|error| error.to_string())?;

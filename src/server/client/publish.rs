@@ -110,12 +110,12 @@ fn operation(id: u64, verb: &Verb, key: &str, value: Option<&str>) -> Result<Str
 /// The operation `line`, with `id` added if it has none: an operation with an id gets a reply.
 fn with_id(id: u64, line: &str) -> Result<String, String> {
     #[derive(Deserialize)]
-    struct Operation {
+    struct RawOperation {
         #[serde(rename = "op")]
         _op: IgnoredAny,
         id: Option<IgnoredAny>,
     }
-    let operation: Operation =
+    let operation: RawOperation =
         serde_json::from_str(line).map_err(|error| format!("not an operation of the feed: {error}"))?;
     match (operation.id, line.strip_prefix('{')) {
         (None, Some(members)) => Ok(format!(r#"{{"id":{id},{members}"#)),
@@ -162,7 +162,7 @@ impl FeedClient {
             Ok((writer.try_clone()?, writer))
         };
         let (reader, writer) =
-            open().map_err(|source| ServerError::FeedSilent { path: path.clone(), source })?;
+            open().map_err(|source| ServerError::FeedUnreachable { path: path.clone(), source })?;
         let (sender, replies) = mpsc::channel();
         thread::spawn(move || {
             for reply in BufReader::new(reader).lines().map_while(Result::ok) {

@@ -1,4 +1,4 @@
-//! `--demo`: a real week of earthquakes (public domain, see README.md), replayed for ever through the real feed.
+//! `--demo`: a real week of earthquakes (public domain, see README.md), replayed without end through the real feed.
 
 use std::collections::VecDeque;
 use std::io;
@@ -44,7 +44,7 @@ impl Quake {
     }
 }
 
-/// Feed lines without their line feeds, for ever: a quake is set, the oldest is deleted, now and then a magnitude is
+/// Feed lines without their line feeds, without end: a quake is set, the oldest is deleted, now and then a magnitude is
 /// revised, and `stats/today` and `stats/magnitudes` follow. Starts on an empty server.
 pub fn lines() -> impl Iterator<Item = String> {
     let quakes: Vec<Quake> = serde_json::from_str(include_str!("earthquakes.json"))
@@ -72,7 +72,7 @@ fn revise(quake: &Quake, n: usize) -> Value {
     json!({"op": "merge", "key": quake.key(), "data": {"mag": tenths / 10.0, "revised": true}})
 }
 
-/// What the statistics are made of; begins anew with each day of the data.
+/// The statistics of one day; they begin again with each day of the data.
 #[derive(Default)]
 struct Today {
     day: u64,
@@ -83,7 +83,7 @@ struct Today {
 }
 
 impl Today {
-    /// Takes in one quake; gives the lines that say so.
+    /// Counts one quake; gives the operations that update the statistics.
     fn count(&mut self, quake: &Quake) -> [Value; 2] {
         let day = quake.time / DAY_MS;
         if day != self.day {

@@ -1,4 +1,4 @@
-//! Resolves `[[rule]]`: what is different for some keys or channels.
+//! Resolves `[[rule]]`: overrides for some keys or channels.
 
 use crate::flow::limits::channels::ChannelRule;
 use crate::flow::limits::documents::Rule;

@@ -5,18 +5,18 @@ use clap::Parser;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-/// What `--help` and the HTML report say about the numbers.
+/// The explanation of the numbers, for `--help` and the HTML report.
 pub const NUMBERS: &str = "\
 What the numbers mean:
   connects/s            connections opened per second, handshake and subscription included
   memory per connection growth of the server's resident memory from none to all connections, divided by them
-  published/s           publications per second that the server was given (saturate: that reached everyone)
+  published/s           publications per second handed to the server (saturate: that reached every subscriber)
   deliveries/s          publications received, counted once per subscriber, per second
   latency               from the moment a publication was due (not when it was sent) to its arrival at each subscriber
   to the last           the same to the arrival at the last subscriber of all: how long one broadcast takes
   to state              from the drop (storm, churn) or the connect to the first message with the subscriber's state
   p50 p90 p99 p99.9 max half, 90 %, ... of all values are at most this
-  publisher late        how late we handed publications over by our own fault; it counts into the latency
+  publisher late        how late the load test handed publications over by its own fault; it is part of the latency
   lost                  publications that a subscriber should have received and never did, by sequence numbers
   duplicates, order     received twice; received after a later one
   server CPU            CPU time of all threads of the server in the measured part, also per delivery, and its share
@@ -29,13 +29,13 @@ What the numbers mean:
                         waiting at each poll the client is the bottleneck and the run is INVALID
   update, snapshot      ooo dialect: mean bytes of an update and of the whole document, and their ratio
   slow connections      those that stopped reading: how many the server closed, how many publications they received
-                        once they read again, and how many it passed over (a document goes to its latest state)
+                        once they read again, and how many they missed (a document goes to its latest state)
   memory for them       growth of the server's memory over that with idle connections
-  connections replaced  dropped by us and opened again (storm, churn)
-  stream                items per second that the reader got, whole answers, bytes per second
+  connections replaced  dropped by the load test and opened again (storm, churn)
+  stream                items per second that the reader received, whole responses, bytes per second
   first byte            from the request to the first byte of the body, at worst
   latency without it    latency in the same run before the stream began
-  p99 with it           the 99th percentile of the streaming half, in times that of the half before
+  p99 with it           the 99th percentile of the streaming half, as a multiple of that of the half before
   memory for it         growth of the server's memory over that before the stream
   CPU per item          the server's CPU in the streaming half beyond that of the half before, per streamed item
   right documents       subscribers whose folded copy equals the publisher's document at the end
@@ -50,7 +50,7 @@ The manual page docs/src/loadtest.md has commands for other servers.";
 #[derive(Parser, Debug)]
 #[command(version, after_long_help = NUMBERS)]
 pub struct Args {
-    /// What to run, one after the other, each on a fresh server
+    /// Scenarios to run, one after the other, each on a fresh server
     pub scenarios: Vec<Scenario>,
     /// Subscribers
     #[arg(long)]
@@ -73,7 +73,7 @@ pub struct Args {
     /// Protocol; by default the scenario's own, and raw for a --target
     #[arg(long)]
     pub dialect: Option<Dialect>,
-    /// What carries it: WebSocket, or server-sent events (hub, raw) [default: ws; sse for a --target sse://...]
+    /// Transport: WebSocket, or server-sent events (hub, raw) [default: ws; sse for a --target sse://...]
     #[arg(long)]
     pub transport: Option<Transport>,
     /// Documents that the server holds and the reader streams (stream)
@@ -82,7 +82,7 @@ pub struct Args {
     /// Bytes of the value of each (stream)
     #[arg(long, value_name = "BYTES")]
     pub document_size: Option<usize>,
-    /// How the reader reads (stream)
+    /// Pace of the reader (stream)
     #[arg(long)]
     pub reader: Option<Pace>,
     /// Client threads

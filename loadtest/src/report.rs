@@ -79,12 +79,12 @@ fn document_rows(docs: &Documents) -> Rows {
 fn stream_rows(stream: &Streamed) -> Rows {
     let mut rows = Rows::new();
     let (rate, mib_s) = (stream.items_per_s, stream.bytes_per_s / f64::from(1 << 20));
-    rows.push(("stream", format!("{rate:.0} items/s, {mib_s:.0} MiB/s, {} whole answers", stream.passes)));
+    rows.push(("stream", format!("{rate:.0} items/s, {mib_s:.0} MiB/s, {} whole responses", stream.passes)));
     rows.push(("first byte", format!("{:.1} ms at worst", stream.first_byte_us / 1e3)));
     rows.push(("latency without it", times(&stream.calm_us)));
     rows.push(("p99 with it", format!("{:.2} times that without", stream.p99_ratio)));
     rows.push(("memory for it", format!("{} more at the highest", mib(stream.rss_growth))));
-    // few items say nothing about their cost
+    // The cost per item needs a whole response.
     if stream.passes > 0 {
         rows.push(("CPU per item", format!("{:.3} us", stream.cpu_us_per_item)));
     }
@@ -97,7 +97,7 @@ fn slow_rows(slow: &Slow) -> Rows {
     let (conns, got, missed) = (slow.conns, slow.received, slow.missed);
     rows.push((
         "slow connections",
-        format!("{conns}, {closed} of them closed; {got} received, {missed} passed over"),
+        format!("{conns}, {closed} of them closed; {got} received, {missed} missed"),
     ));
     rows.extend(slow.closed.iter().map(|(why, n)| ("  closed", format!("{n}: {why}"))));
     rows.push(("memory for them", format!("{} more at the highest", mib(slow.rss_growth))));

@@ -34,7 +34,7 @@ const OPENING: usize = 128;
 /// The receive buffer of a connection that will stop reading: small, so that the server soon notices.
 const SLOW_RECEIVE: usize = 64 << 10;
 /// The token of a descriptor that is not a connection (the publisher's).
-const GUEST: u64 = u64::MAX;
+const WATCHED: u64 = u64::MAX;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -113,7 +113,7 @@ impl Worker {
 
     /// Also watches `fd`; [`Worker::turn`] tells when it is ready.
     pub fn watch(&self, fd: BorrowedFd) -> Result<(), String> {
-        self.add(fd, GUEST).map_err(|e| format!("epoll: {e}"))
+        self.add(fd, WATCHED).map_err(|e| format!("epoll: {e}"))
     }
 
     fn add(&self, fd: BorrowedFd, token: u64) -> rustix::io::Result<()> {
@@ -130,29 +130,29 @@ impl Worker {
         self.finish()
     }
 
-    /// One round: commands, then whatever is ready, or nothing until (at most a spin before) `until`. True when the watched
-    /// guest is ready.
+    /// One round: commands, then whatever is ready, or nothing until (at most a spin before) `until`. True if the watched
+    /// descriptor is ready.
     pub fn turn(&mut self, until: u64) -> bool {
-        self.obey();
+        self.apply_commands();
         let found = self.poll(until);
         self.found_few = found < FEW;
         self.polled_at = self.shared.now();
         let tally = &mut self.ledger.account.tally;
         tally.polls += u64::from(found > 0);
         tally.events += found as u64;
-        let mut guest = false;
+        let mut watched_ready = false;
         for at in 0..found {
             let event = self.events[at];
             match event.data.u64() {
-                GUEST => guest = true,
+                WATCHED => watched_ready = true,
                 index => self.handle_ready(index as usize, event.flags),
             }
         }
         self.shared.post(self.thread, self.ledger.account.tally);
-        guest
+        watched_ready
     }
 
-    fn obey(&mut self) {
+    fn apply_commands(&mut self) {
         if !self.shared.go.load(Ordering::Relaxed) {
             return;
         }
@@ -379,7 +379,7 @@ impl Worker {
         epoll::wait(&self.epoll, &mut self.events[..], Some(&timeout)).unwrap_or(0)
     }
 
-    /// Why connections of this thread have ended so far, as the rest of a sentence.
+    /// Why connections of this thread have ended so far, as the end of a sentence.
     pub fn why(&self) -> String {
         self.ledger.account.closed.keys().next().map_or(String::new(), |why| format!(" ({why})"))
     }

@@ -91,9 +91,7 @@ fn a_room_obeys_its_roles_and_its_events_tell_everything() {
                 }
                 4 => {
                     let fine = moderates && (over || rank(whom).is_none());
-                    if fine {
-                        bans.insert(whom.clone(), until);
-                    }
+                    let _ = fine.then(|| bans.insert(whom.clone(), until));
                     (room.ban(&actor, now, whom, until, None), fine)
                 }
                 _ => (room.mute(&actor, whom, until), moderates && over && rank(whom).is_some()),

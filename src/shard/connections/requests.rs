@@ -25,6 +25,7 @@ use crate::shard::mail::question::{
 use crate::shard::mail::to_connections::ToConnections;
 use crate::shard::mail::to_owner::ToOwner;
 use crate::wire::http::{BadRequest, CONTINUE, Head, Response};
+use crate::wire::key::Name;
 use crate::wire::ws::Decoder;
 
 impl Clients {
@@ -108,12 +109,7 @@ impl Clients {
             }
             Request::Follow(name, hello, has) => {
                 let rest = self.upgrade(ctx, id, hello, Dialect::Ooo);
-                self.subscribe(
-                    ctx,
-                    id,
-                    Subject::of(name, ctx.id),
-                    has.map_or(Position::Nothing, Position::Version),
-                );
+                self.watch_name(ctx, id, name, has);
                 return self.messages(ctx, id, &rest);
             }
             Request::Hub(hello, arrival) => {
@@ -200,6 +196,12 @@ impl Clients {
         if response.closes() {
             self.finish(ctx, id, Reason::Gone);
         }
+    }
+
+    /// A WebSocket of the ooo dialect follows what its path names, which it may have already at a version.
+    fn watch_name(&mut self, ctx: &mut Context, id: ConnId, name: Option<Name>, has: Option<u64>) {
+        let has = has.map_or(Position::Nothing, Position::Version);
+        self.subscribe(ctx, id, Subject::of(name, ctx.id), has);
     }
 
     /// The connection is a WebSocket from here on. Returns what has come of its messages already.

@@ -148,3 +148,40 @@ impl Channels {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Channels, Record};
+    use crate::base::id::ShardId;
+    use crate::base::time::SEC;
+    use crate::shard::context::Context;
+    use crate::wire::feed::Publish;
+    use crate::wire::json::Json;
+    use fastrand::Rng;
+    use std::collections::HashMap;
+    use std::sync::Arc;
+
+    #[test]
+    fn offsets_of_a_name_rise_and_never_go_back_though_channels_are_forgotten() {
+        let (mut rng, mut channels) = (Rng::with_seed(1), Channels::default());
+        let mut ctx = Context::new(ShardId(0), 1, Default::default(), "e".into());
+        let (mut last, mut forgotten) = (HashMap::<String, u64>::new(), 0);
+        for _ in 0..5000 {
+            ctx.now.mono += rng.u64(0..3) * SEC;
+            let name = format!("c{}", rng.u32(0..60));
+            let publish = Publish::new(&name, "message", Json::null());
+            let publication = channels.next(&mut ctx, Arc::new(publish));
+            channels.open(&publication.publish.channel).append(&publication);
+            let offset = publication.placed.sequence;
+            let before = last.insert(name.clone(), offset).unwrap_or(0);
+            assert!(offset > before, "{name}: {before}, then {offset}");
+            while let Some(record) = channels.next_idle(&ctx, |name| &**name == "c1") {
+                let Record::ChannelForgotten { channel } = record else { panic!("{record:?}") };
+                assert!(&*channel != "c1", "somebody is subscribed to it");
+                channels.forget(&channel);
+                forgotten += 1;
+            }
+        }
+        assert!(forgotten > 100 && channels.len() < 60, "{forgotten} were forgotten");
+    }
+}

@@ -1,12 +1,17 @@
 //! The documents of an owner: what a write makes of them, decided before anything changes.
 
+use crate::flow::encode::ooo;
+use crate::flow::request::position::Position;
 use crate::flow::request::write::{Refused, Write};
+use crate::flow::route::subject::Subject;
 use crate::flow::state::apply::apply;
 use crate::flow::state::item::Item;
 use crate::flow::state::merge::merge;
 use crate::flow::state::store::Store;
 use crate::shard::context::Context;
+use crate::shard::mail::subscription::{Join, Joined};
 use crate::shard::owner::record::{Deletion, Record};
+use crate::shard::owner::watch::Watch;
 use crate::wire::json::Json;
 use crate::wire::key::{Key, Pattern};
 use hashbrown::HashMap;
@@ -37,6 +42,11 @@ impl Documents {
         &mut self.store
     }
 
+    /// How many scans are open, and the bytes that they keep.
+    pub fn scans(&self) -> (usize, usize) {
+        (self.store.scans.len(), self.store.scans.bytes())
+    }
+
     /// The documents that match, in the order of keys.
     pub fn matching(&self, pattern: &Pattern) -> Vec<Arc<Item>> {
         self.store.matching(pattern).cloned().collect()
@@ -46,6 +56,20 @@ impl Documents {
     pub fn version(&self, key: &Key) -> u64 {
         let item = self.store.get(key.as_str()).map(|item| item.version());
         item.or(self.store.deleted_at(key.as_str())).unwrap_or(self.born)
+    }
+
+    /// What a subscriber of a key is told first: the document, unless it has that version.
+    pub fn joined(&self, ctx: &mut Context, watch: &mut Watch, join: &Join) -> Joined {
+        let joined = join.joined(ctx.stamps.last());
+        let Subject::Key(key) = &join.subject else { return joined };
+        let version = self.version(key);
+        if matches!(join.has, Position::Version(has) if has == version) {
+            return joined;
+        }
+        let item = self.store.get(key.as_str()).map(|item| &**item);
+        let state =
+            watch.state(&mut ctx.encoder, join.variant, |encoder| Some(ooo::item(encoder, version, item)));
+        Joined { state, ..joined }
     }
 
     /// A document gets this value.
@@ -170,4 +194,72 @@ fn merged(old: Option<Json>, key: &Key, part: &Json) -> Result<Json, Refused> {
 fn patched(old: Option<Json>, key: &Key, patch: &Json) -> Result<Json, Refused> {
     let old = old.ok_or_else(|| Refused::NotFound(key.clone()))?;
     apply(&old, patch).map_err(|why| Refused::Patch(why.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Documents, Record, Refused};
+    use crate::base::id::ShardId;
+    use crate::flow::request::write::{SweepId, Write};
+    use crate::shard::context::Context;
+    use crate::shard::owner::record::Deletion;
+    use crate::wire::json::Json;
+    use crate::wire::key::{Key, Name};
+    use fastrand::Rng;
+
+    fn random(rng: &mut Rng) -> Write {
+        let json = |text: &str| Json::parse(text.as_bytes()).unwrap();
+        let key = Key::parse(&format!("a/{}", rng.u8(0..4))).unwrap();
+        let Ok(Name::Pattern(all)) = Name::parse("a/*") else { panic!("a pattern") };
+        match rng.u8(0..8) {
+            0..3 => Write::Set(key, json(if rng.bool() { r#"{"n":1}"# } else { "[]" })),
+            3 => Write::Merge(key, json(r#"{"m":2}"#)),
+            4 => Write::Patch(key, json(r#"[{"op":"replace","path":"/n","value":3}]"#)),
+            5 => Write::Sweep(all, SweepId { shard: ShardId(0), count: 1 }),
+            _ => Write::Del(key),
+        }
+    }
+
+    /// Decides and applies one write.
+    fn write(documents: &mut Documents, ctx: &mut Context, write: Write) -> Result<(), Refused> {
+        let record = match write {
+            Write::Set(key, value) => documents.put(ctx, key, value),
+            Write::Merge(key, part) => documents.merge(ctx, key, &part)?,
+            Write::Patch(key, patch) => documents.patch(ctx, key, &patch)?,
+            Write::Del(key) => documents.delete(ctx, &key, Deletion::Write)?,
+            Write::Sweep(pattern, _) => {
+                for item in documents.matching(&pattern) {
+                    documents.apply_deletion(&item.key, ctx.stamp());
+                }
+                return Ok(());
+            }
+            Write::Publish(_) => return Ok(()),
+        };
+        match record {
+            Record::DocumentPut { item } => documents.apply_put(&item),
+            Record::DocumentDeleted { key, version, .. } => documents.apply_deletion(&key, version),
+            other => panic!("{other:?}"),
+        };
+        Ok(())
+    }
+
+    #[test]
+    fn a_batch_passes_the_check_exactly_if_its_writes_can_be_done_one_after_the_other() {
+        let mut passed = 0;
+        for seed in 0..2000 {
+            let (mut rng, mut documents) = (Rng::with_seed(seed), Documents::default());
+            let mut ctx = Context::new(ShardId(0), 1, Default::default(), "e".into());
+            for _ in 0..rng.u8(0..5) {
+                let _ = write(&mut documents, &mut ctx, random(&mut rng));
+            }
+            let batch: Vec<Write> = (0..rng.usize(1..5)).map(|_| random(&mut rng)).collect();
+            let checked = documents.check(&batch);
+            let done = batch.into_iter().enumerate().try_for_each(|(at, one)| {
+                write(&mut documents, &mut ctx, one).map_err(|why| Refused::Batch(at, Box::new(why)))
+            });
+            assert_eq!(checked, done, "seed {seed}");
+            passed += u32::from(done.is_ok());
+        }
+        assert!((200..1800).contains(&passed), "{passed} batches pass");
+    }
 }

@@ -65,3 +65,44 @@ impl FrontDoor {
         (self.part.take().unwrap_or_default(), std::mem::take(&mut self.evictions))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Eviction, FrontDoor};
+    use crate::base::id::{ConnId, ShardId};
+    use crate::flow::request::write::Write;
+    use crate::shard::context::Context;
+    use crate::shard::mail::question::{Question, Read, WriteOrigin, WriteTicket};
+    use crate::wire::key::Key;
+
+    #[test]
+    fn writes_and_evictions_wait_for_the_decision_in_their_order_and_reads_do_not() {
+        let ctx = Context::new(ShardId(0), 1, Default::default(), "e".into());
+        let mut front = FrontDoor::default();
+        let key = |n: u8| Key::parse(&format!("a/{n}")).unwrap();
+        let conn = ConnId { slot: 1, generation: 1 };
+        let write = |n| Question::Write {
+            write: Write::Del(key(n)),
+            ticket: WriteTicket { conn, origin: WriteOrigin::Request },
+        };
+        assert!(front.admit(&ctx, ShardId(0), write(0)).is_some());
+        front.close(vec![Write::Del(key(9))]);
+        assert!(front.admit(&ctx, ShardId(0), write(1)).is_none());
+        assert!(front.admit(&ctx, ShardId(0), write(2)).is_none());
+        assert!(front.admit(&ctx, ShardId(0), Question::Read { conn, read: Read::Keys }).is_some());
+        assert!(front.admit_eviction(Eviction { key: key(3), version: 7 }).is_none());
+        assert!(front.next(&ctx).is_none());
+        let (part, evictions) = front.open();
+        assert_eq!((part.len(), evictions.len()), (1, 1));
+        // whoever comes now stands behind those who have waited
+        assert!(front.admit(&ctx, ShardId(0), write(4)).is_none());
+        for n in [1, 2, 4] {
+            let next = front.next(&ctx);
+            assert!(
+                matches!(&next, Some((_, Question::Write { write: Write::Del(own), .. })) if *own == key(n)),
+                "{next:?}"
+            );
+        }
+        assert!(front.next(&ctx).is_none() && front.admit(&ctx, ShardId(0), write(5)).is_some());
+    }
+}

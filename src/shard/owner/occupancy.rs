@@ -108,7 +108,8 @@ impl Occupancies {
         ctx: &mut Context,
         watch: &mut Watch,
         join: &Join,
-        (name, room): (&Arc<str>, &Room),
+        name: &Arc<str>,
+        room: &Room,
     ) -> Joined {
         let Occupancy { presence, typing, .. } = self.rooms.entry_ref(name).or_default();
         let most = ctx.limits.hub.presence_list;
@@ -134,7 +135,8 @@ impl Occupancies {
         &mut self,
         ctx: &mut Context,
         watchers: &mut Watchers,
-        (name, room): (&Arc<str>, &Room),
+        name: &Arc<str>,
+        room: &Room,
         event: &RoomEvent,
     ) {
         // above that it tells numbers instead of names

@@ -47,23 +47,25 @@ struct World {
     shards: Vec<(Context, Owner)>,
     lanes: Vec<Vec<VecDeque<Vec<Mail>>>>,
     sweeps: u64,
+    /// How many documents the limited list may have.
+    most: usize,
 }
 
 impl World {
     fn new(seed: u64, shards: u16) -> World {
         let now = Now { mono: SEC, wall: 1_700_000_000 * SEC };
-        let limits = Arc::new(limits());
+        let limits = Arc::new(limits(3));
         let each = || (0..shards).map(ShardId);
         let shard = |id| {
             let mut ctx = Context::new(id, shards, limits.clone(), "e".into());
             ctx.now = now;
             let mut owner = Owner::new(&mut ctx);
-            owner.keep_records();
+            owner.ledger_mut().keep_records();
             (ctx, owner)
         };
         let shards = each().map(shard).collect();
         let lanes = each().map(|_| each().map(|_| VecDeque::new()).collect()).collect();
-        let mut world = World { rng: Rng::with_seed(seed), now, shards, lanes, sweeps: 0 };
+        let mut world = World { rng: Rng::with_seed(seed), now, shards, lanes, sweeps: 0, most: 3 };
         for user in USERS.map(Arc::<str>::from) {
             for (ctx, _) in &mut world.shards {
                 let change = QuotaChange::Connect;
@@ -189,12 +191,22 @@ impl World {
         self.shards[from].0.post_to_owner(&name, ToOwner::Join(Box::new(join)));
     }
 
+    /// Other settings hold from now on, everywhere.
+    fn reload(&mut self) {
+        self.most = self.rng.usize(2..5);
+        let limits = Arc::new(limits(self.most));
+        for (ctx, owner) in &mut self.shards {
+            ctx.limits = limits.clone();
+            owner.limits_changed(ctx);
+        }
+    }
+
     /// A command about a room, mostly about something that is there.
     fn room(&mut self) {
         let room: Arc<str> = self.pick(&["r1", "r2", "kept:1"]).into();
         let shards = self.shards.len() as u16;
         let home = &self.shards[owner(&room, shards).index()].1;
-        let channel = home.state.channels.get(&room);
+        let channel = home.ledger().state().channels.get(&room);
         let said = channel.and_then(|channel| channel.history()).into_iter().flat_map(|h| h.entries());
         let said: Vec<u64> = said.map(|entry| entry.stamp).collect();
         let message = self.rng.choice(&said).copied().unwrap_or(7);
@@ -305,13 +317,14 @@ fn join(pool: PoolId, subject: Subject, user: Arc<str>) -> Join {
     Join { pool, subject, variant, conn: CONN, ticket: 1, has, who: Some(user), enter: false }
 }
 
-fn limits() -> Limits {
+/// What holds: a list with `most` documents, and histories that are bounded by count, by bytes and by age.
+fn limits(most: usize) -> Limits {
     let channel = |channel: &str| ChannelRule { channel: channel.into(), ..ChannelRule::default() };
-    let few = Rule { name: Name::parse("few/*").unwrap(), patch: None, limit: Some(3) };
+    let few = Rule { name: Name::parse("few/*").unwrap(), patch: None, limit: Some(most) };
     let mut limits = Limits {
         rules: vec![few],
         channel_rules: vec![
-            ChannelRule { history: Some(5), history_bytes: Some(1500), ..channel("kept:*") },
+            ChannelRule { history: Some(2 * most), history_bytes: Some(1500), ..channel("kept:*") },
             ChannelRule { history: Some(100), history_age: Some(20 * SEC), ..channel("old:*") },
             ChannelRule { history_age: Some(40 * SEC), ..channel("r1") },
         ],
@@ -341,6 +354,7 @@ fn the_records_of_a_run_make_the_same_state_again() {
             match world.rng.u8(0..10) {
                 0..3 => world.write(),
                 3 => world.batch(),
+                4 if world.rng.u8(0..8) == 0 => world.reload(),
                 4 => world.subscribe(),
                 _ => world.room(),
             }
@@ -350,14 +364,18 @@ fn the_records_of_a_run_make_the_same_state_again() {
             }
         }
         world.settle();
+        let Ok(Name::Pattern(few)) = Name::parse("few/*") else { unreachable!() };
+        let few: usize =
+            world.shards.iter().map(|(_, owner)| owner.ledger().state().documents.matching(&few).len()).sum();
+        assert!(few <= world.most, "seed {seed}: {few} documents in a list of {}", world.most);
         for (at, (ctx, owner)) in world.shards.iter_mut().enumerate() {
-            let records = owner.take_records();
+            let records = owner.ledger_mut().take_records();
             kinds.extend(records.iter().map(kind));
             // in another life all settings are others
             let mut other = Context::new(ctx.id, ctx.shards, Arc::new(Limits::default()), "f".into());
             let mut again = Owner::new(&mut other);
-            again.replay(&records);
-            let (was, is) = (owner.dump(), again.dump());
+            again.ledger_mut().replay(&records);
+            let (was, is) = (owner.ledger().dump(), again.ledger().dump());
             let text = |dump: &[u8]| String::from_utf8_lossy(dump).into_owned();
             assert!(was == is, "seed {seed} shard {at}:\n{}\n---\n{}", text(&was), text(&is));
         }

@@ -7,10 +7,13 @@ use crate::flow::request::position::Position;
 use crate::flow::route::subject::Subject;
 use crate::shard::context::Context;
 use crate::shard::mail::subscription::{HistoryBatch, Join, Joined};
+use crate::shard::owner::catch_up::id_field;
+use crate::shard::owner::channel::{Channel, Start};
 
 use crate::wire::feed::Publish;
 use crate::wire::hub::write::Placed;
 use hashbrown::HashMap;
+use std::sync::Arc;
 
 /// How many are kept, and how many bytes of them; beyond it all are made anew. They are forgotten each second anyway.
 const MOST: usize = 1024;
@@ -35,8 +38,31 @@ pub struct Replays {
 }
 
 impl Replays {
+    /// What a subscriber of a channel is told first: what it has missed.
+    pub fn joined(&mut self, ctx: &mut Context, channel: &Channel, join: &Join, name: &Arc<str>) -> Joined {
+        let joined = join.joined(ctx.stamps.last());
+        let epoch = ctx.epoch.clone();
+        if let Dialect::Change(route) = join.variant.dialect {
+            let (has, unknown) = channel.resolve(ctx, name, &join.has, id_field(ctx, route));
+            let last = channel.last_name(ctx, name, route).or_else(|| join.has.name());
+            let Start { offset: at, gap, missed } = channel.start(&epoch, &has);
+            return missed_of(ctx, join, missed, last, Joined { at, gap: gap || unknown, ..joined });
+        }
+        let revision = channel.revision();
+        self.find(ctx, revision, join, joined).unwrap_or_else(|joined| {
+            let Start { offset: at, gap, missed } = channel.start(&epoch, &join.has);
+            let joined = Joined { at, gap, ..joined };
+            if missed.is_empty() {
+                return joined;
+            }
+            let joined = missed_of(ctx, join, missed, None, joined);
+            self.keep(revision, join, &joined);
+            joined
+        })
+    }
+
     /// The answer to a join, if the same was given to another since the channel has changed last; else `joined` back.
-    pub fn find(&self, ctx: &Context, revision: u64, join: &Join, joined: Joined) -> Result<Joined, Joined> {
+    fn find(&self, ctx: &Context, revision: u64, join: &Join, joined: Joined) -> Result<Joined, Joined> {
         let Position::Offset(epoch, seen) = &join.has else { return Err(joined) };
         if **epoch != *ctx.epoch {
             return Err(joined);
@@ -51,7 +77,7 @@ impl Replays {
     }
 
     /// Keeps an answer for the next ones.
-    pub fn keep(&mut self, revision: u64, join: &Join, joined: &Joined) {
+    fn keep(&mut self, revision: u64, join: &Join, joined: &Joined) {
         let (Position::Offset(_, seen), Some(state)) = (&join.has, &joined.state) else { return };
         self.bytes += state.len();
         if self.kept.len() >= MOST || self.bytes > MOST_BYTES {
@@ -71,7 +97,7 @@ impl Replays {
 
 /// What a subscriber of a channel has missed: all of it, or for those who get events, as much as they take at a time.
 /// `last`: what the readers of a route call the last publication.
-pub fn missed_of(
+fn missed_of(
     ctx: &mut Context,
     join: &Join,
     missed: Vec<(Placed, &Publish)>,

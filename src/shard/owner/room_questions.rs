@@ -10,6 +10,7 @@ use crate::shard::owner::channel::Channel;
 use crate::shard::owner::channels::Channels;
 use crate::shard::owner::record::Record;
 use crate::shard::owner::rooms::{Rooms, changes};
+use crate::shard::owner::state::State;
 use crate::wire::feed::Publish;
 use crate::wire::hub::write::{self, Object};
 use crate::wire::hub::{MemberCommand, NewMessage, Query, RoomCommand};
@@ -45,8 +46,8 @@ impl RoomReply {
     ///
     /// # Errors
     /// `NotFound`: there is no such room.
-    pub fn write(self, rooms: &Rooms, channels: &Channels, name: &Arc<str>) -> Result<Vec<u8>, Refusal> {
-        let room = || rooms.get(name).ok_or(Refusal::NotFound);
+    pub fn write(self, state: &State, name: &Arc<str>) -> Result<Vec<u8>, Refusal> {
+        let room = || state.rooms.get(name).ok_or(Refusal::NotFound);
         match self {
             RoomReply::Text(text) => Ok(text),
             RoomReply::Profile => {
@@ -74,7 +75,7 @@ impl RoomReply {
                 }))
             }
             RoomReply::History(query) => {
-                let messages = history(channels.get(name), &query);
+                let messages = history(state.channels.get(name), &query);
                 Ok(members(|object| object.text("room_id", name).raw("messages", &messages)))
             }
         }

@@ -2,9 +2,9 @@
 
 use crate::flow::filter::select::Select;
 use crate::flow::state::scan::{Chunk, ScanId};
+use crate::flow::state::store::Store;
 use crate::shard::context::Context;
 use crate::shard::mail::to_connections::ToConnections;
-use crate::shard::owner::documents::Documents;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -30,15 +30,7 @@ pub struct ScanQueue {
 
 impl ScanQueue {
     /// A stream wants documents: from here on it sees them as they are now.
-    pub fn open(
-        &mut self,
-        ctx: &Context,
-        documents: &mut Documents,
-        scan: ScanId,
-        select: Arc<Select>,
-        most: u32,
-    ) {
-        let store = documents.scanned();
+    pub fn open(&mut self, ctx: &Context, store: &mut Store, scan: ScanId, select: Arc<Select>, most: u32) {
         let total = if select.conditions.is_empty() { store.count(&select.name) } else { None };
         store.scans.open(scan, select, ctx.stamps.last());
         self.wanted.push_back(Wanted { scan, most, total });
@@ -50,12 +42,12 @@ impl ScanQueue {
     }
 
     /// Gives the chunks that were asked for, as many as fit in a turn.
-    pub fn give(&mut self, ctx: &mut Context, documents: &mut Documents) {
+    pub fn give(&mut self, ctx: &mut Context, store: &mut Store) {
         let mut spent = 0;
         while spent < TURN
             && let Some(Wanted { scan, most, total }) = self.wanted.pop_front()
         {
-            if let Some((chunk, cost)) = documents.scanned().next_chunk(scan, most as usize) {
+            if let Some((chunk, cost)) = store.next_chunk(scan, most as usize) {
                 spent += cost;
                 let chunk = Box::new(Chunk { total, ..chunk });
                 ctx.post(scan.shard, ToConnections::Chunk { scan, chunk });

@@ -6,6 +6,7 @@ use crate::flow::encode::rooms as encode;
 use crate::flow::route::subject::Subject;
 use crate::flow::state::presence::{ConnAddress, Shown, Status, User};
 use crate::shard::context::Context;
+use crate::shard::inspect::{Inspection, UserInspection};
 use crate::shard::mail::to_connections::ToConnections;
 use crate::shard::mail::to_owner::ToOwner;
 use crate::shard::mail::user::{MembershipUpdate, QuotaChange, Reservation};
@@ -25,9 +26,14 @@ pub struct Users {
 }
 
 impl Users {
-    /// Those that are known.
-    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &User)> {
-        self.map.iter()
+    /// Shows those that are known.
+    pub fn inspect(&self, inspection: &mut Inspection) {
+        let users = self.map.iter().map(|(name, user)| UserInspection {
+            name: name.clone(),
+            rooms: user.rooms().cloned().collect(),
+            online: user.shown().status != Status::Offline,
+        });
+        inspection.users = users.collect();
     }
 
     /// How many have connections.
@@ -73,10 +79,10 @@ impl Users {
         &mut self,
         ctx: &mut Context,
         watchers: &mut Watchers,
-        reservation: (Arc<str>, Arc<str>),
+        name: Arc<str>,
+        room: Arc<str>,
         (shard, conn): ConnAddress,
     ) {
-        let (name, room) = reservation;
         let most = ctx.limits.hub.rooms_per_user as usize;
         let user = self.open(ctx, &name);
         let granted = user.lines().contains(&(shard, conn)) && user.reserve(&room, most);
@@ -106,7 +112,8 @@ impl Users {
         &mut self,
         ctx: &mut Context,
         watchers: &mut Watchers,
-        (name, room): (&Arc<str>, &Arc<str>),
+        name: &Arc<str>,
+        room: &Arc<str>,
         update: MembershipUpdate,
     ) {
         let user = self.open(ctx, name);
@@ -128,7 +135,8 @@ impl Users {
         &mut self,
         ctx: &mut Context,
         watchers: &mut Watchers,
-        (name, conn): (&Arc<str>, ConnAddress),
+        name: &Arc<str>,
+        conn: ConnAddress,
         (status, custom): (Status, Option<Arc<str>>),
     ) {
         let user = self.open(ctx, name);

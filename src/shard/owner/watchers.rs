@@ -102,7 +102,8 @@ impl Watchers {
         ctx: &mut Context,
         store: &Store,
         join: &Join,
-        (names, watcher): (&Arc<[Name]>, Watcher),
+        names: &Arc<[Name]>,
+        watcher: Watcher,
     ) -> Joined {
         let (partition, new) = self.partitions.watch(names, watcher);
         if new {
@@ -162,9 +163,8 @@ impl Watchers {
         &mut self,
         ctx: &mut Context,
         subject: &Subject,
-        make: impl FnMut(&mut Encoder, Variant) -> Frame,
+        mut make: impl FnMut(&mut Encoder, Variant) -> Frame,
     ) {
-        let mut make = make;
         if let Some(watch) = self.subjects.get_mut(subject) {
             watch.send(ctx, &Mark { key: None, at: 0 }, |encoder, variant| Some(make(encoder, variant)));
         }
@@ -230,6 +230,51 @@ impl Watchers {
         let filtered = channel.into_iter().flat_map(|channel| &mut channel.filtered);
         for (_, watch) in filtered.filter(|(filter, _)| filter.allows(&publish.data)) {
             watch.send_from(ctx, &mut frames, &mark, make);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Watchers;
+    use crate::base::id::ShardId;
+    use crate::base::slab::Id;
+    use crate::flow::encode::frame::{Dialect, Variant};
+    use crate::flow::filter::Filter;
+    use crate::flow::route::subject::Subject;
+    use crate::shard::owner::watch::Watcher;
+    use fastrand::Rng;
+    use std::sync::Arc;
+
+    #[test]
+    fn nothing_is_left_of_those_who_have_gone_in_any_order() {
+        let filter = |kinds| Arc::new(Filter::read("kind", kinds).expect("a filter"));
+        let room: Arc<str> = "r".into();
+        let subjects = [
+            Subject::Channel(room.clone()),
+            Subject::Chosen(room.clone(), filter("a")),
+            Subject::Chosen(room.clone(), filter("b")),
+            Subject::Room(room.clone()),
+            Subject::User("ann".into()),
+            Subject::Every(ShardId(0)),
+        ];
+        for seed in 0..200 {
+            let (mut rng, mut watchers) = (Rng::with_seed(seed), Watchers::default());
+            let mut there = Vec::new();
+            for index in 0..30 {
+                let (subject, pool) = (rng.choice(&subjects).unwrap(), Id { index, generation: 0 });
+                let watcher = Watcher { shard: ShardId(0), pool, variant: Variant::plain(Dialect::Hub) };
+                watchers.add(subject, watcher);
+                there.push((subject, pool));
+            }
+            rng.shuffle(&mut there);
+            while let Some((subject, pool)) = there.pop() {
+                let hears = |s: &&Subject| matches!(s, Subject::Channel(_) | Subject::Chosen(..));
+                assert!(!hears(&subject) || watchers.hears(&room));
+                watchers.remove(ShardId(0), pool, subject);
+                assert_eq!(watchers.hears(&room), there.iter().any(|(s, _)| hears(s)), "seed {seed}");
+            }
+            assert!(watchers.subjects.is_empty() && watchers.channels.is_empty(), "seed {seed}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Work;
 use fanfare::flow::encode::frame::{Dialect, Frame, Variant};
-use fanfare::flow::fanout::plan::Fanout;
+use fanfare::flow::fanout::Fanout;
 use fanfare::flow::fanout::pool::PoolMember;
 use fanfare::flow::fanout::queue::Budget;
 use fanfare::flow::fanout::sockets::{Due, Short, Slices, Sockets};

@@ -52,8 +52,8 @@ pub enum Actor {
 
 impl Identity {
     /// Somebody without a name, who may do what the door allows.
-    pub fn anonymous(access: Access) -> Identity {
-        Identity { user: None, access, until: FOREVER }
+    pub fn anonymous(access: Access) -> Arc<Identity> {
+        Arc::new(Identity { user: None, access, until: FOREVER })
     }
 
     /// Who sends this request, over a door that gives `anonymous` to everybody. A name is believed only where anybody
@@ -61,7 +61,7 @@ impl Identity {
     ///
     /// # Errors
     /// The name is none, wherever it would be believed.
-    pub fn read(head: &Head, anonymous: &Identity) -> Result<Identity, BadUser> {
+    pub fn read(head: &Head, anonymous: &Arc<Identity>) -> Result<Arc<Identity>, BadUser> {
         if anonymous.access < Access::Write {
             return Ok(anonymous.clone());
         }
@@ -72,7 +72,8 @@ impl Identity {
         match url::query(pair).next() {
             Some(Ok((_, user))) if user.is_empty() => Ok(anonymous.clone()),
             Some(Ok((_, user))) if is_user(&user) => {
-                Ok(Identity { user: Some(Arc::from(&*user)), ..anonymous.clone() })
+                let Identity { access, until, .. } = **anonymous;
+                Ok(Arc::new(Identity { user: Some(Arc::from(&*user)), access, until }))
             }
             _ => Err(BadUser),
         }
@@ -144,8 +145,9 @@ mod tests {
     use super::{Actor, BadUser, FOREVER, Identity};
     use crate::flow::limits::Access;
     use crate::wire::http::{MAX_HEAD, parse_head};
+    use std::sync::Arc;
 
-    fn read(query: &str, access: Access) -> Result<Identity, BadUser> {
+    fn read(query: &str, access: Access) -> Result<Arc<Identity>, BadUser> {
         let text = format!("GET /a{query} HTTP/1.1\r\nHost: h\r\n\r\n");
         let (head, _) = parse_head(text.as_bytes(), MAX_HEAD).expect("a head").expect("a whole one");
         Identity::read(&head, &Identity::anonymous(access))
@@ -168,7 +170,7 @@ mod tests {
 
     #[test]
     fn an_identity_may_do_what_it_has_until_its_end() {
-        let ann = Identity { until: 10, ..read("?user=ann", Access::Write).expect("a name") };
+        let ann = Identity { until: 10, ..(*read("?user=ann", Access::Write).expect("a name")).clone() };
         assert_eq!((ann.at(9).may(Access::Write), ann.at(9).actor()), (Ok(()), Actor::User("ann".into())));
         let denied = ann.at(10).may(Access::Read).expect_err("it has ended");
         assert!(denied.to_string().ends_with("--anonymous read"), "{denied}");

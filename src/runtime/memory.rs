@@ -1,29 +1,27 @@
 //! What a connection costs, part by part, held to the manual's page on memory.
 
 use super::slots::Slot;
-use crate::base::slab::Table;
-use crate::flow::conn::feed::Feed;
-use crate::flow::conn::http::Http;
-use crate::flow::conn::{Conn, Sub};
-use crate::flow::fanout::plan::Fanout;
+use crate::flow::fanout::Fanout;
 use crate::flow::fanout::pool::{Pool, PoolMember};
 use crate::flow::fanout::queue::{Queue, Waiting};
+use crate::shard::connections::Connections;
+use crate::shard::connections::subscriptions::Subscription;
 use crate::shard::mail::Mail;
 
 #[test]
 fn the_manual_tells_what_each_part_takes() {
     let manual = include_str!("../../docs/src/memory.md");
-    let idle = Table::<Conn>::PLACE + size_of::<PoolMember>() + Fanout::IDLE + size_of::<Slot>();
+    let idle = Connections::PLACE + size_of::<PoolMember>() + Fanout::IDLE + size_of::<Slot>();
     for (part, bytes) in [
-        ("the record, two subscriptions included", Table::<Conn>::PLACE),
+        ("the record, two subscriptions included", Connections::PLACE),
         ("its place in each pool", size_of::<PoolMember>()),
         ("its place on the sending side", Fanout::IDLE),
         ("its socket on the ring", size_of::<Slot>()),
         ("**an idle connection with one subscription**", idle),
         ("its entry in a broadcast", Fanout::DUE),
-        ("each subscription beyond two", size_of::<Sub>()),
-        ("a request that is coming in", size_of::<Http>()),
-        ("a feed", size_of::<Feed>()),
+        ("each subscription beyond two", size_of::<Subscription>()),
+        ("a request that is coming in", Connections::REQUEST),
+        ("a feed", Connections::FEED),
         ("a queue", size_of::<Queue>()),
         ("each run of frames in it", size_of::<Waiting>()),
         ("a pool", size_of::<Pool>()),

@@ -49,12 +49,12 @@ pub struct Context {
 }
 
 impl Context {
-    /// The ctx of shard `id` of `shards`.
+    /// The context of shard `id` of `shards`.
     pub fn new(id: ShardId, shards: u16, limits: Arc<Limits>, epoch: Arc<str>) -> Context {
         let outboxes = (0..shards).map(|_| Vec::new()).collect();
         let (now, stamps, encoder) =
             (Now::default(), Stamps::new(NODE, id), Encoder::new(limits.deflate_min));
-        let credit = Credit::new(shards, limits.queue_bytes);
+        let credit = Credit::new(shards);
         let (backlog, timers, stats, local) = Default::default();
         Context {
             id,
@@ -71,6 +71,12 @@ impl Context {
             local,
             outboxes,
         }
+    }
+
+    /// Other limits hold from now on.
+    pub fn set_limits(&mut self, limits: Arc<Limits>) {
+        self.encoder.set_deflate_min(limits.deflate_min);
+        self.limits = limits;
     }
 
     /// Sends mail; to oneself it arrives when the present piece of work is done.
@@ -129,7 +135,8 @@ impl Context {
 
     /// Whether so much is under way that no more should be taken in: frames that wait for sockets, or for other shards.
     pub fn is_behind(&self) -> bool {
-        self.backlog > self.limits.queue_bytes || self.credit.is_behind()
+        let most = self.limits.queue_bytes;
+        self.backlog > most || self.credit.exceeds(most)
     }
 
     /// The next commit stamp.

@@ -5,7 +5,6 @@ use crate::base::id::ShardId;
 /// What other shards have been sent and have not sent on yet.
 #[derive(Debug)]
 pub struct Credit {
-    limit: usize,
     /// By shard: bytes of frames, and of changes for its lists, sent to it and not given back.
     given: Vec<usize>,
     /// By shard: the same received from it and not given back.
@@ -14,8 +13,8 @@ pub struct Credit {
 
 impl Credit {
     /// Nothing is under way.
-    pub fn new(shards: u16, limit: usize) -> Credit {
-        Credit { limit, given: vec![0; shards as usize], owed: vec![0; shards as usize] }
+    pub fn new(shards: u16) -> Credit {
+        Credit { given: vec![0; shards as usize], owed: vec![0; shards as usize] }
     }
 
     /// Something goes to a shard.
@@ -39,8 +38,8 @@ impl Credit {
         owed.map(|(shard, bytes)| (ShardId(shard as u16), std::mem::take(bytes)))
     }
 
-    /// Whether too much is under way to some shard.
-    pub fn is_behind(&self) -> bool {
-        self.given.iter().any(|bytes| *bytes > self.limit)
+    /// Whether more than `limit` bytes are under way to some shard.
+    pub fn exceeds(&self, limit: usize) -> bool {
+        self.given.iter().any(|bytes| *bytes > limit)
     }
 }

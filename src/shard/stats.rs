@@ -2,8 +2,8 @@
 //! as many series as there are rows and no more.
 
 use crate::flow::encode::frame::Encoded;
-use crate::flow::fanout::plan::Sent;
-use crate::shard::connections::Reason;
+use crate::flow::fanout::Sent;
+use crate::shard::end_reason::EndReason;
 use std::slice::from_ref;
 
 /// The codes with which the feed refuses lines; the last stands for any that is missing here.
@@ -49,8 +49,8 @@ pub struct Stats {
     pub accepted: [u64; 2],
     /// Connections refused because the connection table was full.
     pub refused: u64,
-    /// Connections that ended, by `Reason`.
-    pub ended: [u64; Reason::ALL.len()],
+    /// Connections that ended, by `EndReason`.
+    pub ended: [u64; EndReason::ALL.len()],
     /// HTTP requests.
     pub requests: u64,
     /// WebSocket messages from clients.
@@ -181,7 +181,7 @@ pub const METRICS: &[Metric] = &[
     ),
     by(
         "reason",
-        &Reason::LABELS,
+        &EndReason::LABELS,
         counter("fanfare_connections_ended_total", "Connections that ended.", |s| &s.ended),
     ),
     counter("fanfare_requests_total", "HTTP requests, WebSocket handshakes included.", |s| {
@@ -281,7 +281,7 @@ pub const METRICS: &[Metric] = &[
 #[cfg(test)]
 mod tests {
     use super::{Kind, METRICS, Stats};
-    use crate::shard::connections::Reason;
+    use crate::shard::end_reason::EndReason;
     use std::collections::HashSet;
 
     #[test]
@@ -302,9 +302,9 @@ mod tests {
 
     #[test]
     fn reasons_have_their_labels() {
-        for (at, reason) in Reason::ALL.into_iter().enumerate() {
+        for (at, reason) in EndReason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, at);
-            assert_eq!(format!("{reason:?}").to_lowercase(), Reason::LABELS[at].replace('_', ""));
+            assert_eq!(format!("{reason:?}").to_lowercase(), EndReason::LABELS[at].replace('_', ""));
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::support::hub::{hub, rest};
 use fanfare::flow::limits::Limits;
 use fanfare::flow::limits::channels::{ChannelRule, Overflow};
-use fanfare::shard::connections::Reason;
+use fanfare::shard::end_reason::EndReason;
 use fastrand::Rng;
 use serde_json::{Value, json};
 use simulator::SHARDS;
@@ -96,7 +96,7 @@ fn a_stalled_listener_is_treated_by_the_rule_of_its_channel() {
         let got = numbers(&lossy, "lossy1");
         assert!(lossy.closed.is_none() && got.len() < 100 && got.is_sorted_by(|a, b| a < b));
         assert_eq!(got.last(), Some(&99));
-        let ended = world.count(|stats| stats.ended[Reason::Slow as usize]);
+        let ended = world.count(|stats| stats.ended[EndReason::Slow as usize]);
         let dropped = world.count(|stats| stats.dropped);
         assert_eq!((ended, dropped > 0), (1, true), "both are counted");
     }
@@ -199,5 +199,30 @@ fn everybody_sees_the_publications_of_all_in_one_order() {
             }
             assert_eq!(all[0].got.len(), 200);
         }
+    }
+}
+
+/// A listener whose several channels go over its budget at once is told why it is let go all the same.
+#[test]
+fn a_listener_of_many_channels_is_told_why_it_is_let_go() {
+    for seed in 0..20 {
+        let limits = Limits { queue_bytes: 1024, ..Limits::default() };
+        let mut world = World::new(seed, 1, limits);
+        let mut app = Application::open(&mut world);
+        let mut slow = HubClient::open(&mut world, "channels=a,b,c", 300);
+        // the channels are there without it
+        let mut other = HubClient::open(&mut world, "channels=a,b,c", 1 << 20);
+        world.settle(|world| assert!(slow.read(world) && other.read(world)));
+        for n in 0..30 {
+            for channel in ["a", "b", "c"] {
+                publish(&mut app, &mut world, channel, n);
+            }
+            world.run(1);
+        }
+        world.settle(|world| {
+            slow.read(world);
+            other.read(world);
+        });
+        assert_eq!(slow.closed.expect("told why").0, 3008, "seed {seed}");
     }
 }

@@ -3,7 +3,7 @@
 use crate::support::events::{fold, numbers, publish, settle};
 use fanfare::base::time::SEC;
 use fanfare::flow::limits::Limits;
-use fanfare::shard::connections::Reason;
+use fanfare::shard::end_reason::EndReason;
 use fanfare::shard::io::Door;
 use fanfare::wire::cursor::Cursor;
 use serde_json::{Value, json};
@@ -99,7 +99,7 @@ fn a_stalled_reader_is_treated_as_over_websocket() {
         }
         let want = (0..5).map(|k| (format!("a/{k}"), json!({"n": 195 + k, "text": "y".repeat(100)})));
         assert_eq!(fold(&documents), want.collect());
-        let ended = world.count(|stats| stats.ended[Reason::Slow as usize]);
+        let ended = world.count(|stats| stats.ended[EndReason::Slow as usize]);
         assert_eq!(ended, 2);
     }
 }

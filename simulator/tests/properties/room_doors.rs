@@ -72,6 +72,31 @@ fn a_private_room_is_heard_by_its_members_only() {
     }
 }
 
+/// A publication that a room's owner refuses is no longer under way: however many are, the connection may publish where
+/// it is allowed to.
+#[test]
+fn refused_publications_do_not_silence_a_connection() {
+    for shards in SHARDS {
+        let mut world = World::new(11, shards, limits(|_| {}));
+        let made = http(&mut world, "POST", "/_/rooms?user=ann", &json!({"id": "r", "private": true}));
+        assert_eq!(made.0, 201);
+        let mut eve = HubClient::native(&mut world, "user=eve");
+        eve.send(&mut world, &json!({"type": "subscribe", "channel": "open"}));
+        settle(&mut world, &mut [&mut eve]);
+        // twice as many as may wait for their owners at once
+        for _ in 0..4 {
+            for n in 0..64 {
+                eve.send(&mut world, &json!({"type": "publish", "channel": "r", "data": n}));
+            }
+            settle(&mut world, &mut [&mut eve]);
+        }
+        assert_eq!(codes(&eve), vec!["send_denied"; 256], "{shards} shards");
+        eve.send(&mut world, &json!({"type": "publish", "channel": "open", "data": "heard"}));
+        settle(&mut world, &mut [&mut eve]);
+        assert_eq!(told(&eve, "message", "open").len(), 1, "{shards} shards");
+    }
+}
+
 /// What is sent right behind a `room.create` or a `join`, in the same bytes, is done behind it; and what is said
 /// while a connection waits is bounded.
 #[test]

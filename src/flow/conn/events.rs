@@ -1,75 +1,8 @@
-//! What a connection that gets server-sent events remembers, and what it is answered.
+//! What connections that get server-sent events are answered.
 
-use crate::base::id::ShardId;
-use crate::flow::encode::frame::Dialect;
 use crate::flow::limits::Limits;
-use crate::flow::limits::route::RouteId;
-use crate::flow::request::events::ConnName;
-use crate::flow::route::owner::owner;
-use crate::flow::route::subject::Subject;
-use crate::wire::cursor::{Cursor, KeyPosition};
 use crate::wire::http::{Field, Head, Response};
-use crate::wire::key::Name;
 use std::borrow::Cow;
-use std::sync::Arc;
-
-/// What a connection that gets events remembers.
-#[derive(Debug)]
-pub struct Events {
-    /// What it is called towards its client.
-    pub name: ConnName,
-    /// The language.
-    pub dialect: Dialect,
-    /// The route whose reader it is counted as, and the user.
-    pub entered: Option<(RouteId, Option<Arc<str>>)>,
-    /// Whether it adds its own place to each event. Otherwise it has one channel, whose events hold their place.
-    pub personal: bool,
-    /// How far it has come.
-    pub cursor: Cursor,
-    /// It was told that what it missed cannot be made up for, and the new state is on its way.
-    pub resyncing: bool,
-    /// Nanoseconds between signs of life.
-    pub keepalive: u64,
-}
-
-impl Events {
-    /// The connection has everything of a subject up to `at`, an owner's stamp or an offset.
-    pub fn stands(&mut self, subject: &Subject, at: u64, shards: u16) {
-        match subject {
-            Subject::Channel(name) => {
-                self.cursor.channels.insert(name.clone(), at);
-            }
-            Subject::Part(names, shard) => {
-                for name in names.iter() {
-                    self.document(name, *shard, at, shards);
-                }
-            }
-            Subject::Key(_)
-            | Subject::List(_)
-            | Subject::Chosen(..)
-            | Subject::Every(_)
-            | Subject::Room(_)
-            | Subject::User(_)
-            | Subject::Clock(_) => {}
-        }
-    }
-
-    fn document(&mut self, name: &Name, shard: ShardId, at: u64, shards: u16) {
-        match name {
-            Name::Key(key) if owner(key.as_str(), shards) == shard => {
-                self.cursor.keys.insert(key.as_str().into(), KeyPosition::Version(at));
-            }
-            Name::Key(_) => {}
-            Name::Pattern(pattern) => {
-                let nowhere = || KeyPosition::Owners(vec![0; usize::from(shards)]);
-                let far = self.cursor.keys.entry(pattern.as_str().into()).or_insert_with(nowhere);
-                if let KeyPosition::Owners(stamps) = far {
-                    stamps[shard.index()] = at;
-                }
-            }
-        }
-    }
-}
 
 /// The head of a stream of events.
 pub fn response(head: &Head, limits: &Limits) -> Response<'static> {

@@ -31,10 +31,10 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// The request for a place on a route that it was.
-    pub fn into_route(self) -> Option<(Head, RouteRequest)> {
-        match self.kind {
-            ResponseKind::Enter(request) => Some((self.head, *request)),
+    /// The request for a place on a route, if it is one.
+    pub fn route(&self) -> Option<(Head, RouteRequest)> {
+        match &self.kind {
+            ResponseKind::Enter(request) => Some((self.head.clone(), (**request).clone())),
             _ => None,
         }
     }

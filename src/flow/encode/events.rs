@@ -1,10 +1,10 @@
 //! Events that say something about the connection itself.
 
-use crate::wire::hub::write::Object;
+use crate::wire::hub::write::{self, Object};
 use crate::wire::json::write_string;
-use crate::wire::sse::{write_json, write_name};
+use crate::wire::sse::{LAST_CHUNK, chunk, write_json, write_name};
 use std::fmt::Display;
-use std::io::Write;
+use std::io::Write as _;
 
 /// The first event: what the connection is called, and whether it goes on where the client was.
 pub fn write_connected(conn: &impl Display, resumed: bool, out: &mut Vec<u8>) {
@@ -27,6 +27,16 @@ pub fn write_denied(channel: &str, code: &str, message: &str, out: &mut Vec<u8>)
     write_json(out, |out| {
         Object::new(out).text("channel", channel).text("code", code).text("message", message).end();
     });
+}
+
+/// The end of a stream of events, and why. `retry_after_ms`: when the client may come back by itself.
+pub fn last(why: &str, code: u16, retry_after_ms: Option<u64>) -> Vec<u8> {
+    let mut bytes = chunk(|out| {
+        write_name("disconnect", out);
+        write_json(out, |out| write::disconnect(why, code, retry_after_ms, out));
+    });
+    bytes.extend_from_slice(LAST_CHUNK);
+    bytes
 }
 
 /// The data of the event that says that the client has caught up, and up to where.

@@ -86,6 +86,11 @@ impl Encoder {
         Encoder { deflate_min, ..Encoder::default() }
     }
 
+    /// Frames of at least so many bytes are deflated from now on.
+    pub fn set_deflate_min(&mut self, deflate_min: usize) {
+        self.deflate_min = deflate_min;
+    }
+
     /// One whole WebSocket message; `write` appends its payload.
     pub fn message(&mut self, kind: MessageKind, write: impl FnOnce(&mut Vec<u8>)) -> Frame {
         self.frame_of(write, |frame, header| {

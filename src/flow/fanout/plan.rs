@@ -1,90 +1,48 @@
-//! Who gets what, and the sending of it.
-//!
-//! Frames for a pool gather until the plan under way is done; then they are joined to one run of shared bytes, and the
-//! next plan holds one entry per member. It is carried out in slices, so that a broadcast to ten thousand sockets does
-//! not keep anyone else waiting. What one connection alone is due (replies, snapshots, pongs) waits in its queue and
-//! leaves before the plan goes on. Only a socket that refuses bytes ever costs memory or a count.
+//! The plan of a broadcast: which run of bytes goes to which connection.
 
-use crate::base::bits::Bits;
 use crate::flow::encode::frame::Frame;
-use crate::flow::fanout::pool::{PoolId, PoolMember, Pools};
-use crate::flow::fanout::queue::{Budget, Offered, Queue, Waiting};
-use crate::flow::fanout::sockets::{Came, Due, Short, Slices, Sockets};
-use crate::flow::limits::channels::Overflow;
-use std::collections::VecDeque;
+use crate::flow::fanout::pool::PoolId;
 
-/// How many sends one slice holds: about 2 ms of kernel time.
-const SLICE: usize = 512;
-/// How many waiting frames of one connection leave in one send.
-const RUNS: usize = 64;
-
-/// What sending has brought to light about one connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Its socket is full: watch for when it is writable.
-    Blocked(u32),
-    /// It was full and has taken everything since.
-    Drained(u32),
-    /// Its queue would grow over the budget: what the pool had for it was left out, from behind that stamp on.
-    Behind(u32, PoolId, u64),
-    /// So many runs of a channel made room for newer ones.
-    Dropped(u32),
-    /// Its socket is broken.
-    Broken(u32),
-}
-
-/// What has gone out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sent {
-    /// Frames due to connections: one for each frame and connection.
-    pub deliveries: u64,
-    /// Sends.
-    pub sends: u64,
-    /// Bytes that sockets have taken.
-    pub bytes: u64,
-}
-
+/// One run that is due to one connection.
 #[derive(Clone, Copy, Debug)]
-struct PlannedSend {
-    slot: u32,
-    generation: u32,
-    run: u32,
+pub struct PlannedSend {
+    /// The connection's slot.
+    pub slot: u32,
+    /// The slot's generation: the entry is void in another one.
+    pub generation: u32,
+    /// The run, by its place in the plan.
+    pub run: u32,
 }
 
-#[derive(Debug, Default)]
-struct SendPlan {
-    entries: Vec<PlannedSend>,
-    next: usize,
-    /// Second and further entries of connections that are in several pools.
-    extras: Vec<PlannedSend>,
-    runs: Vec<Run>,
-}
-
+/// A run of bytes that the members of a pool share.
 #[derive(Debug)]
-struct Run {
-    bytes: Frame,
+pub struct Run {
+    /// The bytes.
+    pub bytes: Frame,
     /// How many frames that is.
-    frames: u32,
-    pool: PoolId,
+    pub frames: u32,
+    /// The pool.
+    pub pool: PoolId,
     /// How far the pool had come before.
-    before: u64,
+    pub before: u64,
 }
 
-impl Sent {
-    fn count(&mut self, batch: &[Due<'_>], short: &[Short]) {
-        let missing = |s: &Short| {
-            let wanted = len(&batch[s.index as usize].bytes);
-            wanted - if let Came::Part(n) = s.came { n } else { 0 }
-        };
-        let wanted: usize = batch.iter().map(|due| len(&due.bytes)).sum();
-        self.sends += batch.len() as u64;
-        self.bytes += (wanted - short.iter().map(missing).sum::<usize>()) as u64;
-    }
+/// What is due to whom.
+#[derive(Debug, Default)]
+pub struct SendPlan {
+    /// One entry per connection.
+    pub entries: Vec<PlannedSend>,
+    /// The first entry that is not sent yet.
+    pub next: usize,
+    /// Second and further entries of connections that are in several pools.
+    pub extras: Vec<PlannedSend>,
+    /// The bytes.
+    pub runs: Vec<Run>,
 }
 
 impl SendPlan {
-    /// A run of shared bytes; one frame is its own run.
-    fn add_run(&mut self, frames: &[Frame], pool: PoolId, before: u64) -> u32 {
+    /// Adds a run of shared bytes; one frame is its own run.
+    pub fn add_run(&mut self, frames: &[Frame], pool: PoolId, before: u64) -> u32 {
         let bytes = match frames {
             [one] => one.clone(),
             many => Frame::from(many.concat()),
@@ -93,469 +51,22 @@ impl SendPlan {
         self.runs.len() as u32 - 1
     }
 
-    fn is_done(&self) -> bool {
+    /// Whether everything is sent.
+    pub fn is_done(&self) -> bool {
         self.next == self.entries.len()
     }
 
-    fn extras_of(&self, slot: u32) -> &[PlannedSend] {
+    /// The further entries of a connection.
+    pub fn extras_of(&self, slot: u32) -> &[PlannedSend] {
         let from = self.extras.partition_point(|e| e.slot < slot);
         let len = self.extras[from..].partition_point(|e| e.slot == slot);
         &self.extras[from..from + len]
     }
-}
 
-#[derive(Debug, Default)]
-struct SendState {
-    /// Rises when the slot changes hands: entries of the one before are void.
-    generation: u32,
-    queue: Option<Box<Queue>>,
-}
-
-/// The sending side of a shard.
-#[derive(Debug)]
-pub struct Fanout {
-    /// Who is in which pool.
-    pub pools: Pools,
-    /// What it has come to so far.
-    pub sent: Sent,
-    budget: Budget,
-    places: Vec<SendState>,
-    /// Sockets that refused bytes and have not been writable since.
-    blocked: Bits,
-    /// Connections that were blocked and have not caught up since.
-    slow: Bits,
-    /// Connections with an entry in the plan that is not sent yet.
-    due: Bits,
-    /// Connections with something in their queue that may leave.
-    ready: VecDeque<u32>,
-    listed: Bits,
-    /// Connections whose queue waits for the plan to end.
-    deferred: Vec<u32>,
-    touched: Vec<PoolId>,
-    backlog: usize,
-    plan: SendPlan,
-    short: Vec<Short>,
-}
-
-impl Fanout {
-    /// Bytes that one connection takes here while nothing waits for it.
-    pub const IDLE: usize = size_of::<SendState>();
-    /// Bytes that one connection takes in a broadcast.
-    pub const DUE: usize = size_of::<PlannedSend>();
-
-    /// `budget`: what may wait for one connection.
-    pub fn new(budget: Budget) -> Fanout {
-        Fanout {
-            pools: Pools::default(),
-            sent: Sent::default(),
-            budget,
-            places: Vec::new(),
-            blocked: Bits::default(),
-            slow: Bits::default(),
-            due: Bits::default(),
-            ready: VecDeque::new(),
-            listed: Bits::default(),
-            deferred: Vec::new(),
-            touched: Vec::new(),
-            backlog: 0,
-            plan: SendPlan::default(),
-            short: Vec::new(),
-        }
-    }
-
-    /// Bytes of frames that wait for the plan under way to end, each counted once however many want it.
-    pub fn backlog(&self) -> usize {
-        self.backlog
-    }
-
-    /// Connections whose socket is full.
-    pub fn full(&self) -> usize {
-        self.blocked.len()
-    }
-
-    /// Bytes that wait for this connection alone.
-    pub fn queued(&self, slot: u32) -> usize {
-        self.places.get(slot as usize).and_then(|p| p.queue.as_ref()).map_or(0, |q| q.bytes())
-    }
-
-    /// A new connection has the slot.
-    pub fn open(&mut self, slot: u32) {
-        if slot as usize >= self.places.len() {
-            self.places.resize_with(slot as usize + 1, SendState::default);
-        }
-        debug_assert!(self.places[slot as usize].queue.is_none());
-    }
-
-    /// The connection is gone; it is in no pool any more.
-    pub fn forget(&mut self, slot: u32) {
-        let place = &mut self.places[slot as usize];
-        place.generation = place.generation.wrapping_add(1);
-        place.queue = None;
-        for bits in [&mut self.blocked, &mut self.slow, &mut self.due] {
-            bits.remove(slot);
-        }
-    }
-
-    /// Puts a connection into a pool; it gets what is delivered from now on. Returns its place there.
-    pub fn join(&mut self, id: PoolId, member: PoolMember) -> u32 {
-        let pool = self.pools.get_mut(id).expect("joined by name");
-        if !pool.frames.is_empty() {
-            pool.newcomers.push((member.slot, pool.frames.len() as u32));
-        }
-        pool.members.push(member);
-        pool.members.len() as u32 - 1
-    }
-
-    /// Takes a connection out of a pool; what is due to it and is not planned yet it does not get, so that nothing
-    /// old ever arrives behind the state of a later subscription. Returns the member that has its place now.
-    pub fn leave(&mut self, id: PoolId, place: u32) -> Option<PoolMember> {
-        let pool = self.pools.get_mut(id).expect("left by name");
-        let slot = pool.members.swap_remove(place as usize).slot;
-        pool.newcomers.retain(|(newcomer, _)| *newcomer != slot);
-        pool.members.get(place as usize).copied()
-    }
-
-    /// Gives a member that is about to leave a pool what is due to it there and not planned yet. False if there is no
-    /// room for it.
-    #[must_use]
-    pub fn hand_over(&mut self, id: PoolId, slot: u32) -> bool {
-        let Some(pool) = self.pools.get(id) else { return true };
-        let from = pool.newcomers.iter().find(|(newcomer, _)| *newcomer == slot).map_or(0, |(_, from)| *from);
-        let due: Vec<Frame> = pool.frames[from as usize..].to_vec();
-        due.into_iter().all(|frame| self.direct(slot, frame))
-    }
-
-    /// How far a member of a pool has surely come.
-    pub fn position(&self, id: PoolId, slot: u32) -> u64 {
-        self.pools.get(id).map_or(0, |pool| pool.position(self.due.contains(slot)))
-    }
-
-    /// A frame for every member, which brings the pool to `at`.
-    pub fn deliver(&mut self, id: PoolId, frame: Frame, at: u64) {
-        let Some(pool) = self.pools.get_mut(id) else { return };
-        let before = std::mem::replace(&mut pool.at, at);
-        if pool.members.is_empty() {
-            return;
-        }
-        if pool.frames.is_empty() {
-            pool.before = before;
-            self.touched.push(id);
-        }
-        self.backlog += frame.len();
-        pool.frames.push(frame);
-    }
-
-    /// A frame has come that is offered to each member by itself: it counts as waiting until all that is due has gone.
-    pub fn weigh(&mut self, frame: &Frame) {
-        self.backlog += frame.len();
-    }
-
-    /// A frame for one connection. False if the connection is full to its budget; the frame is then left out.
-    #[must_use]
-    pub fn direct(&mut self, slot: u32, frame: Frame) -> bool {
-        self.sent.deliveries += 1;
-        let queue = self.places[slot as usize].queue.get_or_insert_default();
-        if self.blocked.contains(slot) && !queue.takes(frame.len(), self.budget.bytes) {
-            return false;
-        }
-        self.insist(slot, frame);
-        true
-    }
-
-    /// A frame for one connection, beyond its budget if need be: for whoever bounds by other means what waits.
-    pub fn insist(&mut self, slot: u32, frame: Frame) {
-        self.places[slot as usize].queue.get_or_insert_default().push(frame);
-        if self.blocked.contains(slot) {
-            return;
-        }
-        if self.due.contains(slot) {
-            self.deferred.push(slot);
-        } else if self.listed.insert(slot) {
-            self.ready.push_back(slot);
-        }
-    }
-
-    /// Says `Drained` once everything that waits for a connection is sent, whether its socket was full or not.
-    pub fn tell_drained(&mut self, slot: u32) {
-        self.slow.insert(slot);
-    }
-
-    /// Gives up what waits for a connection and has not begun to go.
-    pub fn cut(&mut self, slot: u32) {
-        if let Some(queue) = &mut self.places[slot as usize].queue {
-            queue.cut();
-        }
-    }
-
-    /// The socket takes bytes again.
-    pub fn writable(&mut self, slot: u32) {
-        if self.blocked.remove(slot) && self.listed.insert(slot) {
-            self.ready.push_back(slot);
-        }
-    }
-
-    /// Sends one slice. True if more is due at once.
-    pub fn flush(&mut self, sockets: &mut impl Sockets, outcomes: &mut Vec<Outcome>) -> bool {
-        self.send_queues(sockets, outcomes);
-        if self.plan.is_done() && self.ready.is_empty() {
-            self.start_plan();
-        }
-        self.send_slice(sockets, outcomes);
-        self.has_more()
-    }
-
-    /// Whether something is due at once.
-    pub fn has_more(&self) -> bool {
-        !self.ready.is_empty() || self.is_broadcasting()
-    }
-
-    /// Whether frames for pools are due that have not been sent to everyone yet.
-    pub fn is_broadcasting(&self) -> bool {
-        !self.plan.is_done() || !self.touched.is_empty()
-    }
-
-    fn start_plan(&mut self) {
-        let mut touched = std::mem::take(&mut self.touched);
-        for id in touched.drain(..) {
-            self.plan_pool(id);
-        }
-        self.touched = touched;
-        self.backlog = 0;
-        // stable: the runs of one connection stay in the order in which they came
-        self.plan.extras.sort_by_key(|e| e.slot);
-    }
-
-    /// Joins what is due to a pool to one run, and plans it for every member.
-    fn plan_pool(&mut self, id: PoolId) {
-        let Some(pool) = self.pools.get_mut(id) else { return };
-        let frames = std::mem::take(&mut pool.frames);
-        let mut newcomers = std::mem::take(&mut pool.newcomers);
-        newcomers.sort_unstable();
-        self.sent.deliveries += (frames.len() * pool.members.len()) as u64;
-        let before = pool.before;
-        pool.planned = Some(before);
-        let whole = self.plan.add_run(&frames, id, before);
-        for member in &pool.members {
-            let run = match newcomers.binary_search_by_key(&member.slot, |(slot, _)| *slot) {
-                Ok(at) => match &frames[newcomers[at].1 as usize..] {
-                    [] => continue,
-                    since => self.plan.add_run(since, id, before),
-                },
-                Err(_) => whole,
-            };
-            let generation = self.places[member.slot as usize].generation;
-            let entry = PlannedSend { slot: member.slot, generation, run };
-            let first = self.due.insert(member.slot);
-            if first { &mut self.plan.entries } else { &mut self.plan.extras }.push(entry);
-        }
-    }
-
-    fn send_queues(&mut self, sockets: &mut impl Sockets, outcomes: &mut Vec<Outcome>) {
-        if self.ready.is_empty() {
-            return;
-        }
-        let mut slots = Vec::with_capacity(self.ready.len().min(SLICE));
-        let mut runs: Vec<&[u8]> = Vec::with_capacity(slots.capacity());
-        while slots.len() < SLICE
-            && let Some(slot) = self.ready.pop_front()
-        {
-            self.listed.remove(slot);
-            let Some(queue) = &self.places[slot as usize].queue else { continue };
-            if !self.blocked.contains(slot) && !queue.is_empty() {
-                runs.extend(queue.runs(RUNS));
-                slots.push((slot, runs.len()));
-            }
-        }
-        let mut from = 0;
-        let due = |&(slot, end): &(u32, usize)| {
-            let parts = &runs[from..end];
-            from = end;
-            Due { slot, bytes: if let [one] = parts { Slices::One(one) } else { Slices::Many(parts) } }
-        };
-        let batch: Vec<Due<'_>> = slots.iter().map(due).collect();
-        self.short.clear();
-        sockets.send(&batch, &mut self.short);
-        self.sent.count(&batch, &self.short);
-        let lens: Vec<usize> = batch.iter().map(|d| len(&d.bytes)).collect();
-        let mut short = self.short.iter().peekable();
-        for (i, (&(slot, _), &len)) in slots.iter().zip(&lens).enumerate() {
-            let queue = self.places[slot as usize].queue.as_mut().expect("it was just read");
-            match short.next_if(|s| s.index as usize == i).map(|s| s.came) {
-                Some(Came::Broken) => outcomes.push(Outcome::Broken(slot)),
-                Some(Came::Part(n)) => {
-                    queue.advance(n);
-                    self.blocked.insert(slot);
-                    self.slow.insert(slot);
-                    outcomes.push(Outcome::Blocked(slot));
-                }
-                None => {
-                    queue.advance(len);
-                    if !queue.is_empty() {
-                        self.listed.insert(slot);
-                        self.ready.push_back(slot);
-                        continue;
-                    }
-                    self.places[slot as usize].queue = None;
-                    if self.slow.remove(slot) {
-                        outcomes.push(Outcome::Drained(slot));
-                    }
-                }
-            }
-        }
-    }
-
-    fn send_slice(&mut self, sockets: &mut impl Sockets, outcomes: &mut Vec<Outcome>) {
-        if self.plan.is_done() {
-            return;
-        }
-        let from = self.plan.next;
-        self.plan.next = (from + SLICE).min(self.plan.entries.len());
-        let plan = std::mem::take(&mut self.plan);
-        let slice = &plan.entries[from..plan.next];
-        let mut batch = Vec::with_capacity(slice.len());
-        let mut sent = Vec::with_capacity(slice.len());
-        let doubles = self.doubles(&plan, slice);
-        let mut next_double = doubles.iter();
-        for entry in slice {
-            if self.places[entry.slot as usize].generation != entry.generation || !self.due.remove(entry.slot)
-            {
-                continue;
-            }
-            if self.blocked.contains(entry.slot) {
-                self.queue_up(&plan, entry, outcomes);
-                continue;
-            }
-            let bytes = if !plan.extras.is_empty() && !plan.extras_of(entry.slot).is_empty() {
-                Slices::Many(next_double.next().expect("one for each"))
-            } else {
-                Slices::One(&plan.runs[entry.run as usize].bytes)
-            };
-            batch.push(Due { slot: entry.slot, bytes });
-            sent.push(*entry);
-        }
-        self.short.clear();
-        sockets.send(&batch, &mut self.short);
-        self.sent.count(&batch, &self.short);
-        for short in std::mem::take(&mut self.short).drain(..) {
-            let entry = &sent[short.index as usize];
-            match short.came {
-                Came::Broken => outcomes.push(Outcome::Broken(entry.slot)),
-                Came::Part(n) => {
-                    self.keep_rest(&plan, entry, n);
-                    outcomes.push(Outcome::Blocked(entry.slot));
-                }
-            }
-        }
-        drop(batch);
-        self.plan = plan;
-        if self.plan.is_done() {
-            self.end_plan();
-        }
-    }
-
-    /// The runs of each connection of the slice that has several and takes them, in order.
-    fn doubles<'a>(&self, plan: &'a SendPlan, slice: &[PlannedSend]) -> Vec<Vec<&'a [u8]>> {
-        if plan.extras.is_empty() {
-            return Vec::new();
-        }
-        let current = |e: &&PlannedSend| {
-            self.places[e.slot as usize].generation == e.generation
-                && self.due.contains(e.slot)
-                && !self.blocked.contains(e.slot)
-                && !plan.extras_of(e.slot).is_empty()
-        };
-        let runs = |e: &PlannedSend| all_runs(plan, e).map(|run| &run.bytes[..]).collect();
-        slice.iter().filter(current).map(runs).collect()
-    }
-
-    /// The connection's socket is full: its runs wait, within the budget.
-    fn queue_up(&mut self, plan: &SendPlan, entry: &PlannedSend, outcomes: &mut Vec<Outcome>) {
-        let queue = self.places[entry.slot as usize].queue.get_or_insert_default();
-        let mut behind = Vec::new();
-        for run in all_runs(plan, entry) {
-            if behind.contains(&run.pool) {
-                continue; // nothing may follow what was left out
-            }
-            let overflow = self.pools.get(run.pool).map_or(Overflow::Conflate, |pool| pool.overflow);
-            let mut offered = queue.offer(&run.bytes, run.frames, self.budget, run.pool, overflow);
-            if offered == Offered::Refused && overflow == Overflow::Disconnect {
-                for pool in queue.yield_room() {
-                    behind.push(pool);
-                    outcomes.push(Outcome::Behind(entry.slot, pool, 0));
-                }
-                offered = queue.offer(&run.bytes, run.frames, self.budget, run.pool, overflow);
-            }
-            match offered {
-                Offered::Taken => {}
-                Offered::Dropped(count) => outcomes.push(Outcome::Dropped(count)),
-                Offered::Refused => {
-                    behind.push(run.pool);
-                    outcomes.push(Outcome::Behind(entry.slot, run.pool, run.before));
-                }
-            }
-        }
-    }
-
-    /// A frame of a pool for one member only, under the pool's rule.
-    pub fn offer(&mut self, slot: u32, id: PoolId, frame: Frame) -> Offered {
-        self.sent.deliveries += 1;
-        let overflow = self.pools.get(id).map_or(Overflow::Conflate, |pool| pool.overflow);
-        if !self.blocked.contains(slot) {
-            self.insist(slot, frame);
-            return Offered::Taken;
-        }
-        let queue = self.places[slot as usize].queue.get_or_insert_default();
-        queue.offer(&frame, 1, self.budget, id, overflow)
-    }
-
-    /// The socket took `n` bytes of the connection's runs and is full now.
-    fn keep_rest(&mut self, plan: &SendPlan, entry: &PlannedSend, mut n: usize) {
-        let mut rest = Vec::new();
-        for Run { bytes, frames, pool, .. } in all_runs(plan, entry) {
-            if n < bytes.len() {
-                let yields = self.pools.get(*pool).is_some_and(|pool| pool.overflow == Overflow::Yield);
-                let (bytes, frames, pool) = (bytes.clone(), *frames, Some(*pool));
-                rest.push((Waiting { bytes, frames, pool, yields }, n));
-            }
-            n = n.saturating_sub(bytes.len());
-        }
-        let queue = self.places[entry.slot as usize].queue.get_or_insert_default();
-        for (run, sent) in rest.into_iter().rev() {
-            queue.put_back(run, sent);
-        }
-        self.blocked.insert(entry.slot);
-        self.slow.insert(entry.slot);
-    }
-
-    fn end_plan(&mut self) {
-        self.plan.entries.clear();
-        self.plan.extras.clear();
-        for run in self.plan.runs.drain(..) {
-            if let Some(pool) = self.pools.get_mut(run.pool) {
-                pool.planned = None;
-            }
-        }
-        self.plan.next = 0;
-        for slot in std::mem::take(&mut self.deferred) {
-            if !self.blocked.contains(slot)
-                && self.places[slot as usize].queue.is_some()
-                && self.listed.insert(slot)
-            {
-                self.ready.push_back(slot);
-            }
-        }
-    }
-}
-
-fn all_runs<'a>(plan: &'a SendPlan, entry: &PlannedSend) -> impl Iterator<Item = &'a Run> {
-    let own = entry.generation;
-    let extras = plan.extras_of(entry.slot).iter().filter(move |e| e.generation == own);
-    std::iter::once(*entry).chain(extras.copied()).map(|e| &plan.runs[e.run as usize])
-}
-
-fn len(parts: &Slices<'_>) -> usize {
-    match parts {
-        Slices::One(run) => run.len(),
-        Slices::Many(runs) => runs.iter().map(|r| r.len()).sum(),
+    /// All runs of the connection of an entry, in order.
+    pub fn runs_of(&self, entry: &PlannedSend) -> impl Iterator<Item = &Run> {
+        let own = entry.generation;
+        let extras = self.extras_of(entry.slot).iter().filter(move |e| e.generation == own);
+        std::iter::once(*entry).chain(extras.copied()).map(|e| &self.runs[e.run as usize])
     }
 }

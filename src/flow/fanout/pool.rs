@@ -76,6 +76,11 @@ impl Pool {
         }
     }
 
+    /// How many connections are subscribed, those included that do not follow yet.
+    pub fn subscribers(&self) -> usize {
+        self.members.len() + self.waiting as usize
+    }
+
     /// Whether nobody is left.
     pub fn is_idle(&self) -> bool {
         self.members.is_empty() && self.waiting == 0
@@ -144,6 +149,15 @@ impl Pools {
         debug_assert!(pool.is_idle());
         self.index.remove(&(pool.subject.clone(), pool.variant, pool.max_hz));
         Some(pool)
+    }
+
+    /// Decides anew what happens to members that are full to their budget.
+    pub fn set_overflow(&mut self, overflow: impl Fn(&Subject) -> Overflow) {
+        for id in self.index.values() {
+            if let Some(pool) = self.slab.get_mut(*id) {
+                pool.overflow = overflow(&pool.subject);
+            }
+        }
     }
 
     /// How many there are.

@@ -142,7 +142,7 @@ impl Queue {
     }
 
     /// Leaves out everything that has not begun to go.
-    pub fn cut(&mut self) {
+    pub fn clear(&mut self) {
         self.frames.truncate(usize::from(self.sent > 0));
         let first = self.frames.front();
         self.bytes = first.map_or(0, |first| first.bytes.len() - self.sent);
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(offer(&mut queue, 6, 4, a, Overflow::DropOldest, (99, 3)), Offered::Dropped(2));
         assert_eq!(queue.runs(9).map(|run| run[0]).collect::<Vec<_>>(), [1, 2, 6]);
         assert_eq!(offer(&mut queue, 7, 100, a, Overflow::DropOldest, (15, 99)), Offered::Dropped(2));
-        queue.cut();
+        queue.clear();
         assert_eq!((queue.bytes(), queue.runs(9).count()), (3, 1));
     }
 

@@ -1,6 +1,5 @@
 //! The WebSocket's handshake, and what a connection of the hub asks for in it.
 
-use crate::flow::identity::Caller;
 use crate::flow::limits::Limits;
 use crate::flow::request::query::{names, parameter};
 use crate::wire::cursor::{BadCursor, Cursor};
@@ -59,8 +58,6 @@ pub struct HubRequest {
     pub channels: Vec<Arc<str>>,
     /// The rooms that it wants to be in at once.
     pub rooms: Vec<Arc<str>>,
-    /// Who it is; believed only where anybody may write.
-    pub user: Option<Arc<str>>,
     /// That it wants a session, and the earlier one that it had.
     pub session: Option<Option<u64>>,
     /// Whether it has agreed to speak our own dialect.
@@ -73,12 +70,11 @@ pub struct HubRequest {
 
 impl HubRequest {
     /// Reads `?user=`, `?channels=`, `?session_id=`, `?rooms=` and the cursor.
-    pub fn read(head: &Head, native: bool, caller: Caller<'_>) -> HubRequest {
+    pub fn read(head: &Head, native: bool) -> HubRequest {
         let session = parameter(head, "session_id");
         HubRequest {
             channels: names(head, "channels", is_channel),
             rooms: names(head, "rooms", is_room),
-            user: caller.user().cloned(),
             forge: session.is_some() || parameter(head, "rooms").is_some(),
             session: session.map(|id| u64::from_str_radix(&id, 16).ok()),
             native,

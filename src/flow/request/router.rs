@@ -70,7 +70,7 @@ fn through_route(
         if !head.wants_websocket() {
             return Err(Response::text(426, "this is a door of the hub: connect with a WebSocket"));
         }
-        let mut request = websocket(head, "ws", caller, limits)?;
+        let mut request = websocket(head, "ws", limits)?;
         if let Request::Hub(_, hub) = &mut request {
             hub.channels.extend(channel);
         }
@@ -109,7 +109,7 @@ fn named(head: &Head, body: &[u8], name: &str, caller: Caller<'_>, limits: &Limi
     };
     caller.may(needs).map_err(denied)?;
     if head.wants_websocket() {
-        return websocket(head, name, caller, limits);
+        return websocket(head, name, limits);
     }
     if name.is_empty() {
         return if needs == Access::Read { root(head) } else { Err(no_page()) };
@@ -125,11 +125,11 @@ fn named(head: &Head, body: &[u8], name: &str, caller: Caller<'_>, limits: &Limi
 }
 
 /// A WebSocket: of the hub, or on a name, or at the root, where the clock is.
-fn websocket(head: &Head, name: &str, caller: Caller<'_>, limits: &Limits) -> Routed {
+fn websocket(head: &Head, name: &str, limits: &Limits) -> Routed {
     let hub = name == "ws" || name.starts_with("ws/");
     let handshake = Handshake::read(head, hub, limits)?;
     if hub {
-        let request = HubRequest::read(head, handshake.native, caller);
+        let request = HubRequest::read(head, handshake.native);
         return Ok(Request::Hub(handshake, Box::new(request)));
     }
     let name = match name {

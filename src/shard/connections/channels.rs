@@ -1,203 +1,167 @@
-//! Channels, as connections see them: subscribing, being told where that begins, publishing.
+//! Subscriptions of one connection to channels, and the frames that wait to be told where a subscription begins.
 
-use crate::base::id::ConnId;
-use crate::flow::conn::hub::Beginning;
-use crate::flow::conn::{Conn, Stage, Sub};
 use crate::flow::fanout::pool::PoolId;
-use crate::flow::limits::Access;
 use crate::flow::request::position::Position;
-use crate::flow::request::write::Write;
 use crate::flow::route::subject::Subject;
-use crate::shard::connections::Clients;
-use crate::shard::connections::hub::Rejection;
-use crate::shard::context::Context;
-use crate::shard::mail::question::{Question, WriteOrigin, WriteTicket};
+use crate::shard::connections::memberships::Memberships;
+use crate::shard::connections::rejection::Rejection;
+use crate::shard::connections::view::View;
 use crate::shard::mail::user::QuotaChange;
-use crate::wire::feed::Publish;
-use crate::wire::hub::{As, Class, EVERYONE, NewMessage, Recover, ReplyTo, write};
+use crate::wire::hub::{EVERYONE, ReplyTo, write};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-/// How many publications of one connection may wait for their owners: these wait when readers are slow.
-const IN_FLIGHT: u32 = 128;
+/// A subscription to a channel that is to be told when it begins.
+#[derive(Debug)]
+struct PendingReply {
+    /// Its pool.
+    pool: PoolId,
+    /// The frame that asked for it.
+    reply_to: ReplyTo,
+    /// Whether that said what was seen last.
+    recovers: bool,
+}
 
-impl Clients {
-    /// The channel that a pool is about.
-    fn channel_of(&self, pool: PoolId) -> Option<&Arc<str>> {
-        match &self.fanout.pools.get(pool)?.subject {
-            Subject::Channel(name) => Some(name),
-            _ => None,
-        }
-    }
+/// What a connection asks for when it subscribes to a channel.
+#[derive(Debug)]
+pub struct ChannelRequest {
+    /// Which.
+    pub channel: Arc<str>,
+    /// What it has seen.
+    pub position: Position,
+    /// The frame that asks, if the connection understands replies.
+    pub reply_to: Option<ReplyTo>,
+}
 
-    /// The channels that a connection has asked for, and their pools.
-    pub(in crate::shard) fn channels_of(&mut self, id: ConnId) -> SmallVec<[(Arc<str>, PoolId); 4]> {
-        if self.get(id).is_none() {
-            return SmallVec::new();
-        }
-        let conn = self.conns.at(id.slot).expect("just seen");
-        let named = conn.subs.iter().filter_map(|sub| Some((self.channel_of(sub.pool)?.clone(), sub.pool)));
-        named.filter(|(name, _)| **name != *EVERYONE).collect()
-    }
+/// The channels that a connection is subscribed to. The subscriptions themselves are those of the connection.
+#[derive(Debug, Default)]
+pub struct ChannelSubscriptions {
+    replies: Vec<PendingReply>,
+}
 
-    /// How many channels a connection has asked for, beside those of the rooms that it is in.
-    pub(super) fn channel_count(&mut self, id: ConnId) -> usize {
-        let channels = self.channels_of(id);
-        let rooms = self.hub(id).map(|hub| &hub.memberships);
-        channels
-            .iter()
-            .filter(|(name, _)| rooms.as_ref().is_none_or(|rooms| rooms.get(name).is_none()))
-            .count()
-    }
-
-    /// The pool over which a connection gets a channel, if it is subscribed.
-    pub(in crate::shard) fn channel_pool(&mut self, id: ConnId, channel: &Arc<str>) -> Option<PoolId> {
-        let subject = Subject::Channel(channel.clone());
-        let variant = self.variant(id, &subject)?;
-        let pool = self.fanout.pools.find(&subject, variant)?;
-        self.get(id)?.subs.iter().any(|sub| sub.pool == pool).then_some(pool)
-    }
-
+impl ChannelSubscriptions {
     /// Subscribes to a channel. Whoever is subscribed already is told where it stands; whoever says what it has seen
     /// last gets what is behind that.
-    pub(super) fn subscribe_channel(
+    ///
+    /// # Errors
+    /// It is subscribed to as many as it may be.
+    pub fn subscribe(
         &mut self,
-        ctx: &mut Context,
-        id: ConnId,
-        channel: Arc<str>,
-        recover: Option<Recover>,
-        about: &ReplyTo,
+        view: &mut View<'_>,
+        rooms: &Memberships,
+        request: ChannelRequest,
     ) -> Result<(), Rejection> {
-        let seen = self.seen(ctx, id, &channel);
-        let has = recover.map_or(seen, |place| Position::Offset(place.epoch, place.offset));
-        match self.channel_pool(id, &channel) {
-            Some(pool) if *channel == *EVERYONE || matches!(has, Position::Nothing) => {
-                self.expect_beginning(id, pool, about, false);
-                if self.is_member(id, pool) {
-                    let at = self.fanout.position(pool, id.slot);
-                    self.tell_beginning(ctx, id, pool, at, false);
+        let ChannelRequest { channel, position, reply_to } = request;
+        let recovers = !matches!(position, Position::Nothing);
+        match pool(view, &channel) {
+            Some(pool) if *channel == *EVERYONE || !recovers => {
+                self.expect(pool, reply_to, false);
+                if view.is_member(pool) {
+                    let at = view.position(pool);
+                    self.joined(view, pool, at, false);
                 }
                 return Ok(());
             }
-            Some(pool) => self.unsubscribe(ctx, id, pool),
-            None if self.channel_count(id) >= ctx.limits.hub.channels_per_user as usize => {
-                return Err(too_many_channels());
+            Some(pool) => view.unsubscribe(pool),
+            None if count(view, rooms) >= view.ctx.limits.hub.channels_per_user as usize => {
+                return Err(Rejection::too_many_channels());
             }
-            None => self.hold(ctx, id, QuotaChange::Subscribe(channel.clone())),
+            None => view.change_quota(QuotaChange::Subscribe(channel.clone())),
         }
-        let subject = Subject::Channel(channel);
-        let recovers = !matches!(has, Position::Nothing);
-        if let Some(pool) = self.subscribe(ctx, id, subject, has) {
-            self.expect_beginning(id, pool, about, recovers);
+        if let Some(pool) = view.subscribe(&Subject::Channel(channel), position) {
+            self.expect(pool, reply_to, recovers);
         }
         Ok(())
     }
 
-    /// Whether a connection follows a pool, and does not only wait to.
-    pub(super) fn is_member(&mut self, id: ConnId, pool: PoolId) -> bool {
-        let member = |sub: &Sub| sub.pool == pool && matches!(sub.stage, Stage::Member(_));
-        self.get(id).is_some_and(|conn| conn.subs.iter().any(member))
+    fn expect(&mut self, pool: PoolId, reply_to: Option<ReplyTo>, recovers: bool) {
+        self.replies.extend(reply_to.map(|reply_to| PendingReply { pool, reply_to, recovers }));
     }
 
-    /// The connection is to be told where a subscription begins, if it understands that.
-    fn expect_beginning(&mut self, id: ConnId, pool: PoolId, about: &ReplyTo, recovers: bool) {
-        if self.class(id) > Class::Plain
-            && let Some(hub) = self.hub(id)
-        {
-            hub.replies.push(Beginning { pool, about: about.clone(), recovers });
-        }
+    fn take(&mut self, pool: PoolId) -> impl Iterator<Item = PendingReply> {
+        self.replies.extract_if(.., move |reply| reply.pool == pool)
     }
 
-    /// A subscription to a channel has begun behind `at`. `gap`: what was said to be seen last is too long ago.
-    pub(super) fn tell_beginning(&mut self, ctx: &mut Context, id: ConnId, pool: PoolId, at: u64, gap: bool) {
-        let Some(channel) = self.channel_of(pool).cloned() else { return };
-        let Some(hub) = self.hub(id) else { return };
-        let due = hub.take_replies(pool);
-        let epoch = ctx.epoch.clone();
-        for Beginning { about, recovers, .. } in due {
-            let (request, recovered) = (about.request.as_deref(), recovers && !gap);
-            self.say(ctx, id, |out| write::subscribed(request, &channel, (&epoch, at), recovered, out));
+    /// A subscription to a channel has begun behind `at`: whoever waits for that is told. `gap`: what was said to be
+    /// seen last is too long ago.
+    pub fn joined(&mut self, view: &mut View<'_>, pool: PoolId, at: u64, gap: bool) {
+        let Some(Subject::Channel(channel)) = view.subject(pool).cloned() else { return };
+        let epoch = view.ctx.epoch.clone();
+        for PendingReply { reply_to, recovers, .. } in self.take(pool) {
+            let (request, recovered) = (reply_to.request.as_deref(), recovers && !gap);
+            view.send_text(|out| write::subscribed(request, &channel, (&epoch, at), recovered, out));
         }
     }
 
-    /// Ends a subscription to a channel. Everybody's channel stays.
-    pub(super) fn unsubscribe_channel(
-        &mut self,
-        ctx: &mut Context,
-        id: ConnId,
-        channel: &Arc<str>,
-        about: &ReplyTo,
-    ) {
-        if **channel != *EVERYONE
-            && let Some(pool) = self.channel_pool(id, channel)
-        {
-            self.unsubscribe(ctx, id, pool);
-            self.hold(ctx, id, QuotaChange::Unsubscribe(channel.clone()));
-            let waiting = self.hub(id).map(|hub| hub.take_replies(pool)).unwrap_or_default();
-            let why = Rejection::new("error", "the subscription was ended before it had begun");
-            waiting.iter().for_each(|beginning| self.reject(ctx, id, &beginning.about, &why));
+    /// Ends a subscription, which is everybody's channel if it is not ended. Returns the frames that still waited for
+    /// its beginning.
+    pub fn unsubscribe(&mut self, view: &mut View<'_>, channel: &Arc<str>) -> Vec<ReplyTo> {
+        if **channel == *EVERYONE {
+            return Vec::new();
         }
-        if self.class(id) > Class::Plain {
-            self.say(ctx, id, |out| write::unsubscribed(about.request.as_deref(), channel, out));
-        }
+        let Some(pool) = pool(view, channel) else { return Vec::new() };
+        view.unsubscribe(pool);
+        view.change_quota(QuotaChange::Unsubscribe(channel.clone()));
+        self.take(pool).map(|reply| reply.reply_to).collect()
     }
 
-    /// A client publishes into a channel, under its own name.
-    pub(super) fn publish(
-        &mut self,
-        ctx: &mut Context,
-        id: ConnId,
-        channel: Arc<str>,
-        post: NewMessage,
-        how: As,
-        about: &ReplyTo,
-    ) -> Result<(), Rejection> {
-        let subscribed = how == As::Writer || self.channel_pool(id, &channel).is_some();
-        let Some(Conn { access, hub, .. }) = self.get(id) else { return Ok(()) };
-        if *access < Access::Write {
-            return Err(Rejection::new("send_denied", "writing is not allowed here without a token"));
-        }
-        if !subscribed {
-            return Err(Rejection::new("send_denied", "subscribe to the channel before you send to it"));
-        }
-        let hub = hub.get_or_insert_default();
-        if hub.in_flight >= IN_FLIGHT {
-            let why = "too much is on its way; wait a moment";
-            return Err(Rejection { retry_after_ms: Some(100), ..Rejection::new("rate_limited", why) });
-        }
-        hub.in_flight += 1;
-        let user_id = hub.user.clone();
-        let NewMessage { data, event, metadata, thread: thread_id } = post;
-        let kind = "message".into();
-        let publish = Publish { channel, kind, data, event, user_id, metadata, thread_id, client: true };
-        let origin = WriteOrigin::Frame(Box::new(about.clone()));
-        let ticket = WriteTicket { conn: id, origin };
-        let owner = publish.channel.clone();
-        let write = Write::Publish(Arc::new(publish));
-        ctx.ask(&owner, Question::Write { write, ticket });
-        Ok(())
+    /// The user may not have a channel that it has: the subscription ends. Returns whom to tell.
+    pub fn quota_exceeded(&mut self, view: &mut View<'_>, channel: Arc<str>) -> Option<ReplyTo> {
+        let pool = pool(view, &channel)?;
+        view.unsubscribe(pool);
+        let asked = self.take(pool).last().map(|reply| reply.reply_to);
+        Some(asked.unwrap_or_else(|| about(channel)))
     }
 
-    /// A connection that gets every channel for want of a subscription has one now: it gets what it asks for, and no
-    /// more. What is due to it already it still gets.
-    pub(super) fn end_implicit(&mut self, ctx: &mut Context, id: ConnId) {
-        if !ctx.limits.hub.implicit_channels {
-            return;
-        }
-        let Some(conn) = self.conns.get_mut(id.slot, id.generation) else { return };
-        let is_part =
-            |pool: PoolId| matches!(self.fanout.pools.get(pool)?.subject, Subject::Every(_)).then_some(pool);
-        let parts: Vec<PoolId> = conn.subs.iter().filter_map(|sub| is_part(sub.pool)).collect();
-        for pool in parts {
-            if !self.fanout.hand_over(pool, id.slot) {
-                self.doomed.push(id);
-            }
-            self.unsubscribe(ctx, id, pool);
-        }
+    /// The connection may not hear a channel, and is subscribed no more. Returns whom to tell.
+    pub fn denied(&mut self, view: &mut View<'_>, pool: PoolId, channel: Arc<str>) -> Vec<ReplyTo> {
+        view.change_quota(QuotaChange::Unsubscribe(channel.clone()));
+        let waiting: Vec<ReplyTo> = self.take(pool).map(|reply| reply.reply_to).collect();
+        if waiting.is_empty() { vec![about(channel)] } else { waiting }
     }
 }
 
-/// More channels than `[hub] channels_per_user`.
-pub(super) fn too_many_channels() -> Rejection {
-    Rejection::new("channel_limit_reached", "you are subscribed to as many channels as you may be")
+/// What is said of a channel that no frame asks for.
+pub fn about(channel: Arc<str>) -> ReplyTo {
+    ReplyTo { channel: Some(channel), ..ReplyTo::default() }
+}
+
+/// The pool over which a connection gets a channel, if it is subscribed.
+pub fn pool(view: &View<'_>, channel: &Arc<str>) -> Option<PoolId> {
+    view.pool_of(&Subject::Channel(channel.clone()))
+}
+
+/// The channels that a connection has asked for, and their pools.
+fn named(view: &View<'_>) -> SmallVec<[(Arc<str>, PoolId); 4]> {
+    let subjects = view.subscriptions().subjects(view.id.slot);
+    let channels = subjects.filter_map(|(subject, pool)| match subject {
+        Subject::Channel(name) if **name != *EVERYONE => Some((name.clone(), pool)),
+        _ => None,
+    });
+    channels.collect()
+}
+
+/// How many channels a connection has asked for, beside those of the rooms that it is in.
+pub fn count(view: &View<'_>, rooms: &Memberships) -> usize {
+    named(view).iter().filter(|(name, _)| rooms.get(name).is_none()).count()
+}
+
+/// How far a connection has come in the channels that it follows.
+pub fn positions(view: &View<'_>) -> Vec<(Arc<str>, u64)> {
+    let followed = named(view).into_iter().filter(|(_, pool)| view.is_member(*pool));
+    followed.map(|(name, pool)| (name, view.position(pool))).collect()
+}
+
+/// A connection that gets every channel for want of a subscription has one now: it gets what it asks for, and no more.
+/// What is due to it already it still gets.
+pub fn end_implicit(view: &mut View<'_>) {
+    if !view.ctx.limits.hub.implicit_channels {
+        return;
+    }
+    let subjects = view.subscriptions().subjects(view.id.slot);
+    let every = subjects.filter(|(subject, _)| matches!(subject, Subject::Every(_)));
+    for pool in every.map(|(_, pool)| pool).collect::<Vec<_>>() {
+        view.send_due(pool);
+        view.unsubscribe(pool);
+    }
 }

@@ -1,316 +1,343 @@
 //! Connections that get server-sent events: how they begin, come back, and are told apart.
 
-use crate::base::id::ConnId;
+use crate::base::id::ShardId;
 use crate::base::time::MS;
-use crate::flow::conn::events::{self, Events};
-use crate::flow::conn::hub::Hub;
-use crate::flow::conn::{Conn, Phase, Stage, pending};
+use crate::flow::conn::events;
 use crate::flow::encode::events as encode;
-use crate::flow::encode::frame::{Dialect, Frame};
+use crate::flow::encode::frame::{Dialect, Frame, Variant};
 use crate::flow::fanout::pool::PoolId;
-use crate::flow::fanout::queue::Offered;
-use crate::flow::limits::route::Profile;
 use crate::flow::request::documents::DocumentRequest;
 use crate::flow::request::events::{ConnName, EventsRequest, SubscriptionChange};
 use crate::flow::request::position::Position;
+use crate::flow::route::owner::owner;
 use crate::flow::route::subject::Subject;
-use crate::shard::connections::Clients;
-use crate::shard::connections::hub::{MAX_FOLLOWED, Rejection};
-use crate::shard::context::Context;
-use crate::shard::mail::subscription::HistoryBatch;
-use crate::shard::mail::user::QuotaChange;
+use crate::flow::state::room::Refusal;
+use crate::shard::connections::channels::{ChannelRequest, ChannelSubscriptions};
+use crate::shard::connections::close_code::retry_after_ms;
+use crate::shard::connections::documents::{DocumentSubscriptions, MAX_NAMES};
+use crate::shard::connections::memberships::{Memberships, Reserved};
+use crate::shard::connections::rejection::Rejection;
+use crate::shard::connections::view::View;
+use crate::shard::mail::subscription::{HistoryBatch, Joined};
+use crate::shard::mail::user::{QuotaChange, Reservation};
 use crate::wire::cursor::{Cursor, KeyPosition};
 use crate::wire::http::{Head, Response};
-use crate::wire::hub::{EVERYONE, ReplyTo, write};
-use crate::wire::sse::{
-    LAST_CHUNK, chunk, write_comment, write_id, write_json, write_name, write_retry, write_text,
-};
+use crate::wire::hub::{EVERYONE, ReplyTo};
+use crate::wire::key::Name;
+use crate::wire::sse::{chunk, write_comment, write_id, write_retry};
+use std::sync::Arc;
 
-impl Clients {
+/// A connection that gets events.
+#[derive(Debug)]
+pub struct EventsSession {
+    /// What it is called towards its client.
+    name: ConnName,
+    /// Whether it adds its own place to each event. Otherwise it has one channel, whose events hold their place.
+    personal: bool,
+    /// How far it has come.
+    cursor: Cursor,
+    /// It was told that what it missed cannot be made up for, and the new state is on its way.
+    resyncing: bool,
+    channels: ChannelSubscriptions,
+    rooms: Memberships,
+    documents: DocumentSubscriptions,
+}
+
+impl EventsSession {
     /// A stream of events begins, from where the client had come if it was here before.
-    pub(super) fn open_events(&mut self, ctx: &mut Context, id: ConnId, head: &Head, wish: EventsRequest) {
-        let limits = ctx.limits.clone();
-        let (from, lost) = match wish.cursor {
+    ///
+    /// # Errors
+    /// The response, if it asks for too much.
+    pub fn open(
+        view: &mut View<'_>,
+        head: &Head,
+        request: EventsRequest,
+    ) -> Result<Box<EventsSession>, Response<'static>> {
+        let limits = view.ctx.limits.clone();
+        if request.channels.len() + request.rooms.len() > limits.hub.channels_per_user as usize {
+            let detail = "a client may be subscribed to fewer channels ([hub] channels_per_user)";
+            return Err(Response::problem(429, "channel_limit_reached", detail));
+        }
+        let (from, lost) = match &request.cursor {
             None => (None, false),
-            Some(Ok(cursor)) if is_ours(&cursor, ctx) => (Some(cursor), false),
+            Some(Ok(cursor)) if view.recognizes(cursor) => (Some(cursor.clone()), false),
             Some(_) => (None, true),
         };
-        if wish.channels.len() + wish.rooms.len() > limits.hub.channels_per_user as usize {
-            let detail = "a client may be subscribed to fewer channels ([hub] channels_per_user)";
-            let response = Response::problem(429, "channel_limit_reached", detail);
-            return self.respond(ctx, id, &pending::dress(response, head, &limits));
-        }
-        let name = ConnName { shard: ctx.id, conn: id, stamp: ctx.stamp() };
+        let name = ConnName { shard: view.ctx.id, conn: view.id, stamp: view.ctx.stamp() };
         let mut bytes = events::response(head, &limits).encode();
         bytes.extend(chunk(|out| {
             write_retry(limits.sse.retry / MS, out);
             encode::write_connected(&name, from.is_some(), out);
         }));
-        self.insist(id, bytes.into());
-        let alone = wish.user.is_none() && wish.names.is_empty();
-        let personal = !alone || wish.channels.len() + wish.rooms.len() != 1;
+        view.force_send(bytes);
+        let alone = request.user.is_none() && request.names.is_empty();
+        let personal = !alone || request.channels.len() + request.rooms.len() != 1;
         let mut cursor = from.unwrap_or_default();
-        cursor.epoch = Some((*ctx.epoch).into());
-        cursor.channels.retain(|name, _| wish.channels.contains(name) || wish.rooms.contains(name));
-        cursor.keys.retain(|name, _| wish.names.iter().any(|wanted| wanted.as_str() == &**name));
-        let from = cursor.clone();
-        let keepalive = limits.sse.keepalive;
-        let events = Events {
-            name,
-            dialect: Dialect::Sse,
-            entered: None,
-            personal,
-            cursor,
-            resyncing: false,
-            keepalive,
-        };
-        let Some(conn) = self.get(id) else { return };
-        conn.due = ctx.now.mono + keepalive;
-        conn.phase = Phase::Events(Box::new(events));
-        // whoever says who it is enters its rooms; others only listen to those that are open
-        let rooms = if wish.user.is_some() { wish.rooms.clone() } else { Vec::new() };
-        if wish.user.is_some() {
-            conn.hub = Some(Box::new(Hub { user: wish.user, ..Hub::default() }));
-        }
-        self.hold(ctx, id, QuotaChange::Connect);
+        cursor.epoch = Some((*view.ctx.epoch).into());
+        cursor.channels.retain(|name, _| request.channels.contains(name) || request.rooms.contains(name));
+        cursor.keys.retain(|name, _| request.names.iter().any(|wanted| wanted.as_str() == &**name));
+        view.record.variant = Some(Variant { personal, ..Variant::plain(Dialect::Sse) });
+        view.due_in(Some(limits.sse.keepalive));
+        let (channels, rooms, documents) = Default::default();
+        let mut session =
+            Box::new(EventsSession { name, personal, cursor, resyncing: false, channels, rooms, documents });
+        view.change_quota(QuotaChange::Connect);
         if lost {
-            self.resync(ctx, id, false);
+            session.resync(view);
         }
-        for channel in wish.channels.into_iter().chain(wish.rooms).chain([EVERYONE.into()]) {
-            let has = from
-                .channels
-                .get(&channel)
-                .map_or(Position::Nothing, |offset| Position::Offset((*ctx.epoch).into(), *offset));
+        session.subscribe(view, request);
+        Ok(session)
+    }
+
+    /// Subscribes to what the request asks for.
+    fn subscribe(&mut self, view: &mut View<'_>, request: EventsRequest) {
+        let from = self.cursor.clone();
+        // whoever says who it is enters its rooms; others only listen to those that are open
+        let rooms = if request.user.is_some() { request.rooms.clone() } else { Vec::new() };
+        for channel in request.channels.into_iter().chain(request.rooms).chain([EVERYONE.into()]) {
+            let offset = from.channels.get(&channel);
+            let position = offset
+                .map_or(Position::Nothing, |offset| Position::Offset((*view.ctx.epoch).into(), *offset));
             if *channel != *EVERYONE {
-                self.hold(ctx, id, QuotaChange::Subscribe(channel.clone()));
+                view.change_quota(QuotaChange::Subscribe(channel.clone()));
             }
-            self.subscribe(ctx, id, Subject::Channel(channel), has);
+            view.subscribe(&Subject::Channel(channel), position);
         }
-        self.enter_rooms(ctx, id, rooms);
-        for name in wish.names {
+        self.enter_rooms(view, rooms);
+        for name in request.names {
             let far = from.keys.get(name.as_str()).cloned();
             let (patch, max_hz, versions, request) = Default::default();
             let request = DocumentRequest::Subscribe { name, patch, max_hz, versions, far, request };
-            self.documents(ctx, id, request);
+            self.documents.request(view, request);
         }
     }
 
-    pub(super) fn events(&mut self, id: ConnId) -> Option<&mut Events> {
-        match self.get(id) {
-            Some(Conn { phase: Phase::Events(events), .. }) => Some(events),
-            _ => None,
+    fn enter_rooms(&mut self, view: &mut View<'_>, rooms: Vec<Arc<str>>) {
+        for room in rooms {
+            let reply_to = ReplyTo { room: Some(room.clone()), ..ReplyTo::default() };
+            if let Err(why) = self.rooms.enter(view, room.clone(), reply_to) {
+                self.reject(view, &room, &why);
+            }
         }
     }
 
-    /// What the connection has missed cannot be made up for: it is told so, and gets the whole state of its documents;
-    /// `anew`: even if it has been told already.
-    pub(super) fn resync(&mut self, ctx: &mut Context, id: ConnId, anew: bool) {
-        let Some(events) = self.events(id) else { return };
-        let told = std::mem::replace(&mut events.resyncing, true);
+    /// What the connection has missed cannot be made up for: it is told so, and gets the whole state of its documents.
+    fn resync(&mut self, view: &mut View<'_>) {
+        if self.send_gap(view) {
+            self.restart_documents(view);
+        }
+    }
+
+    /// Tells it that something was missed; false if it has been told already, and has not caught up since.
+    fn send_gap(&mut self, view: &mut View<'_>) -> bool {
+        let told = std::mem::replace(&mut self.resyncing, true);
         if !told {
-            self.insist(id, chunk(encode::write_resync).into());
+            view.force_send(chunk(encode::write_resync));
         }
-        if anew || !told {
-            self.events(id).expect("just seen").cursor.keys.clear();
-            self.restart_documents(ctx, id);
-        }
+        !told
     }
 
-    /// A state was sent: the connection stands there. Once nothing is on its way any more it is told its place, so that
-    /// it knows it before anything happens.
-    pub(super) fn events_joined(&mut self, ctx: &Context, id: ConnId, pool: PoolId, at: u64) {
-        let Some(subject) = self.fanout.pools.get(pool).map(|pool| pool.subject.clone()) else { return };
-        let Some(events) = self.events(id) else { return };
-        if has_place(&subject) {
-            events.stands(&subject, at, ctx.shards);
-        }
-        // where bytes are shared only its one channel tells a connection where it stands, and this is before all of them
-        if events.dialect == Dialect::Sse && (events.personal || has_place(&subject)) {
-            self.tell_place(id);
-        }
+    fn restart_documents(&mut self, view: &mut View<'_>) {
+        self.cursor.keys.clear();
+        self.documents.restart(view);
     }
 
-    /// Tells a connection its place, without an event, once nothing is on its way any more.
-    fn tell_place(&mut self, id: ConnId) {
-        let Some(conn) = self.get(id) else { return };
-        let waits = conn.subs.iter().any(|sub| !matches!(sub.stage, Stage::Member(_)));
-        let syncing = conn.hub.as_ref().is_some_and(|hub| hub.syncing.is_some());
-        let Some(events) = self.events(id) else { return };
-        if events.personal && (waits || syncing) {
+    /// The state of a subscription.
+    pub fn joined(&mut self, view: &mut View<'_>, joined: Joined) {
+        let Joined { pool, at, count, gap, state, batch, .. } = joined;
+        let Some(subject) = view.subject(pool).cloned() else { return };
+        let channel = matches!(subject, Subject::Channel(_) | Subject::Chosen(..) | Subject::Every(_));
+        if let Subject::Room(room) = &subject {
+            self.rooms.joined(view, room);
+        }
+        if gap && channel {
+            self.resync(view);
+        } else if gap {
+            self.send_gap(view);
+            return self.restart_documents(view);
+        }
+        if let Some(batch) = batch {
+            self.send_history(view, &subject, &state.unwrap_or_default(), &batch);
+            if batch.more {
+                return view.follow_later(pool, batch.marks.last().map_or(0, |(_, at)| *at));
+            }
+            view.follow_channel(pool, None, at);
+        } else if channel {
+            view.follow_channel(pool, state, at);
+        } else if !view.follow(pool, state, at) {
             return;
         }
-        events.resyncing = false;
-        let place = chunk(|out| {
-            write_id(&events.cursor.encode(), out);
-            out.push(b'\n');
-        });
-        self.insist(id, place.into());
-    }
-
-    /// A channel is not open to the connection: it is told so, and goes on without it.
-    pub(super) fn events_denied(&mut self, id: ConnId, channel: &str, why: &Rejection) {
-        self.insist(id, chunk(|out| encode::write_denied(channel, why.code, &why.message, out)).into());
-        if let Some(events) = self.events(id) {
-            events.cursor.channels.remove(channel);
+        self.documents.joined(view, pool, count);
+        self.advance(&subject, at, view.ctx.shards);
+        // where bytes are shared only its one channel tells a connection where it stands, and this is before all of them
+        if self.personal || has_position(&subject) {
+            self.send_cursor(view);
         }
-        self.tell_place(id);
     }
 
-    /// A stretch of history on its way to its reader. If there is more, it is asked for when this one is sent, and the
-    /// answer is true.
-    pub(super) fn replay(
-        &mut self,
-        ctx: &Context,
-        id: ConnId,
-        pool: PoolId,
-        run: Frame,
-        batch: &HistoryBatch,
-    ) -> bool {
-        let Some(subject) = self.fanout.pools.get(pool).map(|pool| pool.subject.clone()) else {
-            return false;
-        };
-        let Some(events) = self.events(id) else { return false };
+    /// A stretch of history on its way to its reader.
+    fn send_history(&mut self, view: &mut View<'_>, subject: &Subject, run: &Frame, batch: &HistoryBatch) {
         let (mut bytes, mut from) = (Vec::new(), 0);
         for (end, at) in &batch.marks {
-            events.stands(&subject, *at, ctx.shards);
-            if events.personal {
-                bytes.extend(chunk(|out| write_id(&events.cursor.encode(), out)));
+            self.advance(subject, *at, view.ctx.shards);
+            if self.personal {
+                bytes.extend(chunk(|out| write_id(&self.cursor.encode(), out)));
             }
             bytes.extend_from_slice(&run[std::mem::replace(&mut from, *end)..*end]);
         }
-        if !batch.more {
-            self.caught_up(ctx, id, batch.last.as_deref(), &mut bytes);
-        }
         if !bytes.is_empty() {
-            self.insist(id, bytes.into());
-        }
-        if batch.more
-            && let Some(sub) = self.get(id).and_then(|conn| conn.subs.iter_mut().find(|sub| sub.pool == pool))
-        {
-            sub.stage = Stage::Behind;
-            sub.since = batch.marks.last().map_or(0, |(_, at)| *at);
-            self.fanout.tell_drained(id.slot);
-        }
-        batch.more
-    }
-
-    /// A frame for the members of a pool whose connections add their own place to it.
-    pub(super) fn deliver_each(&mut self, ctx: &mut Context, id: PoolId, frame: &Frame, at: u64) {
-        let Some(pool) = self.fanout.pools.get_mut(id) else { return };
-        let before = std::mem::replace(&mut pool.at, at);
-        let subject = pool.subject.clone();
-        let slots: Vec<u32> = pool.members.iter().map(|member| member.slot).collect();
-        self.fanout.weigh(frame);
-        ctx.backlog = self.fanout.backlog();
-        for slot in slots {
-            let Some(Conn { phase: Phase::Events(events), .. }) = self.conns.at_mut(slot) else { continue };
-            if !has_place(&subject) {
-                self.offer(ctx, slot, id, before, frame.clone());
-                continue;
-            }
-            events.stands(&subject, at, ctx.shards);
-            let mut bytes = chunk(|out| write_id(&events.cursor.encode(), out));
-            bytes.extend_from_slice(frame);
-            if !self.offer(ctx, slot, id, before, bytes.into())
-                && let Some(events) = self.events(self.id(slot))
-            {
-                events.stands(&subject, before, ctx.shards);
-            }
+            view.force_send(bytes);
         }
     }
 
-    /// Offers a frame to one member; false if it was refused. `before`: how far the member has come so far.
-    fn offer(&mut self, ctx: &mut Context, slot: u32, id: PoolId, before: u64, frame: Frame) -> bool {
-        match self.fanout.offer(slot, id, frame) {
-            Offered::Taken => {}
-            Offered::Dropped(count) => ctx.stats.dropped += u64::from(count),
-            Offered::Refused => {
-                self.fell_behind(ctx, slot, id, before);
-                return false;
-            }
+    /// A frame of a pool whose members add their own place to it. `before`: how far the pool had come before.
+    pub fn deliver(&mut self, view: &mut View<'_>, pool: PoolId, frame: &Frame, (before, at): (u64, u64)) {
+        let Some(subject) = view.subject(pool).filter(|subject| has_position(subject)).cloned() else {
+            view.offer(pool, frame.clone(), before);
+            return;
+        };
+        self.advance(&subject, at, view.ctx.shards);
+        let mut bytes = chunk(|out| write_id(&self.cursor.encode(), out));
+        bytes.extend_from_slice(frame);
+        if !view.offer(pool, bytes.into(), before) {
+            self.advance(&subject, before, view.ctx.shards);
         }
-        true
     }
 
-    /// Adds to what a connection gets, or takes away from it. Says what of it could not be done; `None` if there is no
-    /// such connection, or it belongs to nobody or to somebody else.
-    pub fn change_events(&mut self, ctx: &mut Context, change: SubscriptionChange) -> Option<Vec<String>> {
-        let id = change.conn.conn;
-        if self.events(id)?.name != change.conn {
+    /// The connection has everything of a subject up to `at`, an owner's stamp or an offset.
+    fn advance(&mut self, subject: &Subject, at: u64, shards: u16) {
+        match subject {
+            Subject::Channel(name) if **name != *EVERYONE => {
+                self.cursor.channels.insert(name.clone(), at);
+            }
+            Subject::Part(names, shard) => {
+                names.iter().for_each(|name| advance_name(&mut self.cursor, name, *shard, at, shards));
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells the connection its place, without an event, once nothing is on its way any more, so that it knows it before
+    /// anything happens.
+    fn send_cursor(&mut self, view: &mut View<'_>) {
+        let waits = !view.subscriptions().follows_all(view.id.slot) || self.documents.is_syncing();
+        if self.personal && waits {
+            return;
+        }
+        self.resyncing = false;
+        view.force_send(chunk(|out| {
+            write_id(&self.cursor.encode(), out);
+            out.push(b'\n');
+        }));
+    }
+
+    /// A channel or room is not open to the connection: it is told so, and goes on without it.
+    fn reject(&mut self, view: &mut View<'_>, channel: &str, why: &Rejection) {
+        view.ctx.stats.reject_frame(why.code);
+        view.force_send(chunk(|out| encode::write_denied(channel, why.code, &why.message, out)));
+        self.cursor.channels.remove(channel);
+        self.send_cursor(view);
+    }
+
+    /// What the client has of a state that is on its way.
+    pub fn missing(&self, pool: PoolId) -> Option<Position> {
+        self.documents.missing(pool)
+    }
+
+    /// The owner refuses a subscription, which has ended.
+    pub fn denied(&mut self, view: &mut View<'_>, pool: PoolId, subject: Subject, refusal: Refusal) {
+        match subject {
+            Subject::Room(room) if self.rooms.denied(view, room.clone()).is_some() => {
+                self.reject(view, &room, &Rejection::refused(refusal, view.ctx.now.wall));
+            }
+            // of a room that it wants to enter it hears by the other subscription
+            Subject::Channel(name) if self.rooms.get(&name).is_none() => {
+                self.channels.denied(view, pool, name.clone());
+                self.reject(view, &name, &Rejection::closed_channel());
+            }
+            _ => {}
+        }
+    }
+
+    /// Its user has a channel too many: this one.
+    pub fn quota_exceeded(&mut self, view: &mut View<'_>, channel: Arc<str>) {
+        if self.channels.quota_exceeded(view, channel.clone()).is_some() {
+            self.reject(view, &channel, &Rejection::too_many_channels());
+        }
+    }
+
+    /// The user's owner says whether it may be in one more room.
+    pub fn reserved(&mut self, view: &mut View<'_>, reservation: &Reservation) {
+        if let Reserved::Refused(Some(_)) = self.rooms.reserved(view, reservation) {
+            let why = Rejection::refused(Refusal::Limit, view.ctx.now.wall);
+            self.reject(view, &reservation.room, &why);
+        }
+    }
+
+    /// The rooms that it is in.
+    pub fn rooms(&mut self) -> &mut Memberships {
+        &mut self.rooms
+    }
+
+    /// Adds to what the connection gets, or takes away from it. Says what of it could not be done; `None` if it goes by
+    /// another name, or belongs to nobody or to somebody else.
+    pub fn change(&mut self, view: &mut View<'_>, change: SubscriptionChange) -> Option<Vec<String>> {
+        if self.name != change.conn || change.user.is_none() || view.user() != change.user.as_ref() {
             return None;
         }
-        self.hub(id).filter(|hub| hub.user.is_some() && hub.user == change.user)?;
         let mut errors = change.errors;
         let rooms = change.rooms.clone();
         for channel in change.channels.into_iter().chain(change.rooms) {
-            let about = ReplyTo::default();
             if !change.add {
-                self.events(id)?.cursor.channels.remove(&channel);
-                self.unsubscribe_channel(ctx, id, &channel, &about);
-            } else if let Err(why) = self.subscribe_channel(ctx, id, channel.clone(), None, &about) {
-                errors.push(format!("{channel}: {}", why.message));
+                self.cursor.channels.remove(&channel);
+                self.channels.unsubscribe(view, &channel);
+                continue;
+            }
+            let (name, position) = (channel.clone(), Position::Nothing);
+            let request = ChannelRequest { channel, position, reply_to: None };
+            if let Err(why) = self.channels.subscribe(view, &self.rooms, request) {
+                errors.push(format!("{name}: {}", why.message));
             }
         }
         if change.add {
-            self.enter_rooms(ctx, id, rooms);
+            self.enter_rooms(view, rooms);
         } else {
-            rooms.iter().for_each(|room| self.stand_up(ctx, id, room));
+            rooms.iter().for_each(|room| self.rooms.leave(view, room));
         }
         for name in change.names {
             if !change.add {
-                self.events(id)?.cursor.keys.remove(name.as_str());
-            }
-            if change.add && self.followed(id) >= MAX_FOLLOWED {
+                self.cursor.keys.remove(name.as_str());
+                self.documents.request(view, DocumentRequest::Unsubscribe(name, None));
+            } else if self.documents.count() >= MAX_NAMES {
                 errors.push(format!("{}: a connection may be subscribed to 1000 keys", name.as_str()));
-                continue;
-            }
-            let request = if change.add {
-                DocumentRequest::subscribe(name)
             } else {
-                DocumentRequest::Unsubscribe(name, None)
-            };
-            self.documents(ctx, id, request);
+                self.documents.request(view, DocumentRequest::subscribe(name));
+            }
         }
         Some(errors)
     }
 
-    /// A sign of life, when one is due.
-    pub fn keep_alive(&mut self, ctx: &Context, id: ConnId) {
-        let Some(events) = self.events(id) else { return };
-        let due = ctx.now.mono + events.keepalive;
-        let dialect = events.dialect;
-        if let Some(conn) = self.get(id) {
-            conn.due = due;
-        }
-        self.send(id, chunk(|out| sign_of_life(ctx, dialect, out)).into());
+    /// A sign of life is due.
+    pub fn overdue(&mut self, view: &mut View<'_>) {
+        view.due_in(Some(view.ctx.limits.sse.keepalive));
+        view.try_send(chunk(|out| write_comment("ping", out)));
     }
-}
 
-/// A comment, or what takes its place on a route.
-pub(super) fn sign_of_life(ctx: &Context, dialect: Dialect, out: &mut Vec<u8>) {
-    match dialect {
-        Dialect::Change(route)
-            if ctx.limits.route(route).is_some_and(|route| route.profile == Profile::Cella) =>
-        {
-            write_name("ping", out);
-            write_text("pong", out);
-        }
-        _ => write_comment("ping", out),
+    /// The connection ends; its subscriptions are still there.
+    pub fn ended(&mut self, view: &mut View<'_>) {
+        self.rooms.end(view);
+        view.change_quota(QuotaChange::Disconnect);
     }
 }
 
 /// The end of a stream of events, and why.
-pub(super) fn last(why: &str, code: u16, again: Option<u64>) -> Vec<u8> {
-    let mut bytes = chunk(|out| {
-        write_name("disconnect", out);
-        write_json(out, |out| write::disconnect(why, code, again, out));
-    });
-    bytes.extend_from_slice(LAST_CHUNK);
-    bytes
+pub fn send_close(view: &mut View<'_>, code: Option<u16>, why: &str) {
+    let code = code.unwrap_or(1000);
+    view.try_send(encode::last(why, code, retry_after_ms(code)));
 }
 
 /// Whether a cursor says how far a connection has come with a subject.
-fn has_place(subject: &Subject) -> bool {
+fn has_position(subject: &Subject) -> bool {
     match subject {
         Subject::Channel(name) => **name != *EVERYONE,
         Subject::Part(..) => true,
@@ -318,12 +345,19 @@ fn has_place(subject: &Subject) -> bool {
     }
 }
 
-/// Whether a cursor is of this server's histories, as far as it says.
-pub(super) fn is_ours(cursor: &Cursor, ctx: &Context) -> bool {
-    let shards = usize::from(ctx.shards);
-    cursor.epoch.as_deref().is_none_or(|epoch| *epoch == *ctx.epoch)
-        && cursor.keys.values().all(|far| match far {
-            KeyPosition::Version(_) => true,
-            KeyPosition::Owners(stamps) => stamps.len() == shards,
-        })
+/// A cursor has everything of a name that `shard` owns, up to `at`.
+fn advance_name(cursor: &mut Cursor, name: &Name, shard: ShardId, at: u64, shards: u16) {
+    match name {
+        Name::Key(key) if owner(key.as_str(), shards) == shard => {
+            cursor.keys.insert(key.as_str().into(), KeyPosition::Version(at));
+        }
+        Name::Key(_) => {}
+        Name::Pattern(pattern) => {
+            let nowhere = || KeyPosition::Owners(vec![0; usize::from(shards)]);
+            let position = cursor.keys.entry(pattern.as_str().into()).or_insert_with(nowhere);
+            if let KeyPosition::Owners(stamps) = position {
+                stamps[shard.index()] = at;
+            }
+        }
+    }
 }

@@ -1,265 +1,233 @@
-//! Frames of the hub's clients: whether they are taken, what they lead to, and what is said about those that are not.
-//! The order of the gates is forge's: size, rate, then what the frame itself asks for.
+//! The hub's WebSocket: frames both ways. What a client has shown and asked for is its `HubClient`.
 
-use crate::base::id::ConnId;
-use crate::flow::conn::hub::Hub;
-use crate::flow::conn::{Conn, Phase};
 use crate::flow::encode::frame::Dialect;
-use crate::flow::limits::documents::PatchMode;
-use crate::flow::request::documents::DocumentRequest;
-use crate::flow::request::write::Done;
-use crate::shard::connections::Clients;
-use crate::shard::context::Context;
-use crate::shard::mail::answer::{Reply, WriteRefused};
-use crate::shard::mail::question::{Origin, Question, Ticket};
-use crate::wire::hub::write::{self, Object, Rejected};
-use crate::wire::hub::{self, Class, Command, Follow, FrameFault, Mode, ReplyTo};
-use crate::wire::ws::MessageKind;
-use std::borrow::Cow;
+use crate::flow::fanout::pool::PoolId;
+use crate::flow::request::handshake::{Handshake, HubRequest};
+use crate::flow::request::position::Position;
+use crate::flow::route::subject::Subject;
+use crate::flow::state::presence::Shown;
+use crate::flow::state::room::Refusal;
+use crate::shard::connections::channels;
+use crate::shard::connections::close_code::retry_after_ms;
+use crate::shard::connections::hub_client::HubClient;
+use crate::shard::connections::memberships::{Memberships, Reserved, give_back};
+use crate::shard::connections::rejection::Rejection;
+use crate::shard::connections::socket::Socket;
+use crate::shard::connections::view::View;
+use crate::shard::end_reason::EndReason;
+use crate::shard::mail::answer::Reply;
+use crate::shard::mail::subscription::Joined;
+use crate::shard::mail::user::{Reservation, Session};
+use crate::wire::hub::{self, Class, ClientFrame, Command, EVERYONE, ReplyTo, write};
+use std::sync::Arc;
 
-/// How many names of documents one connection may be subscribed to.
-pub(super) const MAX_FOLLOWED: usize = 1000;
-
-/// Why a frame is not done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejection {
-    /// One of forge's codes, or of ours.
-    pub code: &'static str,
-    /// Why, for people.
-    pub message: Cow<'static, str>,
-    /// After so many milliseconds it may be said again.
-    pub retry_after_ms: Option<u64>,
+/// A connection of the hub.
+#[derive(Debug)]
+pub struct HubSession {
+    socket: Socket,
+    /// `None` until it shows to be more than a plain listener.
+    client: Option<Box<HubClient>>,
 }
 
-impl Rejection {
-    /// With no hope that time helps.
-    pub fn new(code: &'static str, message: impl Into<Cow<'static, str>>) -> Rejection {
-        Rejection { code, message: message.into(), retry_after_ms: None }
-    }
-}
-
-impl From<FrameFault> for Rejection {
-    fn from(fault: FrameFault) -> Rejection {
-        Rejection::new(fault.code(), fault.to_string())
-    }
-}
-
-impl Clients {
-    /// What a connection has shown of itself on the hub.
-    pub(super) fn hub(&mut self, id: ConnId) -> Option<&mut Hub> {
-        self.get(id)?.hub.as_deref_mut()
+impl HubSession {
+    /// A client has come to the hub's door.
+    pub fn open(view: &mut View<'_>, handshake: Handshake, request: HubRequest) -> HubSession {
+        let ping_interval = view.ctx.limits.hub.ping_interval;
+        let socket = Socket::open(view, handshake, Dialect::Hub, ping_interval);
+        let client = HubClient::open(view, request);
+        HubSession { socket, client: (!client.is_plain_listener(view)).then(|| Box::new(client)) }
     }
 
-    /// What a connection has shown to be.
-    pub(in crate::shard) fn class(&mut self, id: ConnId) -> Class {
-        match self.get(id) {
-            Some(Conn { phase: Phase::Socket(_, Dialect::Hub), hub: Some(hub), .. }) => hub.class,
-            _ => Class::Plain,
+    /// Bytes from the client.
+    pub fn bytes(&mut self, view: &mut View<'_>, mut bytes: &[u8]) {
+        let HubSession { socket, client } = self;
+        let waits = |client: &Option<Box<HubClient>>| client.as_ref().is_some_and(|client| client.waits());
+        if !waits(client) {
+            socket.read(view, &mut bytes, |view, data| {
+                message(client, view, data);
+                !waits(client)
+            });
         }
-    }
-
-    /// A frame of a hub client.
-    pub(super) fn hub_message(&mut self, ctx: &mut Context, id: ConnId, data: &[u8]) {
-        let hub::ClientFrame { about, shows, want } = hub::parse(data);
-        let Some(conn) = self.get(id) else { return };
-        if shows > Class::Plain {
-            let hub = conn.hub.get_or_insert_default();
-            hub.class = hub.class.max(shows);
-        }
-        let done = match self.admit(ctx, id, &want, data.len()) {
-            Ok(()) => self.carry_out_frame(ctx, id, want, &about),
-            Err(rejection) => Err(rejection),
-        };
-        if let Err(rejection) = done {
-            self.reject(ctx, id, &about, &rejection);
-        }
-    }
-
-    /// The gates that every frame passes.
-    fn admit(
-        &mut self,
-        ctx: &Context,
-        id: ConnId,
-        want: &Result<Command, FrameFault>,
-        len: usize,
-    ) -> Result<(), Rejection> {
-        let limits = &ctx.limits.hub;
-        if len > limits.max_message {
-            let why = format!("a message may have {} bytes ([hub] max_message)", limits.max_message);
-            return Err(Rejection::new("message_too_large", why));
-        }
-        let Some(conn) = self.get(id) else { return Ok(()) };
-        let subscribes = matches!(
-            want,
-            Ok(Command::Subscribe(..) | Command::Unsubscribe(_) | Command::Follow(_) | Command::Unfollow(_))
-        );
-        if subscribes && conn.hub.is_none() {
-            return Ok(());
-        }
-        let hub = conn.hub.get_or_insert_default();
-        // a client may subscribe to all that it is allowed to at once
-        let (bucket, burst) = match subscribes {
-            true => (&mut hub.subscribing, limits.burst + limits.channels_per_user),
-            false => (&mut hub.frames, limits.burst),
-        };
-        bucket.take(ctx.now.mono, limits.rate, burst).map_err(|ms| Rejection {
-            retry_after_ms: Some(ms),
-            ..Rejection::new("rate_limited", "too many messages; wait a moment")
-        })
-    }
-
-    fn carry_out_frame(
-        &mut self,
-        ctx: &mut Context,
-        id: ConnId,
-        want: Result<Command, FrameFault>,
-        about: &ReplyTo,
-    ) -> Result<(), Rejection> {
-        let forge = self.hub(id).is_some_and(|hub| hub.class == Class::Forge && !hub.strict);
-        let want = match want {
-            // forge passes over these, and its clients do not expect to hear of them
-            Err(FrameFault::Idle(_)) if forge && about.request.is_none() => return Ok(()),
-            want => want?,
-        };
-        match want {
-            Command::Subscribe(channel, recover) => self.subscribe_channel(ctx, id, channel, recover, about),
-            Command::Unsubscribe(channel) => {
-                self.unsubscribe_channel(ctx, id, &channel, about);
-                Ok(())
-            }
-            Command::Follow(follow) => self.follow(ctx, id, *follow, about),
-            Command::Unfollow(name) => {
-                self.documents(ctx, id, DocumentRequest::Unsubscribe(name, about.request.clone()));
-                Ok(())
-            }
-            Command::Publish(channel, post, how) => self.publish(ctx, id, channel, *post, how, about),
-            Command::History(channel, query) => {
-                let origin = Origin::Frame { about: Box::new(about.clone()), waits: false };
-                let ticket = Ticket { conn: id, origin };
-                let actor = self.actor(id);
-                ctx.ask(&channel.clone(), Question::History { channel, actor, query, ticket });
-                Ok(())
-            }
-            Command::Room(room, want) => self.room_frame(ctx, id, room, want, about),
-            Command::Presence(said) => self.presence(ctx, id, *said, about),
-            Command::Watch(users) => self.watch_users(ctx, id, users, about),
-            Command::Unwatch(users) => {
-                self.unwatch_users(ctx, id, users, about);
-                Ok(())
-            }
-            Command::Heartbeat => {
-                if about.request.is_some() {
-                    self.say(ctx, id, |out| Object::reply("heartbeat", about.request.as_deref(), out).end());
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn follow(
-        &mut self,
-        ctx: &mut Context,
-        id: ConnId,
-        follow: Follow,
-        about: &ReplyTo,
-    ) -> Result<(), Rejection> {
-        let Follow { name, mode, max_hz, versions } = follow;
-        if self.followed(id) >= MAX_FOLLOWED {
-            let why = "a connection may be subscribed to 1000 keys and patterns";
-            return Err(Rejection::new("channel_limit_reached", why));
-        }
-        self.end_implicit(ctx, id);
-        let patch = match mode {
-            Mode::Auto => PatchMode::Auto,
-            Mode::Snapshot => PatchMode::Never,
-            Mode::Patch => PatchMode::Always,
-        };
-        let request = about.request.clone();
-        let far = self.hub(id).and_then(|hub| hub.far(&name));
-        self.documents(ctx, id, DocumentRequest::Subscribe { name, patch, max_hz, versions, far, request });
-        Ok(())
-    }
-
-    /// How many keys and patterns a connection is subscribed to.
-    pub(super) fn followed(&mut self, id: ConnId) -> usize {
-        self.hub(id).map_or(0, |hub| {
-            hub.documents.iter().map(|documents| documents.names.len()).sum::<usize>() + hub.waiting.len()
-        })
-    }
-
-    /// An owner has answered a frame.
-    pub(in crate::shard) fn frame_answer(
-        &mut self,
-        ctx: &mut Context,
-        id: ConnId,
-        about: &ReplyTo,
-        reply: Reply,
-    ) {
-        if matches!(reply, Reply::Published(_))
-            && let Some(hub) = self.hub(id)
+        if let Some(client) = client
+            && client.waits()
         {
-            hub.in_flight -= 1;
-        }
-        match reply {
-            Reply::Published(Ok(Done::Channel(channel, offset, stamp))) => {
-                if let Some(request) = &about.request {
-                    self.say(ctx, id, |out| write::published(request, &channel, (stamp, offset), out));
-                }
-            }
-            Reply::Published(Ok(Done::Document(..) | Done::Swept(_) | Done::Batch)) => {}
-            Reply::Published(Err(WriteRefused::Forbidden(refusal))) => self.refuse(ctx, id, about, refusal),
-            Reply::Published(Err(WriteRefused::Invalid(refused))) => {
-                let rejection = Rejection::new("error", refused.to_string());
-                self.reject(ctx, id, about, &rejection);
-            }
-            Reply::Room(Ok(members)) => self.room_reply(ctx, id, about, &members),
-            Reply::Room(Err(refusal)) | Reply::History(Err(refusal)) => self.refuse(ctx, id, about, refusal),
-            Reply::History(Ok(messages)) => self.say(ctx, id, |out| {
-                let reply = Object::reply("history", about.request.as_deref(), out);
-                let reply = reply.maybe("room_id", about.room.as_deref());
-                let reply = reply.maybe("channel", about.channel.as_deref());
-                reply.maybe("channel_id", about.channel.as_deref()).raw("messages", &messages).end();
-            }),
+            client.hold(view, bytes);
         }
     }
 
-    /// Says why a frame is not done, to those who can understand it.
-    pub(in crate::shard) fn reject(
-        &mut self,
-        ctx: &mut Context,
-        id: ConnId,
-        about: &ReplyTo,
-        why: &Rejection,
-    ) {
-        ctx.stats.reject_frame(why.code);
-        if self.events(id).is_some() {
-            let name = about.room.as_ref().or(about.channel.as_ref());
-            return self.events_denied(id, name.map_or("", |name| name), why);
+    /// How many bytes are held that the client has said.
+    pub fn held(&self) -> usize {
+        self.client.as_ref().map_or(0, |client| client.held())
+    }
+
+    /// An answer has come for which the client was not listened to. What it has said meanwhile is handled now, if it
+    /// waits for no other.
+    pub fn stop_waiting(&mut self, view: &mut View<'_>) {
+        if let Some(held) = self.client.as_mut().and_then(|client| client.stop_waiting()) {
+            view.resume_reading();
+            self.bytes(view, &held);
         }
-        if self.class(id) == Class::Plain {
-            return;
+    }
+
+    /// Does something for a client. A plain listener has nothing to remember by it.
+    fn with_client<R>(&mut self, act: impl FnOnce(&mut HubClient) -> R) -> R {
+        match &mut self.client {
+            Some(client) => act(client),
+            None => act(&mut HubClient::default()),
         }
-        let stamp = ctx.stamp();
-        self.say(ctx, id, |out| {
-            let rejected = Rejected {
-                request: about.request.as_deref(),
-                id: about.id.as_deref(),
-                room: about.room.as_deref(),
-                channel: about.channel.as_deref(),
-                code: why.code,
-                message: &why.message,
-                retry_after_ms: why.retry_after_ms,
-            };
-            write::error(&rejected, stamp, out);
+    }
+
+    /// The state of a subscription.
+    pub fn joined(&mut self, view: &mut View<'_>, joined: Joined) {
+        let Joined { pool, at, count, gap, state, .. } = joined;
+        let client = &mut self.client;
+        match view.subject(pool) {
+            Some(Subject::Channel(_) | Subject::Chosen(..) | Subject::Every(_)) => {
+                if matches!(view.subject(pool), Some(Subject::Channel(name)) if **name != *EVERYONE) {
+                    channels::end_implicit(view);
+                }
+                if let Some(client) = client {
+                    client.channels.joined(view, pool, at, gap);
+                }
+                return view.follow_channel(pool, state, at);
+            }
+            Some(Subject::Room(room)) => {
+                let room = room.clone();
+                if let Some(client) = client {
+                    client.rooms.joined(view, &room);
+                }
+            }
+            _ => {}
+        }
+        match client {
+            Some(client) if gap && client.has_cursor() => return client.resync(view),
+            _ if gap => return view.close_slow("slow consumer: deletions that it has missed are forgotten"),
+            _ => {}
+        }
+        if view.follow(pool, state, at)
+            && let Some(client) = client
+        {
+            client.documents.joined(view, pool, count);
+        }
+    }
+
+    /// What the client has of a state that is on its way.
+    pub fn missing(&self, pool: PoolId) -> Option<Position> {
+        self.client.as_ref()?.documents.missing(pool)
+    }
+
+    /// The owner refuses a subscription, which has ended.
+    pub fn denied(&mut self, view: &mut View<'_>, pool: PoolId, subject: Subject, refusal: Refusal) {
+        self.with_client(|client| match subject {
+            Subject::Room(room) => {
+                if let Some(reply_to) = client.rooms.denied(view, room) {
+                    client.reject(view, &reply_to, &Rejection::refused(refusal, view.ctx.now.wall));
+                }
+            }
+            // of a room that it wants to enter it hears by the other subscription
+            Subject::Channel(name) | Subject::Chosen(name, _) if client.rooms.get(&name).is_none() => {
+                for reply_to in client.channels.denied(view, pool, name) {
+                    client.reject(view, &reply_to, &Rejection::closed_channel());
+                }
+            }
+            _ => {}
         });
     }
 
-    /// A frame for one connection.
-    pub(in crate::shard) fn say(&mut self, ctx: &mut Context, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
-        // who gets events asks by requests, which have answers of their own
-        if self.dialect(id) == Some(Dialect::Hub) {
-            let frame = ctx.encoder.message(MessageKind::Text, write);
-            self.send(id, frame);
+    /// Its user has a channel too many: this one.
+    pub fn quota_exceeded(&mut self, view: &mut View<'_>, channel: Arc<str>) {
+        self.with_client(|client| {
+            if let Some(reply_to) = client.channels.quota_exceeded(view, channel) {
+                client.reject(view, &reply_to, &Rejection::too_many_channels());
+            }
+        });
+    }
+
+    /// An owner has answered a frame.
+    pub fn answer(&mut self, view: &mut View<'_>, reply_to: &ReplyTo, reply: Reply) {
+        self.with_client(|client| client.answer(view, reply_to, reply));
+    }
+
+    /// The user's owner says whether it may be in one more room.
+    pub fn reserved(&mut self, view: &mut View<'_>, reservation: &Reservation) {
+        let Some(client) = &mut self.client else { return give_back(view.ctx, reservation) };
+        match client.rooms.reserved(view, reservation) {
+            Reserved::Unwanted => return,
+            Reserved::Refused(Some(reply_to)) => {
+                client.reject(view, &reply_to, &Rejection::refused(Refusal::Limit, view.ctx.now.wall));
+            }
+            Reserved::Refused(None) | Reserved::Granted => {}
         }
+        self.stop_waiting(view);
+    }
+
+    /// The rooms that it is in, if it has shown to be in any.
+    pub fn rooms(&mut self) -> Option<&mut Memberships> {
+        self.client.as_mut().map(|client| &mut client.rooms)
+    }
+
+    /// How one of the users that it has asked about is.
+    pub fn presence(&mut self, view: &mut View<'_>, query: u32, shown: (Arc<str>, Shown)) {
+        if let Some(client) = &mut self.client {
+            client.presence.shown(view, query, shown);
+        }
+    }
+
+    /// The answer to its wish for an earlier session.
+    pub fn resumed(&mut self, view: &mut View<'_>, session: Option<Box<Session>>) {
+        if let Some(client) = &mut self.client {
+            client.resumed(view, session);
+        }
+    }
+
+    fn class(&self) -> Class {
+        self.client.as_ref().map_or(Class::Plain, |client| client.class())
+    }
+
+    /// A ping is due.
+    pub fn overdue(&mut self, view: &mut View<'_>) {
+        let limits = &view.ctx.limits.hub;
+        let (interval, timeout) = (limits.ping_interval, limits.pong_timeout());
+        if self.socket.ping(view, interval, timeout) && self.class() == Class::Forge {
+            let stamp = view.ctx.stamp();
+            view.send_text(|out| write::ping(stamp, out));
+        }
+    }
+
+    /// The server stops; the close frame follows.
+    pub fn send_shutdown(&mut self, view: &mut View<'_>) {
+        if self.class() == Class::Forge {
+            let stamp = view.ctx.stamp();
+            view.send_text(|out| write::shutdown(stamp, out));
+        }
+    }
+
+    /// The last frame. Whoever understands it is told before, and what to do about it.
+    pub fn send_close(&mut self, view: &mut View<'_>, code: Option<u16>, why: &str, reason: EndReason) {
+        if let Some(code) = code.filter(|_| reason != EndReason::Gone && self.class() > Class::Plain) {
+            view.send_text(|out| write::disconnect(why, code, retry_after_ms(code), out));
+        }
+        self.socket.close(view, code, why);
+    }
+
+    /// The connection ends; its subscriptions are still there.
+    pub fn ended(&mut self, view: &mut View<'_>) {
+        if let Some(client) = &mut self.client {
+            client.ended(view);
+        }
+    }
+}
+
+/// A frame of a client.
+fn message(client: &mut Option<Box<HubClient>>, view: &mut View<'_>, data: &[u8]) {
+    let frame: ClientFrame = hub::parse(data);
+    let listens = matches!(frame.command, Ok(Command::Subscribe(..) | Command::Unsubscribe(_)));
+    match client {
+        Some(client) => client.frame(view, frame, data.len()),
+        // a plain listener leaves nothing to remember
+        None if listens && frame.shows == Class::Plain => {
+            HubClient::default().frame(view, frame, data.len());
+        }
+        None => client.get_or_insert_default().frame(view, frame, data.len()),
     }
 }

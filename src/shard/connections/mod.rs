@@ -1,369 +1,406 @@
-//! The connections of this shard: their requests, their sockets, their subscriptions.
+//! The connections of this shard. Each input is brought to the connection that it is for, once; what that means is the
+//! affair of the protocol that the connection speaks.
 
-mod arrive;
 mod channels;
+mod close_code;
 mod documents;
 mod events;
-mod feeds;
-pub mod hub;
-mod imports;
-mod members;
+mod feed;
+mod http;
+mod hub;
+mod hub_client;
+mod memberships;
+mod ooo;
+mod presence;
+mod protocol;
+mod rejection;
 mod requests;
-mod rounds;
-mod routes;
-mod sockets;
-pub mod streams;
-mod subs;
+mod route;
+mod shared;
+mod socket;
+mod stream;
+mod stream_queue;
+mod subscriber;
+pub mod subscriptions;
+mod table;
+mod view;
 
-use crate::base::id::ConnId;
-use crate::base::slab::Table;
-use crate::base::time::SEC;
-use crate::base::timers::Timers;
-use crate::flow::conn::listing::Row;
+use crate::base::id::{ConnId, ShardId};
+use crate::base::time::{MS, SEC};
 use crate::flow::conn::response_part::ResponsePart;
-use crate::flow::conn::{Conn, Phase};
 use crate::flow::encode::frame::Frame;
-use crate::flow::fanout::plan::Fanout;
+use crate::flow::fanout::Outcome;
 use crate::flow::fanout::pool::PoolId;
-use crate::flow::fanout::queue::Budget;
-use crate::flow::limits::Access;
-use crate::flow::request::write::SweepId;
-use crate::flow::route::subject::Subject;
-use crate::shard::connections::streams::Streams;
+use crate::shard::connections::feed::{FeedSession, Line};
+use crate::shard::connections::http::HttpSession;
+use crate::shard::connections::memberships::give_back;
+use crate::shard::connections::protocol::Protocol;
+use crate::shard::connections::requests::leave_route;
+use crate::shard::connections::stream_queue::TURN;
+use crate::shard::connections::table::ConnectionTable;
+use crate::shard::connections::view::Ending;
 use crate::shard::context::Context;
-use crate::shard::inspect::{ConnectionInspection, Inspection};
-use crate::shard::io::{Action, Door};
+use crate::shard::end_reason::EndReason;
+use crate::shard::inspect::Inspection;
+use crate::shard::io::{Action, Door, Sockets};
+use crate::shard::mail::answer::Answer;
 use crate::shard::mail::question::ConnectionsQuestion;
-use crate::wire::hub::{Class, write};
-use crate::wire::ws::{self, Inflater};
-use smallvec::SmallVec;
-use std::collections::VecDeque;
+use crate::shard::mail::subscription::Mark;
+use crate::shard::mail::to_connections::ToConnections;
+use crate::shard::stats::Stats;
+use crate::shard::timers::{ConnectionTimer, Timer};
 use std::sync::Arc;
 
-/// How many bytes of later requests may wait while one is being answered; more are not read.
-const PIPELINE: usize = 64 << 10;
-
-/// The close code for readers that are too slow; its range tells clients to come back.
-const SLOW: u16 = 3008;
-
-/// How long a peer that has got our last bytes may take to close its side.
-const GRACE: u64 = 2 * SEC;
-
-/// Why a connection was closed by us, or found closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// The peer went, politely or not.
-    Gone,
-    /// It broke the protocol.
-    Violation,
-    /// It took no byte for `[conn] write_timeout`.
-    WriteTimeout,
-    /// It gave no sign of life for `[ooo] pong_timeout`.
-    PingTimeout,
-    /// Its request did not come in time.
-    RequestTimeout,
-    /// Replies piled up that it did not read.
-    Slow,
-    /// The server stops.
-    Stopping,
-    /// A streamed answer could not go on: its documents changed too much meanwhile.
-    Aborted,
-    /// Its user had as many connections as one may have.
-    TooManyConnections,
-}
-
-impl Reason {
-    /// All of them, each at its own number.
-    pub const ALL: [Reason; 9] = [
-        Reason::Gone,
-        Reason::Violation,
-        Reason::WriteTimeout,
-        Reason::PingTimeout,
-        Reason::RequestTimeout,
-        Reason::Slow,
-        Reason::Stopping,
-        Reason::Aborted,
-        Reason::TooManyConnections,
-    ];
-    /// What they are called in metrics.
-    pub const LABELS: [&str; 9] = [
-        "gone",
-        "violation",
-        "write_timeout",
-        "ping_timeout",
-        "request_timeout",
-        "slow",
-        "stopping",
-        "aborted",
-        "too_many_connections",
-    ];
-}
-
-// a reason without a counter must not compile
-const _: () = assert!(Reason::ALL.len() == Reason::TooManyConnections as usize + 1);
-
-/// The connections.
+/// The connections of a shard.
 #[derive(Debug)]
-pub struct Clients {
-    /// By slot.
-    pub conns: Table<Conn>,
-    /// The sending side.
-    pub fanout: Fanout,
-    /// What is to be done to sockets.
-    pub actions: VecDeque<Action>,
-    /// Feeds that wait until less is under way.
-    pub held_feeds: Vec<ConnId>,
-    /// Streamed answers.
-    pub streams: Streams,
-    /// Imports that can go on.
-    pub(in crate::shard) held_imports: Vec<ConnId>,
-    /// Connections whose replies pile up: to be let go.
-    doomed: Vec<ConnId>,
-    /// Connections whose last bytes are on their way.
-    closing: Vec<ConnId>,
-    /// Connections whose next request waits until they have read the responses so far.
-    unread: Vec<ConnId>,
-    /// Pools that hold frames back, and until when.
-    pub(in crate::shard) pacing: Timers<PoolId>,
-    tickets: u32,
-    sweeps: u64,
-    scratch: Vec<u8>,
-    inflater: Inflater,
+pub struct Connections {
+    table: ConnectionTable,
+    /// The soonest moment for which a timer is set to let paced subscriptions go on.
+    pacing: u64,
+    outcomes: Vec<Outcome>,
 }
 
-impl Clients {
-    /// No connections.
-    pub fn new(budget: Budget) -> Clients {
-        Clients {
-            conns: Table::default(),
-            fanout: Fanout::new(budget),
-            actions: VecDeque::new(),
-            held_feeds: Vec::new(),
-            streams: Streams::default(),
-            held_imports: Vec::new(),
-            doomed: Vec::new(),
-            closing: Vec::new(),
-            unread: Vec::new(),
-            pacing: Timers::default(),
-            tickets: 0,
-            sweeps: 0,
-            scratch: Vec::new(),
-            inflater: Inflater::default(),
-        }
+impl Connections {
+    /// Bytes that one connection takes here, two subscriptions included.
+    pub const PLACE: usize = ConnectionTable::PLACE;
+    /// Bytes that a request takes that is coming in.
+    pub const REQUEST: usize = size_of::<HttpSession>();
+    /// Bytes that a feed takes.
+    pub const FEED: usize = size_of::<FeedSession>();
+
+    /// No connections yet.
+    pub fn new(ctx: &mut Context) -> Connections {
+        ctx.timers.push(ctx.now.mono, Timer::Connections(ConnectionTimer::Rounds));
+        Connections { table: ConnectionTable::new(&ctx.limits), pacing: u64::MAX, outcomes: Vec::new() }
     }
 
     /// A connection came in.
     pub fn open(&mut self, ctx: &mut Context, slot: u32, door: Door) -> ConnId {
-        let now = ctx.now.mono;
-        let access = match door {
-            Door::Clients(n) => ctx.limits.anonymous[n as usize],
-            Door::Feed => Access::Write,
-        };
-        let (phase, due) = match door {
-            Door::Clients(_) => (Phase::Http(Box::default()), now + ctx.limits.handshake_timeout),
-            Door::Feed => (Phase::Feed(Box::default()), u64::MAX),
-        };
-        ctx.stats.accepted[usize::from(door == Door::Feed)] += 1;
-        let conn = Conn {
-            access,
-            phase,
-            subs: SmallVec::new(),
-            heard: now,
-            due,
-            stuck: 0,
-            hub: None,
-            paused: false,
-            ended: false,
-        };
-        let generation = self.conns.insert(slot, conn);
-        self.fanout.open(slot);
-        ConnId { slot, generation }
+        self.table.open(ctx, slot, door)
     }
 
-    /// The connection as it is now in a slot.
-    pub fn id(&self, slot: u32) -> ConnId {
-        ConnId { slot, generation: self.conns.generation(slot) }
-    }
-
-    /// The connection, if it is still there.
-    pub fn get(&mut self, conn: ConnId) -> Option<&mut Conn> {
-        self.conns.get_mut(conn.slot, conn.generation)
-    }
-
-    /// Bytes from a peer (the feed's are handled in `feeds`).
+    /// Bytes from the peer, in order.
     pub fn bytes(&mut self, ctx: &mut Context, id: ConnId, bytes: &[u8]) {
-        let Some(conn) = self.get(id) else { return };
-        conn.heard = ctx.now.mono;
-        match &mut conn.phase {
-            Phase::Http(http) => {
-                http.push(bytes);
-                self.requests(ctx, id);
+        self.table.with(ctx, id, |protocol, view| {
+            view.record.last_heard = view.ctx.now.mono;
+            protocol.bytes(view, bytes);
+        });
+    }
+
+    /// The peer says nothing more: what it has asked for is answered, then the connection ends.
+    pub fn eof(&mut self, ctx: &mut Context, id: ConnId) {
+        self.table.with(ctx, id, |protocol, view| {
+            view.record.eof = true;
+            protocol.eof(view);
+        });
+    }
+
+    /// The socket is broken.
+    pub fn broken(&mut self, ctx: &mut Context, id: ConnId) {
+        self.table.end(ctx, id, Ending::Abort(EndReason::Gone));
+    }
+
+    /// The socket takes bytes again.
+    pub fn writable(&mut self, id: ConnId) {
+        if self.table.has(id) {
+            self.table.shared.subscriptions.fanout.writable(id.slot);
+        }
+    }
+
+    /// Mail from another shard, or from this one.
+    pub fn handle(&mut self, ctx: &mut Context, from: ShardId, mail: ToConnections) {
+        match mail {
+            ToConnections::Answer(answer) => self.answered(ctx, answer),
+            ToConnections::Ask { conn, question } => {
+                let part = self.asked(ctx, question);
+                ctx.post(from, ToConnections::Answer(Answer::Request { conn, part }));
             }
-            Phase::Socket(..) => self.messages(ctx, id, bytes),
-            Phase::Events(_) | Phase::Feed(_) | Phase::Closing => {}
+            ToConnections::Joined(joined) => {
+                let id = joined.conn;
+                self.table.with_subscriber(ctx, id, |subscriber, view| subscriber.joined(view, joined));
+            }
+            ToConnections::Denied(denied) => {
+                let id = denied.conn;
+                self.table.with_subscriber(ctx, id, |subscriber, view| subscriber.denied(view, *denied));
+            }
+            ToConnections::Frame { pool, frame, mark } => self.deliver(ctx, pool, frame, mark),
+            ToConnections::AccessChanged { channel, user } => {
+                self.access_changed(ctx, &channel, user.as_ref());
+            }
+            ToConnections::QuotaExceeded { conn, channel } => {
+                self.table
+                    .with_subscriber(ctx, conn, |subscriber, view| subscriber.quota_exceeded(view, channel));
+            }
+            ToConnections::Resumed { conn, session } => {
+                self.table.with_hub(ctx, conn, |hub, view| hub.resumed(view, session));
+            }
+            ToConnections::SessionTaken { conn } => {
+                self.table.with_subscriber(ctx, conn, |subscriber, view| subscriber.session_taken(view));
+            }
+            ToConnections::Reserved { conn, reservation } => {
+                let reserved = self
+                    .table
+                    .with_subscriber(ctx, conn, |subscriber, view| subscriber.reserved(view, &reservation));
+                if reserved.is_none() {
+                    give_back(ctx, &reservation);
+                }
+            }
+            ToConnections::Departed { conn, room, departure } => {
+                self.table.with_subscriber(ctx, conn, |subscriber, view| {
+                    subscriber.departed(view, &room, &departure);
+                });
+            }
+            ToConnections::Chunk { scan, chunk } => {
+                self.table.with_http(ctx, scan.conn, |http, view| http.chunk(view, from, scan.count, *chunk));
+            }
         }
     }
 
-    /// A name for a new glob delete.
-    pub fn next_sweep(&mut self, ctx: &Context) -> SweepId {
-        self.sweeps += 1;
-        SweepId { shard: ctx.id, count: self.sweeps }
-    }
-
-    /// Sends bytes to one connection, if it is still there; one that does not read its replies is let go.
-    pub fn send(&mut self, id: ConnId, bytes: Frame) {
-        if self.get(id).is_some() && !self.fanout.direct(id.slot, bytes) {
-            // it cannot be told: its socket is full
-            self.doomed.push(id);
+    fn answered(&mut self, ctx: &mut Context, answer: Answer) {
+        match answer {
+            Answer::Request { conn, part } => {
+                let mut part = Some(part);
+                self.table.with(ctx, conn, |protocol, view| {
+                    protocol.with_http(view, |http, view| http.answer(view, &mut part));
+                });
+                // nobody is there to take it
+                if let Some(ResponsePart::Entered(route, user, true)) = part {
+                    leave_route(ctx, route, user);
+                }
+            }
+            Answer::Frame { conn, reply_to, waited, reply } => {
+                self.table.with_hub(ctx, conn, |hub, view| {
+                    hub.answer(view, &reply_to, reply);
+                    if waited {
+                        hub.stop_waiting(view);
+                    }
+                });
+            }
+            Answer::Line { conn, number, id, result } => {
+                ctx.stats.lines += u64::from(result.is_ok());
+                self.table.with_feed(ctx, conn, |feed, view| feed.answer(view, Line { number, id }, result));
+            }
+            Answer::Element { conn } => self.table.with_http(ctx, conn, HttpSession::element_written),
+            Answer::Presence { conn, query, shown } => {
+                self.table.with_hub(ctx, conn, |hub, view| hub.presence(view, query, *shown));
+            }
         }
     }
 
-    /// Sends an answer, beyond the budget if need be: no further request or line is handled while more than the budget
-    /// waits, so what piles up is bounded by that and the answers under way.
-    pub fn insist(&mut self, id: ConnId, answer: Frame) {
-        if self.get(id).is_some() {
-            self.fanout.insist(id.slot, answer);
+    /// What another shard's connection wants to know of these.
+    fn asked(&mut self, ctx: &mut Context, question: ConnectionsQuestion) -> ResponsePart {
+        match question {
+            ConnectionsQuestion::Pools => ResponsePart::Pools(self.table.shared.subscriptions.pools()),
+            ConnectionsQuestion::Listeners => {
+                ResponsePart::Channels(self.table.shared.subscriptions.listeners())
+            }
+            ConnectionsQuestion::Change(change) => {
+                let id = change.conn.conn;
+                let changed =
+                    self.table.with_subscriber(ctx, id, |subscriber, view| subscriber.change(view, *change));
+                ResponsePart::Changed(changed.flatten())
+            }
         }
     }
 
-    /// Closes a WebSocket with a code, a stream of events with the event that stands for it. Whoever understands it is
-    /// told before, and what to do about it.
-    pub fn close(&mut self, ctx: &mut Context, id: ConnId, code: Option<u16>, why: &str, reason: Reason) {
-        if self.events(id).is_some() {
-            let code = code.unwrap_or(1000);
-            self.send(id, events::last(why, code, arrive::come_back(code)).into());
-            return self.finish(ctx, id, reason);
+    /// A frame for all members of a pool.
+    fn deliver(&mut self, ctx: &mut Context, id: PoolId, frame: Frame, mark: Mark) {
+        let fanout = &mut self.table.shared.subscriptions.fanout;
+        let Some(pool) = fanout.pools.get_mut(id) else { return };
+        if !pool.variant.personal {
+            return self.table.shared.subscriptions.deliver(ctx, id, frame, mark);
         }
-        if let Some(code) = code.filter(|_| reason != Reason::Gone && self.class(id) > Class::Plain) {
-            self.say(ctx, id, |out| write::disconnect(why, code, arrive::come_back(code), out));
+        // each member adds its own place to it
+        let before = std::mem::replace(&mut pool.at, mark.at);
+        let slots: Vec<u32> = pool.members.iter().map(|member| member.slot).collect();
+        fanout.weigh(&frame);
+        ctx.backlog = fanout.backlog();
+        for slot in slots {
+            self.table.with_subscriber(ctx, self.table.id(slot), |subscriber, view| {
+                subscriber.deliver(view, id, &frame, (before, mark.at));
+            });
         }
-        self.send(id, ws::encode_close(code, why).into());
-        self.finish(ctx, id, reason);
     }
 
-    /// Sends what is queued, however slowly it is read, then ends the connection.
-    pub fn finish(&mut self, ctx: &mut Context, id: ConnId, reason: Reason) {
-        self.take_stream(ctx, id);
-        self.depart(ctx, id);
-        self.exit_route(ctx, id);
-        let Some(conn) = self.conns.get_mut(id.slot, id.generation) else { return };
-        if matches!(conn.phase, Phase::Closing) {
+    /// Not everybody may hear a channel any more, or that user may not.
+    fn access_changed(&mut self, ctx: &mut Context, channel: &Arc<str>, user: Option<&Arc<str>>) {
+        for (pool, slot) in self.table.shared.subscriptions.members_of(channel) {
+            self.table.with_subscriber(ctx, self.table.id(slot), |subscriber, view| {
+                if user.is_none() || view.user() == user {
+                    subscriber.access_changed(view, pool, channel);
+                }
+            });
+        }
+    }
+
+    /// A moment has come.
+    pub fn timer(&mut self, ctx: &mut Context, timer: ConnectionTimer) {
+        match timer {
+            ConnectionTimer::Streams => self.table.shared.streams.timer_came(),
+            ConnectionTimer::Pace => {
+                self.pacing = u64::MAX;
+                self.table.shared.subscriptions.pace(ctx);
+            }
+            ConnectionTimer::Rounds => {
+                for slot in 0..self.table.bound() {
+                    self.table.check(ctx, slot);
+                }
+                let next = ctx.now.mono + rounds_every(ctx);
+                ctx.timers.push(next, Timer::Connections(ConnectionTimer::Rounds));
+            }
+        }
+    }
+
+    /// Takes the next line of a feed, if one may be handled now; false if there is none. What it sets off on this shard
+    /// is to be done before the next one.
+    pub fn next_line(&mut self, ctx: &mut Context) -> bool {
+        let Some(id) = self.table.shared.ready_feeds.pop_front() else { return false };
+        self.table.with_feed(ctx, id, |feed, view| {
+            if feed.next_line(view) {
+                view.shared.ready_feeds.push_front(id);
+            }
+        });
+        true
+    }
+
+    /// Lets feeds and imports that waited go on, if there is room again.
+    pub fn go_on(&mut self, ctx: &mut Context) {
+        if ctx.is_behind() {
             return;
         }
-        conn.phase = Phase::Closing;
-        conn.due = u64::MAX;
-        if std::mem::replace(&mut conn.paused, false) {
-            // bytes that nobody reads would make the kernel reset the connection, and the last response with it
-            self.actions.push_back(Action::Resume(id));
+        for id in std::mem::take(&mut self.table.shared.imports) {
+            self.table.with(ctx, id, |protocol, view| protocol.with_http(view, HttpSession::go_on_import));
         }
-        for sub in std::mem::take(&mut conn.subs) {
-            self.leave(ctx, &sub);
+        self.table.shared.ready_feeds.extend(self.table.shared.held_feeds.drain(..));
+    }
+
+    /// Sends one bounded slice of what is due; true if more is due at once.
+    pub fn flush(&mut self, ctx: &mut Context, sockets: &mut impl Sockets) -> bool {
+        let fanout = &mut self.table.shared.subscriptions.fanout;
+        let more = fanout.flush(sockets, &mut self.outcomes);
+        ctx.backlog = fanout.backlog();
+        for outcome in std::mem::take(&mut self.outcomes) {
+            self.handle_outcome(ctx, outcome);
         }
-        ctx.stats.ended[reason as usize] += 1;
-        self.closing.push(id);
+        more
+    }
+
+    /// What sending has brought to light.
+    fn handle_outcome(&mut self, ctx: &mut Context, outcome: Outcome) {
+        match outcome {
+            Outcome::Broken(slot) => self.broken(ctx, self.table.id(slot)),
+            Outcome::Dropped(count) => ctx.stats.dropped += u64::from(count),
+            Outcome::Blocked(slot) => {
+                self.table.with(ctx, self.table.id(slot), |_, view| {
+                    view.record.blocked_since = view.ctx.now.mono;
+                    view.ctx.stats.blocked += 1;
+                    view.shared.actions.push_back(Action::WatchWritable(view.id));
+                });
+            }
+            Outcome::Behind(slot, pool, since) => {
+                let id = self.table.id(slot);
+                self.table.with_subscriber(ctx, id, |_, view| view.fell_behind(pool, since));
+            }
+            Outcome::Drained(slot) => {
+                self.table.with(ctx, self.table.id(slot), |protocol, view| {
+                    view.record.blocked_since = 0;
+                    view.ctx.stats.drained += 1;
+                    protocol.drained(view);
+                });
+            }
+        }
+    }
+
+    /// Whether what is done for streams, here and as an owner, waits for a broadcast under way.
+    pub fn streams_wait(&self, ctx: &Context) -> bool {
+        self.table.shared.subscriptions.fanout.is_broadcasting()
+            && self.table.shared.streams.may_wait(ctx.now.mono)
+    }
+
+    /// Lets streams go on whose readers have taken everything: as many as fit in a turn, the others in the next ones.
+    pub fn go_on_streams(&mut self, ctx: &mut Context) {
+        let mut spent = 0;
+        for _ in 0..self.table.shared.streams.begin_turn(ctx.now.mono) {
+            let Some(id) = self.table.shared.streams.next() else { return };
+            if self.table.shared.subscriptions.fanout.queued(id.slot) == 0 {
+                self.table.with(ctx, id, |protocol, view| {
+                    protocol.with_http(view, |http, view| http.go_on_stream(view, &mut spent));
+                });
+            }
+            if spent >= TURN {
+                return self.table.shared.streams.wake();
+            }
+        }
     }
 
     /// Lets those go that do not read their replies, goes on with those that have read them, and ends the writing to
     /// those that have got their last bytes: these have `GRACE` to say that they have read them.
     pub fn settle(&mut self, ctx: &mut Context) {
-        for id in std::mem::take(&mut self.doomed) {
-            self.drop_conn(ctx, id, Reason::Slow);
+        for id in std::mem::take(&mut self.table.shared.overflowed) {
+            self.table.end(ctx, id, Ending::Abort(EndReason::Slow));
         }
-        for id in std::mem::take(&mut self.unread) {
-            self.requests(ctx, id);
+        for id in std::mem::take(&mut self.table.shared.unread) {
+            self.table.with(ctx, id, |protocol, view| protocol.with_http(view, HttpSession::go_on));
         }
-        for id in std::mem::take(&mut self.closing) {
-            let queued = self.fanout.queued(id.slot) > 0;
-            let Some(conn) = self.get(id) else { continue };
-            if queued {
-                self.closing.push(id);
-            } else if conn.ended {
-                self.drop_conn(ctx, id, Reason::Gone);
-            } else {
-                conn.due = ctx.now.mono + GRACE;
-                self.actions.push_back(Action::Finish(id));
-            }
+        self.table.end_closing(ctx);
+        if let Some(at) = self.table.shared.subscriptions.next_pace().filter(|at| *at < self.pacing) {
+            self.pacing = at;
+            ctx.timers.push(at, Timer::Connections(ConnectionTimer::Pace));
+        }
+        if let Some(at) = self.table.shared.streams.deadline() {
+            ctx.timers.push(at, Timer::Connections(ConnectionTimer::Streams));
         }
     }
 
-    /// The peer says nothing more: what it has asked for is answered, then the connection ends.
-    pub fn eof(&mut self, ctx: &mut Context, id: ConnId) {
-        let queued = self.fanout.queued(id.slot) > 0;
-        match self.get(id).map(|conn| &conn.phase) {
-            Some(Phase::Http(_)) => self.requests(ctx, id),
-            Some(Phase::Closing) if queued => {}
-            _ => self.drop_conn(ctx, id, Reason::Gone),
-        }
-    }
-
-    /// Forgets a connection at once.
-    pub fn drop_conn(&mut self, ctx: &mut Context, id: ConnId, reason: Reason) {
-        self.take_stream(ctx, id);
-        self.depart(ctx, id);
-        self.exit_route(ctx, id);
-        let Some(conn) = self.get(id) else { return };
-        if !matches!(conn.phase, Phase::Closing) {
-            ctx.stats.ended[reason as usize] += 1;
-        }
-        let subs = std::mem::take(&mut self.get(id).expect("just seen").subs);
-        for sub in &subs {
-            self.leave(ctx, sub);
-        }
-        self.conns.remove(id.slot);
-        self.fanout.forget(id.slot);
-        self.actions.push_back(Action::Close(id));
-    }
-
-    /// What another shard's connection wants to know of these.
-    pub fn asked(&mut self, ctx: &mut Context, question: ConnectionsQuestion) -> ResponsePart {
-        match question {
-            ConnectionsQuestion::Pools => ResponsePart::Pools(self.pools()),
-            ConnectionsQuestion::Listeners => ResponsePart::Channels(self.listeners().collect()),
-            ConnectionsQuestion::Change(change) => ResponsePart::Changed(self.change_events(ctx, *change)),
-        }
-    }
-
-    /// How many connections each pool has.
-    fn pools(&self) -> Vec<(Arc<str>, usize)> {
-        let rows = self.fanout.pools.iter().map(|(_, pool)| {
-            let connections = pool.members.len() + pool.waiting as usize;
-            (pool.subject.name().into(), connections)
-        });
-        rows.collect()
-    }
-
-    /// How many connections are subscribed to each channel. Those that get every channel do not count.
-    fn listeners(&self) -> impl Iterator<Item = Row> {
-        self.fanout.pools.iter().filter_map(|(_, pool)| match &pool.subject {
-            Subject::Channel(name) => {
-                let subscribers = pool.members.len() + pool.waiting as usize;
-                Some(Row { name: name.clone(), offset: None, subscribers })
-            }
-            _ => None,
-        })
-    }
-
-    /// Shows what they hold.
+    /// Adds what there is at the moment.
     pub fn inspect(&self, inspection: &mut Inspection) {
-        let all = (0..self.conns.bound()).filter_map(|slot| self.inspect_one(slot));
-        inspection.connections = all.take(self.conns.len()).collect();
-        inspection.streams = self.streams.len();
-        inspection.waiting_imports = self.held_imports.len();
+        self.table.inspect(inspection);
     }
 
-    fn inspect_one(&self, slot: u32) -> Option<ConnectionInspection> {
-        let conn = self.conns.at(slot)?;
-        let held = conn.hub.as_ref().and_then(|hub| hub.held.as_ref());
-        Some(ConnectionInspection {
-            id: self.id(slot),
-            queued: self.fanout.queued(slot),
-            unhandled: held.map_or(0, Vec::len),
-            stream: match &conn.phase {
-                Phase::Http(http) => http.stream.as_ref().map(|stream| stream.held()),
-                _ => None,
-            },
-            paused: conn.paused,
-            closing: matches!(conn.phase, Phase::Closing),
-        })
+    /// Whether something is to be done at once.
+    pub fn has_more(&self, ctx: &Context) -> bool {
+        self.table.shared.subscriptions.fanout.has_more()
+            || self.table.shared.streams.is_ready()
+            || !self.table.shared.imports.is_empty() && !ctx.is_behind()
     }
+
+    /// Other limits hold from now on. Everything else reads them when it uses them.
+    pub fn limits_changed(&mut self, ctx: &Context) {
+        self.table.shared.limits_changed(&ctx.limits);
+    }
+
+    /// The server stops: every WebSocket is told so, and every connection ends when it has got what is queued.
+    pub fn stop(&mut self, ctx: &mut Context) {
+        for slot in 0..self.table.bound() {
+            self.table.with(ctx, self.table.id(slot), Protocol::stop);
+        }
+    }
+
+    /// The next thing to do to a socket.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.table.shared.actions.pop_front()
+    }
+
+    /// Writes down what there is.
+    pub fn count(&self, stats: &mut Stats) {
+        let fanout = &self.table.shared.subscriptions.fanout;
+        stats.sent = fanout.sent;
+        stats.open = self.table.count() as u64;
+        stats.full = fanout.full() as u64;
+        stats.backlog = fanout.backlog() as u64;
+        stats.pools = fanout.pools.len() as u64;
+    }
+
+    /// How many streamed answers and imports are under way or can go on.
+    pub fn bulk_work(&self) -> usize {
+        self.table.shared.streams.count() + self.table.shared.imports.len()
+    }
+}
+
+/// How often every connection is looked at: well within the shortest time that matters to one.
+fn rounds_every(ctx: &Context) -> u64 {
+    let limits = &ctx.limits;
+    let pings = limits.ping_interval.min(limits.hub.ping_interval).min(limits.sse.keepalive);
+    let shortest = pings.min(limits.pong_timeout).min(limits.handshake_timeout).min(limits.write_timeout);
+    (shortest / 4).clamp(10 * MS, SEC)
 }

@@ -24,7 +24,7 @@ pub enum Answer {
         /// The connection.
         conn: ConnId,
         /// What the reply says of the frame.
-        about: Box<ReplyTo>,
+        reply_to: Box<ReplyTo>,
         /// Whether the connection was not listened to until now.
         waited: bool,
         /// What it led to.
@@ -83,8 +83,8 @@ impl WriteTicket {
         let conn = self.conn;
         match self.origin {
             WriteOrigin::Request => Answer::Request { conn, part: written(result) },
-            WriteOrigin::Frame(about) => {
-                Answer::Frame { conn, about, waited: false, reply: Reply::Published(result) }
+            WriteOrigin::Frame(reply_to) => {
+                Answer::Frame { conn, reply_to, waited: false, reply: Reply::Published(result) }
             }
             WriteOrigin::Element => Answer::Element { conn },
             WriteOrigin::Line { number, id } => Answer::Line { conn, number, id, result },
@@ -112,8 +112,8 @@ impl Ticket {
         let conn = self.conn;
         match self.origin {
             Origin::Request => Answer::Request { conn, part: ResponsePart::Room(result) },
-            Origin::Frame { about, waits } => {
-                Answer::Frame { conn, about, waited: waits, reply: Reply::Room(result) }
+            Origin::Frame { reply_to, waits } => {
+                Answer::Frame { conn, reply_to, waited: waits, reply: Reply::Room(result) }
             }
         }
     }
@@ -127,8 +127,8 @@ impl Ticket {
                     result.map_or_else(|refusal| ResponsePart::Room(Err(refusal)), ResponsePart::History);
                 Answer::Request { conn, part }
             }
-            Origin::Frame { about, waits } => {
-                Answer::Frame { conn, about, waited: waits, reply: Reply::History(result) }
+            Origin::Frame { reply_to, waits } => {
+                Answer::Frame { conn, reply_to, waited: waits, reply: Reply::History(result) }
             }
         }
     }

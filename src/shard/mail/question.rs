@@ -153,7 +153,7 @@ pub enum Origin {
     /// A frame of the hub.
     Frame {
         /// What the reply says of it.
-        about: Box<ReplyTo>,
+        reply_to: Box<ReplyTo>,
         /// Whether the connection is not listened to until it is answered.
         waits: bool,
     },

@@ -81,3 +81,8 @@ pub enum SessionUpdate {
     /// It wants to take it up.
     Wanted,
 }
+
+/// The name by which a session's owner is found.
+pub fn session_owner(session: u64) -> String {
+    format!("$session/{session:x}")
+}

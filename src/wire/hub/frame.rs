@@ -36,11 +36,11 @@ pub struct ReplyTo {
 #[derive(Debug, PartialEq)]
 pub struct ClientFrame {
     /// What an answer says of it.
-    pub about: ReplyTo,
+    pub reply_to: ReplyTo,
     /// What it shows of its sender.
     pub shows: Class,
     /// What it asks for.
-    pub want: Result<Command, FrameFault>,
+    pub command: Result<Command, FrameFault>,
 }
 
 /// What a frame shows of its sender, or what a connection has shown of itself: each includes those before it.

@@ -23,28 +23,28 @@ const DATA: &str = "\"data\" cannot be kept: lone surrogates, or nested more tha
 /// Reads a frame.
 pub fn parse(frame: &[u8]) -> ClientFrame {
     let Some(members) = RawMembers::read(frame) else {
-        let want = Err(FrameFault::Field("the message is not a JSON object"));
-        return ClientFrame { about: ReplyTo::default(), shows: Class::Plain, want };
+        let command = Err(FrameFault::Field("the message is not a JSON object"));
+        return ClientFrame { reply_to: ReplyTo::default(), shows: Class::Plain, command };
     };
     let id = |name| members.raw(name).filter(|raw| is_id(raw)).map(Box::from);
     let name = |name, is: fn(&str) -> bool| {
         let text = members.text(name, "").ok().flatten().filter(|text| is(text));
         text.map(|text| Arc::from(&*text))
     };
-    let about = ReplyTo {
+    let reply_to = ReplyTo {
         request: id("request_id"),
         id: id("id"),
         room: name("room_id", is_room),
         channel: name("channel", is_channel).or_else(|| name("channel_id", is_channel)),
     };
-    let (want, shows) = read(&members);
-    let odd = members.raw("request_id").is_some() && about.request.is_none();
-    let want = if odd { Err(FrameFault::Field(REQUEST)) } else { want };
+    let (command, shows) = read(&members);
+    let odd = members.raw("request_id").is_some() && reply_to.request.is_none();
+    let command = if odd { Err(FrameFault::Field(REQUEST)) } else { command };
     let reveals = ["request_id", "action", "key"].iter().any(|name| members.raw(name).is_some());
-    ClientFrame { about, shows: shows.max(if reveals { Class::Native } else { Class::Plain }), want }
+    ClientFrame { reply_to, shows: shows.max(if reveals { Class::Native } else { Class::Plain }), command }
 }
 
-/// What a frame wants, and what its kind shows of the sender.
+/// What a frame asks for, and what its kind shows of the sender.
 fn read(members: &RawMembers<'_>) -> (Result<Command, FrameFault>, Class) {
     let kind = match members.text("type", "\"type\" must be a string") {
         Ok(kind) => kind.filter(|kind| !kind.is_empty()),
@@ -54,7 +54,7 @@ fn read(members: &RawMembers<'_>) -> (Result<Command, FrameFault>, Class) {
         (_, Err(fault)) => (Err(fault), Class::Native),
         (None, Ok(None)) => (Err(FrameFault::Idle("there is no \"type\"")), Class::Plain),
         (None, Ok(Some(action))) => (channel_action(members, &action), Class::Native),
-        (Some(kind), _) => (want(members, &kind), shown_by(&kind)),
+        (Some(kind), _) => (command(members, &kind), shown_by(&kind)),
     }
 }
 
@@ -73,7 +73,7 @@ fn shown_by(kind: &str) -> Class {
     }
 }
 
-fn want(members: &RawMembers<'_>, kind: &str) -> Result<Command, FrameFault> {
+fn command(members: &RawMembers<'_>, kind: &str) -> Result<Command, FrameFault> {
     match kind {
         "subscribe" | "unsubscribe" if members.raw("key").is_some() => follow(members, kind),
         "subscribe" | "unsubscribe" | "publish" => channel_action(members, kind),

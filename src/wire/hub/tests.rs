@@ -6,7 +6,7 @@ use crate::wire::key::Key;
 use serde_json::{Value, json};
 
 fn want(frame: Value) -> Result<Command, FrameFault> {
-    parse(frame.to_string().as_bytes()).want
+    parse(frame.to_string().as_bytes()).command
 }
 
 fn json_text(text: &str) -> Json {
@@ -20,7 +20,7 @@ fn reads_what_the_hook_sends_and_shows_nothing_of_it() {
         (r#"{"channel":"\u0078","type":"unsubscribe"}"#, Command::Unsubscribe("x".into())),
     ] {
         let frame = parse(frame.as_bytes());
-        assert_eq!((frame.want, frame.shows, frame.about.request), (Ok(want), Class::Plain, None));
+        assert_eq!((frame.command, frame.shows, frame.reply_to.request), (Ok(want), Class::Plain, None));
     }
 }
 
@@ -163,12 +163,12 @@ fn what_is_wrong_is_a_fault_with_forges_words_where_it_has_any() {
 fn ids_come_back_as_written_and_the_later_of_two_members_counts() {
     let frame = parse(br#"{"type":"join","request_id":"\u00e9","id":1.50,"room_id":"r"}"#);
     assert_eq!(
-        (frame.about.request.as_deref(), frame.about.id.as_deref()),
+        (frame.reply_to.request.as_deref(), frame.reply_to.id.as_deref()),
         (Some(r#""\u00e9""#), Some("1.50"))
     );
-    assert_eq!(frame.about.room.as_deref(), Some("r"));
+    assert_eq!(frame.reply_to.room.as_deref(), Some("r"));
     let twice = parse(br#"{"type":"join","type":"leave","room_id":"r"}"#);
-    assert_eq!(twice.want, Ok(Command::Room("r".into(), RoomCommand::Leave)));
+    assert_eq!(twice.command, Ok(Command::Room("r".into(), RoomCommand::Leave)));
 }
 
 /// Names of members that frames are put together from.
@@ -236,8 +236,8 @@ fn random_frames_never_panic() {
         }
         let frame = parse(text.as_bytes());
         assert!(
-            frame.about.request.is_none_or(|id| id.len() <= 256)
-                && frame.about.id.is_none_or(|id| id.len() <= 256)
+            frame.reply_to.request.is_none_or(|id| id.len() <= 256)
+                && frame.reply_to.id.is_none_or(|id| id.len() <= 256)
         );
     }
 }

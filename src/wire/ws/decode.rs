@@ -130,6 +130,11 @@ impl Decoder {
         Decoder { partial: None, max_message, compression, over: false }
     }
 
+    /// From now on a message has at most so many bytes of payload.
+    pub fn set_max_message(&mut self, max_message: usize) {
+        self.max_message = max_message;
+    }
+
     /// What was agreed about compression.
     pub fn compression(&self) -> Compression {
         self.compression

@@ -1,24 +1,15 @@
-//! The request that is coming in on a connection.
+//! Requests out of the bytes of a connection.
 
-use crate::flow::conn::import::{Import, NextElement};
-use crate::flow::conn::pending::Pending;
-use crate::flow::conn::stream::Stream;
-use crate::flow::limits::Limits;
+use crate::flow::conn::import::Import;
 use crate::wire::http::{BadRequest, BodyDecoder, Head, MAX_HEAD, parse_head};
 
-/// A connection that speaks HTTP.
+/// The requests of a connection, as they come in.
 #[derive(Debug, Default)]
-pub struct Http {
+pub struct RequestReader {
     /// Bytes that belong to no request yet.
     buf: Vec<u8>,
     /// The request whose body is coming in.
     incoming: Option<(Head, BodyDecoder, Vec<u8>)>,
-    /// The request that waits for the owners' answers.
-    pub pending: Option<Pending>,
-    /// The streamed answer under way.
-    pub stream: Option<Box<Stream>>,
-    /// The import under way.
-    pub import: Option<Box<Import>>,
 }
 
 /// What has become of the bytes so far.
@@ -34,7 +25,7 @@ pub enum Progress {
     Import(Head, BodyDecoder, bool),
 }
 
-impl Http {
+impl RequestReader {
     /// Takes bytes in.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buf.extend_from_slice(bytes);
@@ -42,12 +33,7 @@ impl Http {
 
     /// Whether nothing of a request is there.
     pub fn is_idle(&self) -> bool {
-        self.buf.is_empty() && self.incoming.is_none() && !self.is_busy()
-    }
-
-    /// Whether a request is being answered; the next one waits.
-    pub fn is_busy(&self) -> bool {
-        self.pending.is_some() || self.stream.is_some() || self.import.is_some()
+        self.buf.is_empty() && self.incoming.is_none()
     }
 
     /// Bytes that are held.
@@ -56,14 +42,13 @@ impl Http {
     }
 
     /// What is left when the connection goes on to speak something else.
-    pub fn into_rest(self) -> Vec<u8> {
-        self.buf
+    pub fn take_rest(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buf)
     }
 
-    /// What comes next in the import under way.
-    pub fn next_element(&mut self, limits: &Limits) -> Option<NextElement> {
-        let Http { import, buf, .. } = self;
-        import.as_mut().map(|import| import.next(buf, limits))
+    /// The bytes that belong to no request yet: the body of an import is taken from them as it comes.
+    pub fn bytes_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.buf
     }
 
     /// The next request, as far as it is there.

@@ -1,0 +1,349 @@
+//! One connection, as its protocol sees it: what any protocol may do, and nothing of any other connection.
+
+use crate::base::id::ConnId;
+use crate::flow::encode::frame::{Dialect, Frame, Variant};
+use crate::flow::fanout::pool::PoolId;
+use crate::flow::fanout::queue::Offered;
+use crate::flow::identity::{Actor, Caller, Identity};
+use crate::flow::limits::channels::Overflow;
+use crate::flow::request::position::Position;
+use crate::flow::route::subject::Subject;
+use crate::shard::connections::close_code::SLOW;
+use crate::shard::connections::shared::{Shared, list_once};
+use crate::shard::connections::subscriptions::{Joiner, Subscriptions, overflow};
+use crate::shard::context::Context;
+use crate::shard::end_reason::EndReason;
+use crate::shard::io::{Action, Door};
+use crate::shard::mail::to_owner::ToOwner;
+use crate::shard::mail::user::QuotaChange;
+use crate::wire::cursor::{Cursor, KeyPosition};
+use crate::wire::ws::MessageKind;
+use std::sync::Arc;
+
+/// How many bytes that nobody handles yet are held for a connection before reading from it stops.
+const READ_AHEAD: usize = 64 << 10;
+
+/// What a shard knows of a connection, whatever it speaks.
+#[derive(Debug)]
+pub struct Record {
+    /// Where it came in.
+    pub door: Door,
+    /// Who it is, and what it may do: as its last request says.
+    pub identity: Arc<Identity>,
+    /// How it gets what it subscribes to; `None` while it speaks something without subscriptions.
+    pub variant: Option<Variant>,
+    /// When it last gave a sign of life (nanoseconds, monotonic).
+    pub last_heard: u64,
+    /// When it is next to be looked after: pinged, or given up.
+    pub due: u64,
+    /// Since when its socket has been full without taking a byte; 0 if it is not.
+    pub blocked_since: u64,
+    /// Whether reading from it is paused.
+    pub paused: bool,
+    /// Whether the peer has said that it will send nothing more.
+    pub eof: bool,
+}
+
+/// How a connection ends.
+#[derive(Debug)]
+pub enum Ending {
+    /// With the last bytes that are queued, however slowly they are read.
+    Finish(EndReason),
+    /// In the same way, behind a word of the protocol that says why.
+    Close {
+        /// The code; none if the peer gave none either.
+        code: Option<u16>,
+        /// Why, for people.
+        why: String,
+        /// As it is counted.
+        reason: EndReason,
+    },
+    /// At once.
+    Abort(EndReason),
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct View<'a> {
+    /// Which.
+    pub id: ConnId,
+    /// What is known of it.
+    pub record: &'a mut Record,
+    /// What it shares with others.
+    pub shared: &'a mut Shared,
+    /// Its shard.
+    pub ctx: &'a mut Context,
+    /// How it ends, if it does: as soon as its protocol has done with what is at hand.
+    pub ending: Option<Ending>,
+}
+
+impl View<'_> {
+    /// Ends the connection behind what is queued.
+    pub fn finish(&mut self, reason: EndReason) {
+        self.ending.get_or_insert(Ending::Finish(reason));
+    }
+
+    /// Ends the connection, and tells it why.
+    pub fn close(&mut self, code: Option<u16>, why: impl Into<String>, reason: EndReason) {
+        self.ending.get_or_insert_with(|| Ending::Close { code, why: why.into(), reason });
+    }
+
+    /// Ends the connection at once.
+    pub fn abort(&mut self, reason: EndReason) {
+        self.ending.get_or_insert(Ending::Abort(reason));
+    }
+
+    /// Whether the connection ends: nothing that it says counts any more.
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// Sends bytes. A connection that has no room for them does not read its replies, and is let go.
+    pub fn try_send(&mut self, bytes: impl Into<Frame>) {
+        if !self.is_ending() && !self.shared.subscriptions.fanout.try_send(self.id.slot, bytes.into()) {
+            // it cannot be told: its socket is full
+            self.shared.overflowed.push(self.id);
+        }
+    }
+
+    /// Sends an answer, beyond the budget if need be: no further request or line is handled while more than the budget
+    /// waits, so what piles up is bounded by that and the answers under way.
+    pub fn force_send(&mut self, answer: impl Into<Frame>) {
+        if !self.is_ending() {
+            self.shared.subscriptions.fanout.force_send(self.id.slot, answer.into());
+        }
+    }
+
+    /// Sends a text message of the hub. Who gets events asks by requests, which have answers of their own.
+    pub fn send_text(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.dialect() == Some(Dialect::Hub) {
+            let frame = self.ctx.encoder.message(MessageKind::Text, write);
+            self.try_send(frame);
+        }
+    }
+
+    /// Bytes that wait for this connection alone.
+    pub fn queued(&self) -> usize {
+        self.shared.subscriptions.fanout.queued(self.id.slot)
+    }
+
+    /// Whether so much waits to be read that no more is to be answered; then it is looked at again later.
+    pub fn is_unread(&self) -> bool {
+        self.queued() > self.ctx.limits.queue_bytes
+    }
+
+    /// Handles nothing further until the connection has read what waits for it.
+    pub fn wait_until_read(&mut self) {
+        list_once(&mut self.shared.unread, self.id);
+    }
+
+    /// Reads no more from the socket for now, if so many bytes are held that more than enough are here.
+    pub fn pause_beyond_read_ahead(&mut self, held: usize) {
+        if held > READ_AHEAD && !std::mem::replace(&mut self.record.paused, true) {
+            self.shared.actions.push_back(Action::Pause(self.id));
+        }
+    }
+
+    /// Reads from the socket again.
+    pub fn resume_reading(&mut self) {
+        if std::mem::replace(&mut self.record.paused, false) {
+            self.shared.actions.push_back(Action::Resume(self.id));
+        }
+    }
+
+    /// It is looked after in so many nanoseconds; `None`: it may take its time.
+    pub fn due_in(&mut self, time: Option<u64>) {
+        self.record.due = time.map_or(u64::MAX, |time| self.ctx.now.mono + time);
+    }
+
+    /// What it speaks, if that has subscriptions.
+    pub fn dialect(&self) -> Option<Dialect> {
+        self.record.variant.map(|variant| variant.dialect)
+    }
+
+    /// Who it is to the rooms.
+    pub fn actor(&self) -> Actor {
+        self.caller().actor()
+    }
+
+    /// Who it is, at this moment.
+    pub fn caller(&self) -> Caller<'_> {
+        self.record.identity.at(self.ctx.now.wall)
+    }
+
+    /// Its user, if it has one.
+    pub fn user(&self) -> Option<&Arc<str>> {
+        self.record.identity.user()
+    }
+
+    /// Tells the owner of the connection's user, if it has one, what it takes or gives back.
+    pub fn change_quota(&mut self, change: QuotaChange) {
+        if let Some(user) = self.user().cloned() {
+            let name = format!("$user/{user}");
+            self.ctx.post_to_owner(&name, ToOwner::Quota { user, conn: self.id, change });
+        }
+    }
+
+    /// Whether a cursor is of this server's histories, as far as it says.
+    pub fn recognizes(&self, cursor: &Cursor) -> bool {
+        let shards = usize::from(self.ctx.shards);
+        cursor.epoch.as_deref().is_none_or(|epoch| *epoch == *self.ctx.epoch)
+            && cursor.keys.values().all(|position| match position {
+                KeyPosition::Version(_) => true,
+                KeyPosition::Owners(stamps) => stamps.len() == shards,
+            })
+    }
+
+    /// In which variant it gets a subject. The clock's ticks are too short for compression.
+    pub fn variant(&self, subject: &Subject) -> Option<Variant> {
+        let variant = self.record.variant?;
+        Some(Variant { deflate: variant.deflate && !matches!(subject, Subject::Clock(_)), ..variant })
+    }
+
+    /// Starts a subscription; says over which pool.
+    pub fn subscribe(&mut self, subject: &Subject, position: Position) -> Option<PoolId> {
+        self.enter_pool(subject, position, false)
+    }
+
+    /// Starts the subscription by which the connection's user enters a room.
+    pub fn subscribe_entering(&mut self, room: Arc<str>) {
+        self.enter_pool(&Subject::Room(room), Position::Nothing, true);
+    }
+
+    fn enter_pool(&mut self, subject: &Subject, position: Position, enters: bool) -> Option<PoolId> {
+        let variant = self.variant(subject)?;
+        let overflow = overflow(subject, &self.ctx.limits);
+        let pool = self.shared.subscriptions.fanout.pools.enter(subject, variant, 0, overflow);
+        let joiner = Joiner { enters, ..self.joiner() };
+        self.shared.subscriptions.subscribe(self.ctx, joiner, pool, position);
+        Some(pool)
+    }
+
+    /// Starts a subscription over a pool that is there already.
+    pub fn subscribe_to_pool(&mut self, pool: PoolId, position: Position) {
+        let joiner = self.joiner();
+        self.shared.subscriptions.subscribe(self.ctx, joiner, pool, position);
+    }
+
+    fn joiner(&self) -> Joiner {
+        Joiner { conn: self.id, user: self.user().cloned(), enters: false }
+    }
+
+    /// Ends a subscription.
+    pub fn unsubscribe(&mut self, pool: PoolId) {
+        self.shared.subscriptions.unsubscribe(self.ctx, self.id.slot, pool);
+    }
+
+    /// Ends the subscription to a subject, if there is one.
+    pub fn unsubscribe_from(&mut self, subject: &Subject) {
+        if let Some(pool) = self.pool_of(subject) {
+            self.unsubscribe(pool);
+        }
+    }
+
+    /// The pool over which it gets a subject, if it is subscribed.
+    pub fn pool_of(&self, subject: &Subject) -> Option<PoolId> {
+        self.subscriptions().pool_of(self.id.slot, subject, self.variant(subject)?)
+    }
+
+    /// What a pool is about.
+    pub fn subject(&self, pool: PoolId) -> Option<&Subject> {
+        self.subscriptions().subject(pool)
+    }
+
+    /// All subscriptions of the shard.
+    pub fn subscriptions(&self) -> &Subscriptions {
+        &self.shared.subscriptions
+    }
+
+    /// Whether it follows a pool, and does not only wait to.
+    pub fn is_member(&self, pool: PoolId) -> bool {
+        self.subscriptions().is_member(self.id.slot, pool)
+    }
+
+    /// How far it has come in a pool.
+    pub fn position(&self, pool: PoolId) -> u64 {
+        self.subscriptions().position(self.id.slot, pool)
+    }
+
+    /// A state made at `at` goes out, and the connection follows from there. False if its socket has no room: the state
+    /// is asked for again when there is.
+    pub fn follow(&mut self, pool: PoolId, state: Option<Frame>, at: u64) -> bool {
+        let slot = self.id.slot;
+        if let Some(state) = state
+            && !self.shared.subscriptions.fanout.try_send(slot, state)
+        {
+            let since = self.position(pool);
+            self.shared.subscriptions.stay_behind(slot, pool, since);
+            self.ctx.stats.conflated += 1;
+            return false;
+        }
+        self.shared.subscriptions.follow(slot, pool, at);
+        true
+    }
+
+    /// What was missed goes out, and the connection follows from there. It is bounded by the history, and nothing makes
+    /// up for what is left out, so it goes beyond the budget.
+    pub fn follow_channel(&mut self, pool: PoolId, missed: Option<Frame>, at: u64) {
+        if let Some(missed) = missed {
+            self.force_send(missed);
+        }
+        self.shared.subscriptions.follow(self.id.slot, pool, at);
+    }
+
+    /// The subscription goes on behind `at` once everything so far is sent.
+    pub fn follow_later(&mut self, pool: PoolId, at: u64) {
+        self.shared.subscriptions.stay_behind(self.id.slot, pool, at);
+        self.shared.subscriptions.fanout.tell_drained(self.id.slot);
+    }
+
+    /// Offers a frame of a pool to this member alone; false if there is no room. `before`: how far it has come so far.
+    pub fn offer(&mut self, pool: PoolId, frame: Frame, before: u64) -> bool {
+        match self.shared.subscriptions.fanout.offer(self.id.slot, pool, frame) {
+            Offered::Taken => {}
+            Offered::Dropped(count) => self.ctx.stats.dropped += u64::from(count),
+            Offered::Refused => {
+                self.fell_behind(pool, before);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// A document's subscriber gets the latest state when its socket has drained; a channel's is let go, because no
+    /// later publication makes up for a lost one.
+    pub fn fell_behind(&mut self, pool: PoolId, since: u64) {
+        let subscriptions = &mut self.shared.subscriptions;
+        if subscriptions.overflow(pool) == Some(Overflow::Disconnect) {
+            // what waits is given up, so that the reason is the next thing that it reads
+            subscriptions.fanout.drop_queue(self.id.slot);
+            return self.close_slow("slow consumer: what waited was over its budget");
+        }
+        if subscriptions.fall_behind(self.id.slot, pool, since) {
+            self.ctx.stats.conflated += 1;
+        }
+    }
+
+    /// Ends a connection that has not kept up with what it is subscribed to.
+    pub fn close_slow(&mut self, why: &str) {
+        self.close(Some(SLOW), why, EndReason::Slow);
+    }
+
+    /// Sends what is due to the connection in a pool that it is about to leave. One that has no room for it is let go.
+    pub fn send_due(&mut self, pool: PoolId) {
+        if !self.shared.subscriptions.fanout.hand_over(pool, self.id.slot) {
+            self.shared.overflowed.push(self.id);
+        }
+    }
+
+    /// Asks for the states of everything that has fallen behind. `missing`: what the connection has of a pool, where its
+    /// protocol knows better.
+    pub fn catch_up(&mut self, missing: impl Fn(PoolId) -> Option<Position>) {
+        for (pool, since) in self.subscriptions().behind(self.id.slot) {
+            let since = || self.subscriptions().position_since(self.ctx, pool, since);
+            let has = missing(pool).unwrap_or_else(since);
+            let joiner = self.joiner();
+            self.shared.subscriptions.ask_state(self.ctx, joiner, pool, has);
+        }
+    }
+}

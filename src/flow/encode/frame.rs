@@ -190,6 +190,11 @@ impl Frames {
         frame
     }
 
+    /// They are made anew.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
     fn find(&self, variant: Variant) -> Option<&Option<Frame>> {
         self.0.iter().find(|(v, _)| *v == variant).map(|(_, frame)| frame)
     }

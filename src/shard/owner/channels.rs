@@ -130,6 +130,15 @@ impl Channels {
         })
     }
 
+    /// A publication takes its place.
+    pub fn append(&mut self, publication: &Publication) {
+        let name = &publication.publish.channel;
+        match self.map.get_mut(name) {
+            Some(channel) => channel.append(publication),
+            None => self.open(name).append(publication),
+        }
+    }
+
     /// A channel is forgotten.
     pub fn forget(&mut self, name: &str) {
         if let Some(channel) = self.map.remove(name) {
@@ -171,7 +180,7 @@ mod tests {
             let name = format!("c{}", rng.u32(0..60));
             let publish = Publish::new(&name, "message", Json::null());
             let publication = channels.next(&mut ctx, Arc::new(publish));
-            channels.open(&publication.publish.channel).append(&publication);
+            channels.append(&publication);
             let offset = publication.placed.sequence;
             let before = last.insert(name.clone(), offset).unwrap_or(0);
             assert!(offset > before, "{name}: {before}, then {offset}");

@@ -25,15 +25,16 @@ pub struct Eviction {
 }
 
 impl FrontDoor {
-    /// A question comes in; given back, if it is to be answered now. A write waits while a batch is undecided, and while
-    /// what earlier writes have set off is not sent: whoever asks has only so many questions open, so it waits too.
-    pub fn admit(&mut self, ctx: &Context, from: ShardId, question: Question) -> Option<Question> {
+    /// Whether a question has to wait. A write waits while a batch is undecided, and while what earlier writes have set off
+    /// is not sent: whoever asks has only so many questions open, so it waits too.
+    pub fn holds(&self, ctx: &Context, question: &Question) -> bool {
         let writes = matches!(question, Question::Write { .. } | Question::Batch { .. });
-        if writes && (!self.questions.is_empty() || self.is_closed(ctx)) {
-            self.questions.push_back((from, question));
-            return None;
-        }
-        Some(question)
+        writes && (!self.questions.is_empty() || self.is_closed(ctx))
+    }
+
+    /// A question waits.
+    pub fn hold(&mut self, from: ShardId, question: Question) {
+        self.questions.push_back((from, question));
     }
 
     fn is_closed(&self, ctx: &Context) -> bool {
@@ -42,7 +43,8 @@ impl FrontDoor {
 
     /// The next question that has waited, if it need not wait any longer.
     pub fn next(&mut self, ctx: &Context) -> Option<(ShardId, Question)> {
-        if self.is_closed(ctx) { None } else { self.questions.pop_front() }
+        // mostly nobody waits
+        if self.questions.is_empty() || self.is_closed(ctx) { None } else { self.questions.pop_front() }
     }
 
     /// An eviction comes in; given back, if it is to be done now. Nothing may vanish between the check of a batch and its
@@ -85,17 +87,20 @@ mod tests {
             write: Write::Del(key(n)),
             ticket: WriteTicket { conn, origin: WriteOrigin::Request },
         };
-        assert!(front.admit(&ctx, ShardId(0), write(0)).is_some());
+        assert!(!front.holds(&ctx, &write(0)));
         front.close(vec![Write::Del(key(9))]);
-        assert!(front.admit(&ctx, ShardId(0), write(1)).is_none());
-        assert!(front.admit(&ctx, ShardId(0), write(2)).is_none());
-        assert!(front.admit(&ctx, ShardId(0), Question::Read { conn, read: Read::Keys }).is_some());
+        for n in [1, 2] {
+            assert!(front.holds(&ctx, &write(n)));
+            front.hold(ShardId(0), write(n));
+        }
+        assert!(!front.holds(&ctx, &Question::Read { conn, read: Read::Keys }));
         assert!(front.admit_eviction(Eviction { key: key(3), version: 7 }).is_none());
         assert!(front.next(&ctx).is_none());
         let (part, evictions) = front.open();
         assert_eq!((part.len(), evictions.len()), (1, 1));
         // whoever comes now stands behind those who have waited
-        assert!(front.admit(&ctx, ShardId(0), write(4)).is_none());
+        assert!(front.holds(&ctx, &write(4)));
+        front.hold(ShardId(0), write(4));
         for n in [1, 2, 4] {
             let next = front.next(&ctx);
             assert!(
@@ -103,6 +108,6 @@ mod tests {
                 "{next:?}"
             );
         }
-        assert!(front.next(&ctx).is_none() && front.admit(&ctx, ShardId(0), write(5)).is_some());
+        assert!(front.next(&ctx).is_none() && !front.holds(&ctx, &write(5)));
     }
 }

@@ -177,17 +177,17 @@ impl Owner {
 
     /// Answers one question that has waited, if that is possible; true if it was: mail to oneself comes before the next.
     pub fn resume(&mut self, ctx: &mut Context) -> bool {
-        let next = self.front.next(ctx);
-        let waited = next.is_some();
-        if let Some((from, question)) = next {
-            self.answer(ctx, from, question);
-        }
-        waited
+        let Some((from, question)) = self.front.next(ctx) else { return false };
+        self.answer(ctx, from, question);
+        true
     }
 
     /// Gives the chunks that streams have asked for, as many as fit in a turn.
     pub fn give_chunks(&mut self, ctx: &mut Context) {
-        self.scans.give(ctx, self.ledger.scanned());
+        // mostly there are none, and every turn asks
+        if self.scans.is_owing() {
+            self.scans.give(ctx, self.ledger.scanned());
+        }
     }
 
     /// Whether chunks wait for the next turn.
@@ -224,7 +224,9 @@ impl Owner {
 
     /// A question of a connection.
     fn asked(&mut self, ctx: &mut Context, from: ShardId, question: Question) {
-        if let Some(question) = self.front.admit(ctx, from, question) {
+        if self.front.holds(ctx, &question) {
+            self.front.hold(from, question);
+        } else {
             self.answer(ctx, from, question);
         }
     }

@@ -44,7 +44,7 @@ impl State {
                 before = documents.apply_deletion(key, *version).map_or(before, Before::Document);
             }
             Record::ChannelOpened { channel } => drop(channels.open(channel)),
-            Record::Published(publication) => channels.open(&publication.publish.channel).append(publication),
+            Record::Published(publication) => channels.append(publication),
             Record::HistoryTrimmed { channel, keep, at } => channels.open(channel).trim(*keep, *at),
             Record::ChannelForgotten { channel } => channels.forget(channel),
             Record::MessageEdited { channel, message, data } => channels.open(channel).edit(*message, data),

@@ -3,6 +3,7 @@
 use crate::base::id::ShardId;
 use crate::flow::encode::frame::{Encoder, Frame, Frames, Variant};
 use crate::flow::fanout::pool::PoolId;
+use crate::flow::limits::Limits;
 use crate::flow::limits::documents::PatchMode;
 use crate::shard::context::Context;
 use crate::shard::mail::subscription::Mark;
@@ -67,23 +68,25 @@ impl Watch {
         &mut self,
         ctx: &mut Context,
         mark: &Mark,
-        make: impl FnMut(&mut Encoder, Variant) -> Option<Frame>,
+        mut make: impl FnMut(&mut Encoder, Variant) -> Option<Frame>,
     ) {
-        self.send_from(ctx, &mut Frames::default(), mark, make);
+        self.send_from(ctx, &mut Frames::default(), mark, |encoder, _, _, variant| make(encoder, variant));
     }
 
-    /// The same, where the frames of the change may be made already for the watchers of something else.
+    /// The same, where the frames of the change may be made already for the watchers of something else. `make` gets the
+    /// limits and the epoch too: they are shared by all cores, and counted up by none of them for this.
     pub fn send_from(
         &mut self,
         ctx: &mut Context,
         frames: &mut Frames,
         mark: &Mark,
-        mut make: impl FnMut(&mut Encoder, Variant) -> Option<Frame>,
+        mut make: impl FnMut(&mut Encoder, &Limits, &str, Variant) -> Option<Frame>,
     ) {
-        self.state = Frames::default();
+        self.state.clear();
         for watcher in &self.watchers {
-            let (variant, encoder) = (watcher.variant, &mut ctx.encoder);
-            if let Some(frame) = frames.get(encoder, variant, |encoder| make(encoder, variant)) {
+            let (variant, Context { encoder, limits, epoch, .. }) = (watcher.variant, &mut *ctx);
+            let make = |encoder: &mut Encoder| make(encoder, limits, epoch, variant);
+            if let Some(frame) = frames.get(encoder, variant, make) {
                 ctx.post(
                     watcher.shard,
                     ToConnections::Frame { pool: watcher.pool, frame, mark: mark.clone() },

@@ -7,6 +7,7 @@ use crate::flow::encode::frame::{Encoder, Frame, Frames, Variant};
 use crate::flow::encode::{hub, ooo};
 use crate::flow::fanout::pool::PoolId;
 use crate::flow::filter::Filter;
+use crate::flow::limits::Limits;
 use crate::flow::limits::documents::PatchMode;
 use crate::flow::route::subject::Subject;
 use crate::flow::route::trie::Trie;
@@ -215,9 +216,8 @@ impl Watchers {
         if channel.is_none() && !every {
             return;
         }
-        let (limits, epoch) = (ctx.limits.clone(), ctx.epoch.clone());
-        let make = |encoder: &mut Encoder, variant| {
-            Some(hub::publication(encoder, variant, publish, *placed, &limits, &epoch))
+        let make = |encoder: &mut Encoder, limits: &Limits, epoch: &str, variant| {
+            Some(hub::publication(encoder, variant, publish, *placed, limits, epoch))
         };
         let mark = Mark { key: None, at: placed.sequence };
         let mut frames = Frames::default();

@@ -17,6 +17,11 @@ impl ShardId {
 pub struct ConnId {
     /// The slot; may be used again after close.
     pub slot: u32,
-    /// Rises by one with each connection in that slot. Fits 24 bits (it travels in completion tags).
+    /// Rises by one with each connection in that slot; after [`ConnId::LAST_GENERATION`] comes 0 again.
     pub generation: u32,
+}
+
+impl ConnId {
+    /// The last generation of a slot: 24 bits of it travel in completion tags.
+    pub const LAST_GENERATION: u32 = (1 << 24) - 1;
 }

@@ -1,5 +1,7 @@
 //! Slabs: values in slots, found by index and generation, so that a stale key finds nothing.
 
+use crate::base::id::ConnId;
+
 /// The key of a value in a [`Slab`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {
@@ -78,8 +80,6 @@ impl<T> Slab<T> {
     }
 }
 
-/// How many bits of a generation travel in completion tags.
-const GENERATION_BITS: u32 = 24;
 const PAGE: usize = 1024;
 
 /// A slab whose slots the caller chooses (for connections, the ring does). Grows by pages, so that it never moves
@@ -125,7 +125,7 @@ impl<T> Table<T> {
     pub fn remove(&mut self, slot: u32) -> Option<T> {
         let entry = self.entry_mut(slot)?;
         let value = entry.value.take()?;
-        entry.generation = (entry.generation + 1) % (1 << GENERATION_BITS);
+        entry.generation = (entry.generation + 1) & ConnId::LAST_GENERATION;
         self.len -= 1;
         Some(value)
     }
@@ -169,6 +169,7 @@ impl<T> Table<T> {
 #[cfg(test)]
 mod tests {
     use super::{Slab, Table};
+    use crate::base::id::ConnId;
 
     #[test]
     fn a_stale_name_finds_nothing() {
@@ -188,5 +189,14 @@ mod tests {
         let second = table.insert(3000, 'b');
         assert_ne!(first, second);
         assert_eq!((table.get_mut(3000, first).is_some(), table.at(3000)), (false, Some(&'b')));
+    }
+
+    #[test]
+    fn the_generations_of_a_slot_are_those_that_completion_tags_can_tell() {
+        let mut table = Table::default();
+        table.insert(0, ());
+        table.entry_mut(0).unwrap().generation = ConnId::LAST_GENERATION;
+        assert_eq!((table.remove(0), table.insert(0, ())), (Some(()), 0));
+        assert!(table.get_mut(0, 0).is_some());
     }
 }

@@ -26,9 +26,6 @@ pub(super) enum Operation {
     Writable(ConnId),
 }
 
-/// The bits of a generation that travel.
-const GENERATION: u32 = (1 << 24) - 1;
-
 const IGNORE: u8 = 0;
 const WAKE: u8 = 1;
 const ACCEPT: u8 = 2;
@@ -39,7 +36,8 @@ const SEND: u8 = 5;
 /// `kind(8) | generation(24) | slot(32)`.
 #[inline]
 fn pack(kind: u8, conn: ConnId) -> u64 {
-    u64::from(kind) << 56 | u64::from(conn.generation & GENERATION) << 32 | u64::from(conn.slot)
+    debug_assert!(conn.generation <= ConnId::LAST_GENERATION, "a generation travels whole");
+    u64::from(kind) << 56 | u64::from(conn.generation) << 32 | u64::from(conn.slot)
 }
 
 impl UserData {
@@ -55,7 +53,7 @@ impl UserData {
     /// Reads back what [`UserData::bits`] made.
     #[inline]
     pub(super) fn from_bits(bits: u64) -> UserData {
-        let conn = ConnId { slot: bits as u32, generation: (bits >> 32) as u32 & GENERATION };
+        let conn = ConnId { slot: bits as u32, generation: (bits >> 32) as u32 & ConnId::LAST_GENERATION };
         UserData::Operation(match (bits >> 56) as u8 {
             SEND => return UserData::Send(conn.slot),
             RECEIVE => Operation::Receive(conn),
@@ -89,8 +87,10 @@ mod tests {
     #[test]
     fn user_data_survives_the_journey() {
         let mut rng = fastrand::Rng::with_seed(1);
-        for _ in 0..1000 {
-            let conn = ConnId { slot: rng.u32(..), generation: rng.u32(..=GENERATION) };
+        for round in 0..1000 {
+            let generation =
+                if round == 0 { ConnId::LAST_GENERATION } else { rng.u32(..=ConnId::LAST_GENERATION) };
+            let conn = ConnId { slot: rng.u32(..), generation };
             for data in [
                 UserData::Send(rng.u32(..)),
                 UserData::Operation(Operation::Ignore),

@@ -19,6 +19,8 @@ const PATHS: [&str; 9] = ["a/*", "b/*", "*/*", "*", "*/1", "a/1", "a/2", "b/1", 
 const SUBSCRIBERS: usize = 24;
 /// Bytes that fit into a socket: next to nothing, a few messages, whatever comes.
 const CAPACITIES: [usize; 3] = [100, 3000, 1 << 20];
+/// How changes may travel.
+const MODES: [PatchMode; 3] = [PatchMode::Auto, PatchMode::Never, PatchMode::Always];
 /// Steps from one rest to the next.
 const STEPS: usize = 300;
 
@@ -91,7 +93,7 @@ struct Run {
 
 impl Run {
     fn new(seed: u64, shards: u16) -> Run {
-        let patch = [PatchMode::Auto, PatchMode::Never, PatchMode::Always][(seed % 3) as usize];
+        let patch = MODES[(seed % 3) as usize];
         let mut world = World::new(seed, shards, Limits { patch, ..tight_limits() });
         let app = Application::open(&mut world);
         let rng = Rng::with_seed(seed);
@@ -109,6 +111,7 @@ impl Run {
                 let at = self.rng.usize(0..self.readers.len());
                 self.readers[at].stalled ^= true;
             }
+            9 => self.replace_limits(),
             _ => {}
         }
         self.world.run(self.rng.usize(0..6));
@@ -133,6 +136,18 @@ impl Run {
         let sub = Subscriber::open_with(&mut self.world, path, None, capacity, self.rng.bool());
         self.readers.push(Reader { sub, stalled: false });
         self.summary.subscribers += 1;
+    }
+
+    /// Other limits hold for one of the shards.
+    fn replace_limits(&mut self) {
+        let limits = Limits {
+            queue_bytes: pick(&mut self.rng, &[512, 2048, 8192]),
+            deflate_min: pick(&mut self.rng, &[20, 100, 1000]),
+            patch: pick(&mut self.rng, &MODES),
+            ..tight_limits()
+        };
+        let at = self.rng.usize(0..self.world.shards.len());
+        self.world.replace_limits(at, &limits.into());
     }
 
     /// One goes and comes back with the version that it had.

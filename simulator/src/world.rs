@@ -6,6 +6,7 @@ use fanfare::base::id::{ConnId, ShardId};
 use fanfare::base::time::Now;
 use fanfare::flow::limits::Limits;
 use fanfare::shard::Shard;
+use fanfare::shard::control::{ControlReply, ControlRequest};
 use fanfare::shard::inspect::ConnectionInspection;
 use fanfare::shard::io::{Action, Door};
 use fanfare::shard::mail::Mail;
@@ -178,6 +179,13 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Other limits hold for a shard from now on.
+    pub fn replace_limits(&mut self, at: usize, limits: &Arc<Limits>) {
+        let request = ControlRequest::ReplaceLimits(limits.clone());
+        let reply = self.shards[at].handle_control(self.now, request);
+        assert!(matches!(reply, ControlReply::LimitsReplaced));
     }
 
     /// So many turns, each of some shard.

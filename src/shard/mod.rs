@@ -2,6 +2,7 @@
 
 pub mod connections;
 pub mod context;
+pub mod control;
 pub mod credit;
 pub mod end_reason;
 pub mod inspect;
@@ -16,6 +17,7 @@ use crate::base::time::Now;
 use crate::flow::limits::Limits;
 use connections::Connections;
 use context::Context;
+use control::{ControlReply, ControlRequest};
 use inspect::Inspection;
 use io::{Action, Door, Sockets};
 use mail::Mail;
@@ -83,11 +85,29 @@ impl Shard {
         self.connections.writable(conn);
     }
 
-    /// Other limits hold from now on, for what is open as well.
-    pub fn handle_limits(&mut self, now: Now, limits: Arc<Limits>) {
+    /// A request of the control side, answered at once.
+    pub fn handle_control(&mut self, now: Now, request: ControlRequest) -> ControlReply {
+        match request {
+            ControlRequest::Stats => ControlReply::Stats(Box::new(self.stats().clone())),
+            ControlRequest::ReplaceLimits(limits) => {
+                self.handle_limits(now, limits);
+                ControlReply::LimitsReplaced
+            }
+        }
+    }
+
+    /// Other limits hold from now on, for what is there already too: what waits for a connection, when it is pinged, how
+    /// much of a channel's past is kept, how long a list is. What there is more of than may be stays until it ends by
+    /// itself: a user's connections, streams under way, bytes that wait. A request under way and the access of a connection
+    /// stay as they are. Nothing may differ that needs a restart ([`Limits::restart_needed`]).
+    fn handle_limits(&mut self, now: Now, limits: Arc<Limits>) {
+        debug_assert!(
+            self.ctx.limits.restart_needed(&limits).is_empty(),
+            "connections hold numbers of these"
+        );
         self.ctx.now = now;
         self.ctx.set_limits(limits);
-        self.connections.limits_changed(&self.ctx);
+        self.connections.limits_changed(&mut self.ctx);
         self.owner.limits_changed(&mut self.ctx);
         self.deliver_local();
     }

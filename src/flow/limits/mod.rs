@@ -98,6 +98,16 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// What a running server cannot change, of what is different in `next`, by the names of the settings. Connections
+    /// hold the number of their listener, and were told what comes to them unasked.
+    pub fn restart_needed(&self, next: &Limits) -> Vec<&'static str> {
+        let differs = [
+            ("listen", self.anonymous.len() != next.anonymous.len()),
+            ("[hub] implicit_channels", self.hub.implicit_channels != next.hub.implicit_channels),
+        ];
+        differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
+
     /// The mode in which changes of `name` (a key, or a list's pattern) travel.
     pub fn patch_mode(&self, name: &str) -> PatchMode {
         let matches = |rule: &&Rule| match &rule.name {
@@ -155,7 +165,21 @@ impl Limits {
 
 #[cfg(test)]
 mod tests {
-    use super::{ChannelRule, Limits, Overflow, Retention};
+    use super::{Access, ChannelRule, HubLimits, Limits, Overflow, Retention};
+
+    #[test]
+    fn only_what_connections_have_by_number_needs_a_restart() {
+        let now = Limits::default();
+        let next =
+            Limits { anonymous: vec![Access::Read], queue_bytes: 1, max_message: 1, ..Limits::default() };
+        assert!(now.restart_needed(&next).is_empty());
+        let next = Limits {
+            anonymous: vec![Access::Read; 2],
+            hub: HubLimits { implicit_channels: true, ..HubLimits::default() },
+            ..next
+        };
+        assert_eq!(now.restart_needed(&next), ["listen", "[hub] implicit_channels"]);
+    }
 
     #[test]
     fn of_several_channel_rules_the_first_that_says_it_counts() {

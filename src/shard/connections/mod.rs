@@ -365,8 +365,11 @@ impl Connections {
     }
 
     /// Other limits hold from now on. Everything else reads them when it uses them.
-    pub fn limits_changed(&mut self, ctx: &Context) {
+    pub fn limits_changed(&mut self, ctx: &mut Context) {
         self.table.shared.limits_changed(&ctx.limits);
+        for slot in 0..self.table.bound() {
+            self.table.with(ctx, self.table.id(slot), Protocol::limits_changed);
+        }
     }
 
     /// The server stops: every WebSocket is told so, and every connection ends when it has got what is queued.

@@ -72,6 +72,17 @@ impl Protocol {
         }
     }
 
+    /// Other limits hold from now on.
+    pub fn limits_changed(&mut self, view: &mut View<'_>) {
+        match self {
+            Protocol::Http(_) if view.record.due < u64::MAX => {
+                view.due_within(view.ctx.limits.handshake_timeout)
+            }
+            Protocol::Subscriber(subscriber) => subscriber.limits_changed(view),
+            Protocol::Http(_) | Protocol::Feed(_) | Protocol::Closing => {}
+        }
+    }
+
     /// Its socket has taken everything: what fell behind meanwhile is asked for again.
     pub fn drained(&mut self, view: &mut View<'_>) {
         if let Protocol::Subscriber(subscriber) = self {

@@ -4,6 +4,7 @@ use crate::flow::conn::events;
 use crate::flow::encode::events as encode;
 use crate::flow::encode::events::write_offset;
 use crate::flow::encode::frame::{Dialect, Variant};
+use crate::flow::limits::Limits;
 use crate::flow::limits::route::{Profile, RouteId};
 use crate::flow::request::catchup::RouteRequest;
 use crate::flow::request::position::Position;
@@ -93,12 +94,15 @@ impl RouteSession {
         view.force_send(chunk(|out| encode::write_denied(channel, why.code, &why.message, out)));
     }
 
+    /// How often it gets a sign of life.
+    pub fn keepalive(&self, limits: &Limits) -> u64 {
+        // a route that is gone has no say any more
+        limits.route(self.route).map_or(limits.sse.keepalive, |route| route.keepalive)
+    }
+
     /// A sign of life is due.
     pub fn overdue(&mut self, view: &mut View<'_>) {
-        let limits = &view.ctx.limits;
-        // a route that is gone has no say any more
-        let keepalive = limits.route(self.route).map_or(limits.sse.keepalive, |route| route.keepalive);
-        view.due_in(Some(keepalive));
+        view.due_in(Some(self.keepalive(&view.ctx.limits)));
         view.try_send(chunk(|out| self.write_sign_of_life(out)));
     }
 

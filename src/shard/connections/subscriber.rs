@@ -153,6 +153,20 @@ impl Subscriber {
         view.close(Some(SESSION_TAKEN), "the session goes on elsewhere", EndReason::Gone);
     }
 
+    /// Other limits hold from now on. A client that was pinged at the old pace could not answer at the new one, so it
+    /// counts as heard.
+    pub fn limits_changed(&self, view: &mut View<'_>) {
+        let limits = &view.ctx.limits;
+        let pace = match self {
+            Subscriber::Ooo(_) => limits.ping_interval,
+            Subscriber::Hub(_) => limits.hub.ping_interval,
+            Subscriber::Events(_) => limits.sse.keepalive,
+            Subscriber::Route(session) => session.keepalive(limits),
+        };
+        view.record.last_heard = view.ctx.now.mono;
+        view.due_within(pace);
+    }
+
     /// A sign of life is due.
     pub fn overdue(&mut self, view: &mut View<'_>) {
         match self {

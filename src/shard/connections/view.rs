@@ -156,6 +156,11 @@ impl View<'_> {
         self.record.due = time.map_or(u64::MAX, |time| self.ctx.now.mono + time);
     }
 
+    /// It is looked after in so many nanoseconds, if not sooner.
+    pub fn due_within(&mut self, time: u64) {
+        self.record.due = self.record.due.min(self.ctx.now.mono + time);
+    }
+
     /// What it speaks, if that has subscriptions.
     pub fn dialect(&self) -> Option<Dialect> {
         self.record.variant.map(|variant| variant.dialect)

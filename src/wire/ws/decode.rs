@@ -327,7 +327,7 @@ impl Partial {
         }
         match content {
             Content::Message { .. } => {
-                if len > (rules.max_message - self.message.len()) as u64 {
+                if len > rules.max_message.saturating_sub(self.message.len()) as u64 {
                     return Err(Violation::TooBig);
                 }
                 self.open = (!header.is_final).then_some(content);

@@ -274,6 +274,15 @@ fn a_header_alone_reserves_no_memory_for_what_it_announces() {
 }
 
 #[test]
+fn a_lower_limit_counts_for_a_message_under_way() {
+    let mut decoder = Decoder::new(20, Compression::Off);
+    let begun = decode_with(&mut decoder, &[&frame(0x01, &[b'a'; 10])]);
+    assert_eq!(begun, Outcome::default());
+    decoder.set_max_message(5);
+    assert_eq!(decode_with(&mut decoder, &[&frame(0x80, b"b")]).1, Some(Violation::TooBig));
+}
+
+#[test]
 fn between_messages_a_decoder_is_small_and_holds_nothing() {
     assert!(size_of::<Decoder>() <= 40);
     let mut decoder = Decoder::new(MAX, Compression::Off);

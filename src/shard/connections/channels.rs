@@ -110,19 +110,19 @@ impl ChannelSubscriptions {
         let pool = pool(view, &channel)?;
         view.unsubscribe(pool);
         let asked = self.take(pool).last().map(|reply| reply.reply_to);
-        Some(asked.unwrap_or_else(|| about(channel)))
+        Some(asked.unwrap_or_else(|| of_channel(channel)))
     }
 
     /// The connection may not hear a channel, and is subscribed no more. Returns whom to tell.
     pub fn denied(&mut self, view: &mut View<'_>, pool: PoolId, channel: Arc<str>) -> Vec<ReplyTo> {
         view.change_quota(QuotaChange::Unsubscribe(channel.clone()));
         let waiting: Vec<ReplyTo> = self.take(pool).map(|reply| reply.reply_to).collect();
-        if waiting.is_empty() { vec![about(channel)] } else { waiting }
+        if waiting.is_empty() { vec![of_channel(channel)] } else { waiting }
     }
 }
 
-/// What is said of a channel that no frame asks for.
-pub fn about(channel: Arc<str>) -> ReplyTo {
+/// What a reply says that is about a channel, and to no frame.
+pub fn of_channel(channel: Arc<str>) -> ReplyTo {
     ReplyTo { channel: Some(channel), ..ReplyTo::default() }
 }
 

@@ -28,7 +28,7 @@ use crate::wire::http::{BadRequest, BodyDecoder, CONTINUE, Head, Response};
 
 /// What a connection speaks instead of HTTP from here on.
 #[derive(Debug)]
-pub struct Upgrade {
+pub struct ProtocolChange {
     /// Its new protocol.
     pub subscriber: Subscriber,
     /// Bytes of it that have come already.
@@ -55,7 +55,7 @@ pub struct HttpSession {
 
 impl HttpSession {
     /// Bytes from the client.
-    pub fn bytes(&mut self, view: &mut View<'_>, bytes: &[u8]) -> Option<Upgrade> {
+    pub fn bytes(&mut self, view: &mut View<'_>, bytes: &[u8]) -> Option<ProtocolChange> {
         self.reader.push(bytes);
         self.go_on(view)
     }
@@ -66,7 +66,7 @@ impl HttpSession {
     }
 
     /// Handles requests until bytes are missing, or one must wait: for an answer, or for the peer to read.
-    pub fn go_on(&mut self, view: &mut View<'_>) -> Option<Upgrade> {
+    pub fn go_on(&mut self, view: &mut View<'_>) -> Option<ProtocolChange> {
         while !view.is_ending() {
             let unread = view.is_unread();
             if unread {
@@ -118,7 +118,7 @@ impl HttpSession {
         None
     }
 
-    fn carry_out(&mut self, view: &mut View<'_>, head: Head, request: Request) -> Option<Upgrade> {
+    fn carry_out(&mut self, view: &mut View<'_>, head: Head, request: Request) -> Option<ProtocolChange> {
         let (kind, answers) = match request {
             Request::Respond(response) => {
                 respond_to(view, &head, response);
@@ -161,12 +161,12 @@ impl HttpSession {
         None
     }
 
-    fn upgrade(&mut self, subscriber: Subscriber) -> Upgrade {
-        Upgrade { subscriber, rest: self.reader.take_rest() }
+    fn upgrade(&mut self, subscriber: Subscriber) -> ProtocolChange {
+        ProtocolChange { subscriber, rest: self.reader.take_rest() }
     }
 
     /// An answer to the request, which is taken unless nothing waits for it.
-    pub fn answer(&mut self, view: &mut View<'_>, part: &mut Option<ResponsePart>) -> Option<Upgrade> {
+    pub fn answer(&mut self, view: &mut View<'_>, part: &mut Option<ResponsePart>) -> Option<ProtocolChange> {
         let Some(Answering::Owners(pending)) = &mut self.answering else { return None };
         let part = match part.take()? {
             ResponsePart::Entered(route, user, true) => {
@@ -187,7 +187,7 @@ impl HttpSession {
     }
 
     /// A request is answered: the next one may come.
-    fn next_request(&mut self, view: &mut View<'_>) -> Option<Upgrade> {
+    fn next_request(&mut self, view: &mut View<'_>) -> Option<ProtocolChange> {
         view.due_in(Some(view.ctx.limits.handshake_timeout));
         self.go_on(view)
     }
@@ -210,7 +210,7 @@ impl HttpSession {
     }
 
     /// Goes on with the streamed answer; adds to `spent` what its chunks have cost, in bytes copied.
-    pub fn go_on_stream(&mut self, view: &mut View<'_>, spent: &mut usize) -> Option<Upgrade> {
+    pub fn go_on_stream(&mut self, view: &mut View<'_>, spent: &mut usize) -> Option<ProtocolChange> {
         let Some(Answering::Stream(stream)) = &mut self.answering else { return None };
         let end = stream.go_on(view, spent)?;
         stream.close(view);
@@ -247,7 +247,7 @@ impl HttpSession {
     }
 
     /// Elements of an import go to their owners as the body comes, as far as there is room for them.
-    pub fn go_on_import(&mut self, view: &mut View<'_>) -> Option<Upgrade> {
+    pub fn go_on_import(&mut self, view: &mut View<'_>) -> Option<ProtocolChange> {
         let limits = view.ctx.limits.clone();
         while let Some(Answering::Import(import)) = &mut self.answering {
             match import.next(self.reader.bytes_mut(), &limits) {

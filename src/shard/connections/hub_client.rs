@@ -96,7 +96,7 @@ impl HubClient {
             let position = client.seen(view, &channel);
             let request = ChannelRequest { channel: channel.clone(), position, reply_to: None };
             if let Err(why) = client.channels.subscribe(view, &client.rooms, request) {
-                client.reject(view, &channels::about(channel), &why);
+                client.reject(view, &channels::of_channel(channel), &why);
             }
         }
         client.enter_rooms(view, rooms);

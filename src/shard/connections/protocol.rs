@@ -1,7 +1,7 @@
 //! What a connection speaks at the moment.
 
 use crate::shard::connections::feed::FeedSession;
-use crate::shard::connections::http::{HttpSession, Upgrade};
+use crate::shard::connections::http::{HttpSession, ProtocolChange};
 use crate::shard::connections::subscriber::Subscriber;
 use crate::shard::connections::view::View;
 use crate::shard::end_reason::EndReason;
@@ -37,7 +37,7 @@ impl Protocol {
     pub fn with_http(
         &mut self,
         view: &mut View<'_>,
-        act: impl FnOnce(&mut HttpSession, &mut View<'_>) -> Option<Upgrade>,
+        act: impl FnOnce(&mut HttpSession, &mut View<'_>) -> Option<ProtocolChange>,
     ) {
         if let Protocol::Http(http) = self {
             let upgrade = act(http, view);
@@ -45,9 +45,11 @@ impl Protocol {
         }
     }
 
-    fn upgrade(&mut self, view: &mut View<'_>, upgrade: Option<Upgrade>) {
-        if let Some(Upgrade { subscriber, rest }) = upgrade {
+    fn upgrade(&mut self, view: &mut View<'_>, upgrade: Option<ProtocolChange>) {
+        if let Some(ProtocolChange { subscriber, rest }) = upgrade {
             *self = Protocol::Subscriber(subscriber);
+            // what made HTTP stop reading does not concern the new protocol
+            view.resume_reading();
             self.bytes(view, &rest);
         }
     }

@@ -19,6 +19,9 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::control::metrics;
+use crate::control::shards::Shards;
+
 /// Where the server stands, as `/readyz` tells it. Shared between the boot sequence, which writes, and the admin door.
 #[derive(Debug, Default)]
 pub struct Readiness(AtomicU8);
@@ -62,15 +65,11 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Serves `listener` on a thread of its own. `metrics` gives Prometheus text; it runs there at each scrape.
+    /// Serves `listener` on a thread of its own, which asks the shards at each scrape.
     ///
     /// # Errors
     /// The system gives no thread, or no memory or descriptors for its event loop.
-    pub fn start(
-        listener: TcpListener,
-        readiness: Arc<Readiness>,
-        metrics: impl Fn() -> String + Send + Sync + 'static,
-    ) -> io::Result<Self> {
+    pub fn start(listener: TcpListener, readiness: Arc<Readiness>, shards: Arc<Shards>) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let executor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = {
@@ -78,7 +77,7 @@ impl Admin {
             tokio::net::TcpListener::from_std(listener)?
         };
         let (stop, stopped) = oneshot::channel();
-        executor.spawn(accept(listener, readiness, Arc::new(metrics)));
+        executor.spawn(accept(listener, readiness, shards));
         let run = move || {
             // Ends at `stop`; the executor's end drops the listener and its connections.
             let _ = executor.block_on(stopped);
@@ -95,10 +94,7 @@ impl Admin {
     }
 }
 
-async fn accept<M>(listener: tokio::net::TcpListener, readiness: Arc<Readiness>, metrics: Arc<M>)
-where
-    M: Fn() -> String + Send + Sync + 'static,
-{
+async fn accept(listener: tokio::net::TcpListener, readiness: Arc<Readiness>, shards: Arc<Shards>) {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let permit = Arc::clone(&permits).acquire_owned().await.expect("the semaphore is never closed");
@@ -110,11 +106,10 @@ where
                 continue;
             }
         };
-        let (readiness, metrics) = (Arc::clone(&readiness), Arc::clone(&metrics));
+        let (readiness, shards) = (Arc::clone(&readiness), Arc::clone(&shards));
         tokio::spawn(async move {
-            let service = service_fn(|request| {
-                let response = answer(&request, &readiness, &*metrics);
-                async move { Ok::<_, Infallible>(response) }
+            let service = service_fn(|request| async {
+                Ok::<_, Infallible>(answer(request, &readiness, &shards).await)
             });
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
@@ -126,11 +121,7 @@ where
     }
 }
 
-fn answer(
-    request: &Request<Incoming>,
-    readiness: &Readiness,
-    metrics: &impl Fn() -> String,
-) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Incoming>, readiness: &Readiness, shards: &Shards) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
         refusal.headers_mut().insert(ALLOW, "GET, HEAD".parse().expect("a header value"));
@@ -143,7 +134,7 @@ fn answer(
             text(status, body)
         }
         "/metrics" => {
-            let mut page = text(StatusCode::OK, metrics());
+            let mut page = text(StatusCode::OK, metrics::page(&shards.stats().await));
             let kind = "text/plain; version=0.0.4; charset=utf-8".parse().expect("a header value");
             page.headers_mut().insert(CONTENT_TYPE, kind);
             page
@@ -167,6 +158,8 @@ mod tests {
     use std::net::{SocketAddr, TcpStream};
 
     use super::*;
+    use crate::flow::limits::Limits;
+    use crate::runtime::control_lane::control_lanes;
 
     fn get(addr: SocketAddr, line: &str) -> String {
         let mut stream = TcpStream::connect(addr).expect("the door is open");
@@ -177,12 +170,13 @@ mod tests {
     }
 
     #[test]
-    fn health_follows_readiness_and_metrics_come_from_the_hook() {
+    fn health_follows_readiness_and_metrics_come_whether_the_shards_answer_or_not() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addr = listener.local_addr().expect("its address");
         let readiness = Arc::new(Readiness::default());
-        let metrics = || "fanfare_up 1\n".to_owned();
-        let admin = Admin::start(listener, Arc::clone(&readiness), metrics).expect("a thread");
+        let (control, lanes) = control_lanes(1).expect("an eventfd");
+        let shards = Arc::new(Shards::new(control, Arc::new(Limits::default())));
+        let admin = Admin::start(listener, Arc::clone(&readiness), shards).expect("a thread");
 
         let status = |line: &str| get(addr, line)[9..12].to_owned();
         assert_eq!(status("GET /readyz"), "503");
@@ -193,7 +187,12 @@ mod tests {
         assert!(get(addr, "GET /readyz").ends_with("stopping\n"));
 
         let page = get(addr, "GET /metrics");
-        assert!(page.contains("version=0.0.4") && page.ends_with("\r\n\r\nfanfare_up 1\n"), "{page}");
+        assert!(
+            page.contains("version=0.0.4") && page.contains("\nfanfare_shard_up{shard=\"0\"} 0\n"),
+            "{page}"
+        );
+        drop(lanes);
+        assert!(get(addr, "GET /metrics").contains("\nfanfare_shard_up{shard=\"0\"} 0\n"), "it has left");
         assert!(get(addr, "HEAD /metrics").ends_with("\r\n\r\n"), "HEAD has no body");
         assert_eq!(status("POST /metrics"), "405");
         assert_eq!(status("GET /"), "404");

@@ -1,51 +1,62 @@
 //! The counters of all shards as Prometheus text.
 
 use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::shard::stats::{Kind, METRICS};
+use crate::shard::stats::{Kind, METRICS, Stats};
 
-/// The page for `/metrics`. `snapshots`: the values of each shard, in the order of `METRICS`.
-pub fn page(snapshots: &[impl AsRef<[AtomicU64]>]) -> String {
-    let mut out = format!(
-        "# HELP fanfare_build_info The running version.\n# TYPE fanfare_build_info gauge\n\
-         fanfare_build_info{{version=\"{}\"}} 1\n",
-        env!("CARGO_PKG_VERSION")
-    );
-    let mut first = 0;
+/// The page for `/metrics`. `shards`: what each has counted, `None` for one that does not answer.
+pub fn page(shards: &[Option<Box<Stats>>]) -> String {
+    let mut page = Page(String::new());
+    page.begin("fanfare_build_info", "The running version.", Kind::Gauge);
+    page.line("fanfare_build_info", &format!("version=\"{}\"", env!("CARGO_PKG_VERSION")), 1);
+    page.begin("fanfare_shard_up", "Whether the shard has answered this scrape.", Kind::Gauge);
+    for (shard, stats) in shards.iter().enumerate() {
+        page.line("fanfare_shard_up", &format!("shard=\"{shard}\""), stats.is_some().into());
+    }
     for metric in METRICS {
-        let kind = match metric.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-        };
-        let name = metric.name;
-        writeln!(out, "# HELP {name} {}\n# TYPE {name} {kind}", metric.help).expect("a String takes all");
-        for (shard, snapshot) in snapshots.iter().enumerate() {
-            for (value, label) in snapshot.as_ref()[first..].iter().zip(metric.values) {
-                let value = value.load(Ordering::Relaxed);
+        page.begin(metric.name, metric.help, metric.kind);
+        for (shard, stats) in shards.iter().enumerate() {
+            let Some(stats) = stats else { continue };
+            for (value, label) in (metric.read)(stats).iter().zip(metric.values) {
                 let label = match metric.label {
                     "" => String::new(),
                     name => format!(",{name}=\"{label}\""),
                 };
-                writeln!(out, "{name}{{shard=\"{shard}\"{label}}} {value}").expect("a String takes all");
+                page.line(metric.name, &format!("shard=\"{shard}\"{label}"), *value);
             }
         }
-        first += metric.values.len();
     }
-    out
+    page.0
+}
+
+struct Page(String);
+
+impl Page {
+    fn begin(&mut self, name: &str, help: &str, kind: Kind) {
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        };
+        writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}").expect("a String takes all");
+    }
+
+    fn line(&mut self, name: &str, labels: &str, value: u64) {
+        writeln!(self.0, "{name}{{{labels}}} {value}").expect("a String takes all");
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::page;
-    use crate::shard::stats::Stats;
-    use std::sync::atomic::AtomicU64;
+    use crate::shard::stats::{METRICS, Stats};
+
+    fn stats() -> Option<Box<Stats>> {
+        Some(Box::new(Stats { ended: [1, 2, 3, 4, 5, 6, 7, 8, 9], pools: 8, ..Stats::default() }))
+    }
 
     #[test]
     fn every_value_stands_at_its_name() {
-        let stats = Stats { ended: [1, 2, 3, 4, 5, 6, 7, 8, 9], pools: 8, ..Stats::default() };
-        let snapshot: Vec<AtomicU64> = stats.values().map(AtomicU64::new).collect();
-        let text = page(&[&snapshot[..], &snapshot[..]]);
+        let text = page(&[stats(), stats()]);
         for line in [
             "# TYPE fanfare_connections_ended_total counter",
             "fanfare_connections_ended_total{shard=\"0\",reason=\"gone\"} 1",
@@ -53,9 +64,28 @@ mod tests {
             "fanfare_connections_accepted_total{shard=\"0\",door=\"feed\"} 0",
             "# TYPE fanfare_pools gauge",
             "fanfare_pools{shard=\"1\"} 8",
+            "fanfare_shard_up{shard=\"1\"} 1",
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }
-        assert_eq!(text.lines().filter(|l| !l.starts_with('#')).count(), 1 + 2 * Stats::VALUES);
+        let series: usize = METRICS.iter().map(|metric| metric.values.len()).sum();
+        assert_eq!(text.lines().filter(|l| !l.starts_with('#')).count(), 1 + 2 * (1 + series));
+    }
+
+    #[test]
+    fn a_shard_that_does_not_answer_is_down_and_has_no_other_series() {
+        let text = page(&[stats(), None]);
+        let second: Vec<&str> = text.lines().filter(|line| line.contains("shard=\"1\"")).collect();
+        assert_eq!(second, ["fanfare_shard_up{shard=\"1\"} 0"]);
+    }
+
+    /// The counters of shards have rows there, which another test compares.
+    #[test]
+    fn the_manual_names_every_metric() {
+        let manual = include_str!("../../docs/src/metrics.md");
+        let text = page(&[]);
+        for name in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()) {
+            assert!(manual.contains(&format!("`{name}`")), "{name} is not in the manual");
+        }
     }
 }

@@ -2,12 +2,12 @@
 //! mail, and sleeps if nothing is left.
 
 use crate::base::id::ConnId;
-use crate::base::time::{MS, Now, SEC};
+use crate::base::time::{MS, Now};
 use crate::runtime::clock::now;
+use crate::runtime::control_lane::ControlLane;
 use crate::runtime::mailbox::Mailbox;
 use crate::runtime::notifier::Notifier;
 use crate::runtime::ring::{Ring, SocketEvents};
-use crate::runtime::stats_snapshot::StatsSnapshot;
 use crate::runtime::stopper::Stopper;
 use crate::shard::Shard;
 use crate::shard::io::Door;
@@ -28,11 +28,9 @@ pub(super) struct EventLoop {
     pub(super) shard: Shard,
     pub(super) ring: Ring,
     pub(super) mailbox: Mailbox<Mail>,
+    pub(super) control: ControlLane,
     pub(super) notifier: Arc<Notifier>,
     pub(super) stopper: Stopper,
-    pub(super) snapshot: StatsSnapshot,
-    /// When the snapshot was last written; 0 if never.
-    pub(super) written_at: u64,
 }
 
 /// Hands what the sockets did to the shard.
@@ -84,6 +82,7 @@ impl EventLoop {
 
     /// One pass; true if the shard has more to flush at once.
     fn turn(&mut self, now: Now) -> bool {
+        self.control.answer(|request| self.shard.handle_control(now, request));
         self.take_mail(now);
         self.ring.drain(now.mono, &mut Inbound { shard: &mut self.shard, now });
         if self.shard.poll_deadline().is_some_and(|at| at <= now.mono) {
@@ -94,10 +93,6 @@ impl EventLoop {
             self.ring.apply(action);
         }
         self.post_mail();
-        if now.mono - self.written_at >= SEC {
-            self.written_at = now.mono;
-            self.snapshot.write(self.shard.stats());
-        }
         more
     }
 
@@ -123,7 +118,7 @@ impl EventLoop {
 
     fn sleep(&mut self) {
         self.notifier.announce_sleep();
-        if self.mailbox.has_mail() || self.stopper.is_stopping() {
+        if self.mailbox.has_mail() || self.control.has_requests() || self.stopper.is_stopping() {
             self.ring.poll();
         } else {
             let deadline = [self.shard.poll_deadline(), self.ring.deadline()].into_iter().flatten().min();

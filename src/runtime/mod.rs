@@ -1,9 +1,9 @@
 //! Floor 4: what touches the machine: executors, the ring, mailboxes, listeners, the event loop.
 
+pub mod control_lane;
 pub mod error;
 pub mod kernel;
 pub mod listen;
-pub mod stats_snapshot;
 pub mod stopper;
 pub mod workers;
 

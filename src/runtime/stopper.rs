@@ -2,7 +2,6 @@
 
 use crate::base::id::ShardId;
 use crate::runtime::notifier::Notifier;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,10 +13,9 @@ pub struct Stopper {
 }
 
 impl Stopper {
-    /// For so many shards, each with a notifier of its own.
-    pub(super) fn new(shards: usize) -> io::Result<Stopper> {
-        let notifiers = (0..shards).map(|_| Notifier::new().map(Arc::new)).collect::<io::Result<_>>()?;
-        Ok(Stopper { stopping: Arc::default(), notifiers })
+    /// For the shards that have these notifiers, in their order.
+    pub(super) fn new(notifiers: Arc<[Arc<Notifier>]>) -> Stopper {
+        Stopper { stopping: Arc::default(), notifiers }
     }
 
     /// The notifiers, in the order of the shards.

@@ -1,13 +1,13 @@
 //! The shards' threads: how they start, stop and end.
 
 use crate::base::id::ShardId;
+use crate::runtime::control_lane::{ControlLane, ControlLanes};
 use crate::runtime::error::RuntimeError;
 use crate::runtime::event_loop::EventLoop;
 use crate::runtime::kernel;
 use crate::runtime::listen::{FeedPath, Listeners};
 use crate::runtime::mailbox::{Mailbox, mesh};
 use crate::runtime::ring::Ring;
-use crate::runtime::stats_snapshot::StatsSnapshot;
 use crate::runtime::stopper::{StopOnDrop, Stopper};
 use crate::shard::Shard;
 use crate::shard::io::Door;
@@ -32,8 +32,8 @@ type Thread = ExecutorJoinHandle<Result<(), RuntimeError>>;
 
 impl Workers {
     /// Starts one thread pinned to each of `cores`, in the order of the shards. Each makes its shard, accepts from its
-    /// listeners up to `connections` clients (further ones are closed at once), and writes its counters into its
-    /// snapshot. When this returns, every door is served.
+    /// listeners up to `connections` clients (further ones are closed at once), and answers what comes by its lane of
+    /// `control`. When this returns, every door is served.
     ///
     /// # Errors
     /// The kernel gives no ring, or a thread cannot start; none is left running then.
@@ -41,25 +41,24 @@ impl Workers {
         cores: &[usize],
         listeners: Listeners,
         connections: u32,
-        snapshots: &[StatsSnapshot],
+        control: ControlLanes,
         make: impl Fn(ShardId) -> Shard + Clone + Send + 'static,
     ) -> Result<Workers, RuntimeError> {
         assert_eq!(cores.len(), listeners.of_shards.len(), "listeners for every shard");
-        assert_eq!(cores.len(), snapshots.len(), "a snapshot for every shard");
-        let stopper = Stopper::new(cores.len()).map_err(|cause| RuntimeError::Ring { cause })?;
+        assert_eq!(cores.len(), control.lanes.len(), "a lane for every shard");
+        let stopper = Stopper::new(control.notifiers);
         let (ready, is_ready) = bounded(cores.len());
         let mailboxes = mesh(stopper.notifiers());
         let mut workers = Workers { threads: Vec::new(), stopper, feed: listeners.feed };
-        for (id, ((listeners, mailbox), &core)) in
-            listeners.of_shards.into_iter().zip(mailboxes).zip(cores).enumerate()
-        {
+        let ends = listeners.of_shards.into_iter().zip(mailboxes).zip(control.lanes);
+        for (id, (((listeners, mailbox), control), &core)) in ends.zip(cores).enumerate() {
             let worker = Worker {
                 id: ShardId(id as u16),
                 core,
                 listeners,
                 mailbox,
                 connections,
-                snapshot: snapshots[id].clone(),
+                control,
                 make: make.clone(),
             };
             match worker.start(workers.stopper(), ready.clone()) {
@@ -108,7 +107,7 @@ struct Worker<F> {
     listeners: Vec<(Socket, Door)>,
     mailbox: Mailbox<Mail>,
     connections: u32,
-    snapshot: StatsSnapshot,
+    control: ControlLane,
     make: F,
 }
 
@@ -135,8 +134,8 @@ impl<F: FnOnce(ShardId) -> Shard + Send + 'static> Worker<F> {
         // Fails only if the start was given up meanwhile, and then the stopper says so.
         let _ = ready.send(());
         drop(ready);
-        let (mailbox, snapshot) = (self.mailbox, self.snapshot);
-        EventLoop { shard, ring, mailbox, notifier, stopper, snapshot, written_at: 0 }.run().await;
+        let (mailbox, control) = (self.mailbox, self.control);
+        EventLoop { shard, ring, mailbox, control, notifier, stopper }.run().await;
         Ok(())
     }
 }
@@ -149,8 +148,12 @@ fn failure<T>(shard: ShardId, core: usize, cause: &GlommioError<T>) -> RuntimeEr
 mod tests {
     use super::*;
     use crate::runtime::clock::now;
+    use crate::runtime::control_lane::control_lanes;
+    use crate::shard::control::{ControlReply, ControlRequest};
     use std::path::Path;
     use std::sync::Arc;
+    use std::time::Duration;
+    use tokio::sync::oneshot::error::TryRecvError;
 
     /// A shard that nobody talks to.
     fn blank(id: ShardId) -> Shard {
@@ -166,7 +169,7 @@ mod tests {
         feed: &Path,
         make: impl Fn(ShardId) -> Shard + Clone + Send + 'static,
     ) -> Result<Workers, RuntimeError> {
-        Workers::start(&cores, listeners(feed), 16, &[StatsSnapshot::new(), StatsSnapshot::new()], make)
+        Workers::start(&cores, listeners(feed), 16, control_lanes(2).unwrap().1, make)
     }
 
     #[test]
@@ -176,15 +179,44 @@ mod tests {
         for _ in 0..3 {
             let listeners = listeners(&feed);
             let addr = listeners.clients()[0];
-            let snapshots = [StatsSnapshot::new(), StatsSnapshot::new()];
-            let workers = Workers::start(&[0, 0], listeners, 16, &snapshots, blank).unwrap();
+            let (_, control) = control_lanes(2).unwrap();
+            let workers = Workers::start(&[0, 0], listeners, 16, control, blank).unwrap();
             assert!(feed.exists());
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(50));
             workers.stopper().stop();
             workers.join().unwrap();
             assert!(!feed.exists());
             assert!(std::net::TcpStream::connect(addr).is_err());
         }
+    }
+
+    /// A shard that nobody wakes sleeps for about a second: the answers would take minutes.
+    #[test]
+    fn sleeping_shards_wake_up_and_answer_the_control_side() {
+        let dir = tempfile::tempdir().unwrap();
+        let listeners = listeners(&dir.path().join("feed.sock"));
+        let (control, lanes) = control_lanes(2).unwrap();
+        let early = control.ask(ShardId(1), ControlRequest::Stats).unwrap();
+        let workers = Workers::start(&[0, 0], listeners, 16, lanes, blank).unwrap();
+        let answer = |mut answer: tokio::sync::oneshot::Receiver<ControlReply>| loop {
+            match answer.try_recv() {
+                Ok(reply) => break reply,
+                Err(TryRecvError::Empty) => std::thread::sleep(Duration::from_micros(100)),
+                Err(TryRecvError::Closed) => panic!("the shard has left"),
+            }
+        };
+        let (tell, told) = bounded(1);
+        std::thread::spawn(move || {
+            answer(early);
+            for n in 0..500 {
+                let reply = answer(control.ask(ShardId(n % 2), ControlRequest::Stats).unwrap());
+                assert!(matches!(reply, ControlReply::Stats(_)));
+            }
+            tell.send(()).unwrap();
+        });
+        told.recv_timeout(Duration::from_secs(60)).expect("500 answers");
+        workers.stopper().stop();
+        workers.join().unwrap();
     }
 
     #[test]

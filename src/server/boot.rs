@@ -20,13 +20,13 @@ use signal_hook::iterator::Signals;
 use signal_hook::low_level::signal_name;
 
 use crate::control::admin::{Admin, Readiness};
-use crate::control::metrics;
+use crate::control::shards::Shards;
 use crate::flow::limits::Limits;
+use crate::runtime::control_lane::{ControlLanes, control_lanes};
 use crate::runtime::error::RuntimeError;
 use crate::runtime::kernel;
 use crate::runtime::listen::Listeners;
 use crate::runtime::now;
-use crate::runtime::stats_snapshot::StatsSnapshot;
 use crate::runtime::workers::Workers;
 use crate::server::config::Settings;
 use crate::server::cores;
@@ -100,16 +100,14 @@ pub fn serve(plan: &BootPlan) -> Result<(), ServerError> {
     let admin_door = open_admin(plan.admin)?;
     let admin_addr = admin_door.local_addr()?;
     let readiness = Arc::new(Readiness::default());
-    let snapshots: Vec<StatsSnapshot> = plan.cores.iter().map(|_| StatsSnapshot::new()).collect();
-    let metrics = {
-        let snapshots = snapshots.clone();
-        move || metrics::page(&snapshots)
-    };
-    let admin = Admin::start(admin_door, Arc::clone(&readiness), metrics)?;
+    let limits = Arc::new(plan.limits.clone());
+    let (control, lanes) = control_lanes(plan.cores.len())?;
+    let shards = Arc::new(Shards::new(control, limits.clone()));
+    let admin = Admin::start(admin_door, Arc::clone(&readiness), shards)?;
     kernel::check()?;
     let listeners = Listeners::open(&plan.listen, &plan.feed, plan.cores.len())?;
     let ready_line = ready_line(listeners.clients(), admin_addr, &plan.feed);
-    let workers = start_workers(plan, listeners, &budget, &snapshots)?;
+    let workers = start_workers(plan, limits, listeners, &budget, lanes)?;
 
     readiness.set_ready();
     tell_systemd(NotifyState::Ready);
@@ -133,17 +131,17 @@ pub fn serve(plan: &BootPlan) -> Result<(), ServerError> {
 
 fn start_workers(
     plan: &BootPlan,
+    limits: Arc<Limits>,
     listeners: Listeners,
     budget: &MemoryBudget,
-    snapshots: &[StatsSnapshot],
+    control: ControlLanes,
 ) -> Result<Workers, RuntimeError> {
-    let limits = Arc::new(plan.limits.clone());
     let shards = plan.cores.len() as u16;
     let epoch = plan.epoch.clone();
     let make = move |id| Shard::new(id, shards, limits.clone(), epoch.clone(), now());
     // The kernel's hash may send all clients to one shard.
     let connections = u32::try_from(budget.connections).unwrap_or(u32::MAX);
-    Workers::start(&plan.cores, listeners, connections, snapshots, make)
+    Workers::start(&plan.cores, listeners, connections, control, make)
 }
 
 /// Feeds the built-in data set through the feed's own door, as any application would.
@@ -235,7 +233,9 @@ mod tests {
         let door = open_admin(([127, 0, 0, 1], 0).into()).expect("a free port");
         let addr = door.local_addr().expect("bound");
         let readiness = Arc::new(Readiness::default());
-        let admin = Admin::start(door, Arc::clone(&readiness), String::new).expect("a thread");
+        let (control, _lanes) = control_lanes(0).expect("no shard needs an eventfd");
+        let shards = Arc::new(Shards::new(control, Arc::default()));
+        let admin = Admin::start(door, Arc::clone(&readiness), shards).expect("a thread");
         assert!(ready(addr).ends_with("starting\n"));
         signal_hook::low_level::raise(SIGTERM).expect("it is delivered");
         let mut stopped = false;

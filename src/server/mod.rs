@@ -1,4 +1,4 @@
-//! Floor 5: the command line, settings and the limits they resolve to, boot and shutdown.
+//! Floor 6: the command line, settings and the limits they resolve to, boot and shutdown.
 
 pub mod boot;
 pub mod cli;

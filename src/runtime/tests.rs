@@ -6,13 +6,17 @@ use crate::runtime::notifier::Notifier;
 use crate::runtime::ring::{Ring, SocketEvents};
 use crate::runtime::uring::ENTRIES;
 use crate::shard::io::{Action, Came, Door, Due, Short, Slices, Sockets};
+use crossbeam_channel::{RecvTimeoutError, bounded};
 use socket2::{Domain, SockRef, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const MS: u64 = crate::base::time::MS;
+/// How long a test waits for what should have happened long ago.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, PartialEq, Eq)]
 enum SocketEvent {
@@ -75,11 +79,11 @@ impl Loopback {
         Loopback { ring, notifier, ear: Ear::default(), addr }
     }
 
-    /// Turns until `done`; fails after five seconds.
+    /// Turns until `done`; fails once patience is at its end.
     fn until(&mut self, done: impl Fn(&Ear) -> bool) {
         let start = Instant::now();
         while !done(&self.ear) {
-            assert!(start.elapsed() < Duration::from_secs(5), "never happened; seen: {:?}", self.ear.seen);
+            assert!(start.elapsed() < PATIENCE, "never happened; seen: {:?}", self.ear.seen);
             self.ring.wait(Some(50 * MS));
             self.ring.drain(start.elapsed().as_nanos() as u64, &mut self.ear);
         }
@@ -96,7 +100,7 @@ impl Loopback {
     fn connect(&mut self) -> (TcpStream, ConnId) {
         let known = self.ear.conns.len();
         let peer = TcpStream::connect(self.addr).unwrap();
-        peer.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
         self.until(|ear| ear.conns.len() > known);
         (peer, self.ear.conns[known])
     }
@@ -226,7 +230,7 @@ fn pausing_and_resuming_at_any_moment_loses_no_byte() {
     let start = Instant::now();
     let mut heard = Vec::new();
     while heard.len() < total {
-        assert!(start.elapsed() < Duration::from_secs(20), "stalled at {}", heard.len());
+        assert!(start.elapsed() < PATIENCE, "stalled at {}", heard.len());
         for _ in 0..rng.u32(0..4) {
             net.ring.apply(if rng.bool() { Action::Pause(conn) } else { Action::Resume(conn) });
         }
@@ -304,7 +308,7 @@ fn what_arrives_during_a_send_is_kept_in_order() {
     }
     net.until(|ear| ear.seen.iter().filter(|seen| matches!(seen, SocketEvent::Bytes(..))).count() > 0);
     let start = Instant::now();
-    while net.heard(conn).len() < sent.len() && start.elapsed() < Duration::from_secs(5) {
+    while net.heard(conn).len() < sent.len() && start.elapsed() < PATIENCE {
         net.rest();
     }
     assert_eq!(net.heard(conn), sent);
@@ -363,36 +367,56 @@ fn a_watched_socket_reports_once_when_it_drains() {
     assert_eq!(net.ear.seen.iter().filter(|seen| **seen == SocketEvent::Writable(conn)).count(), 1);
 }
 
-#[test]
-fn a_sleeping_ring_is_woken_by_another_thread_each_time() {
-    let mut net = Loopback::new(16);
-    for _ in 0..3 {
-        let notifier = net.notifier.clone();
-        net.ring.drain(0, &mut net.ear);
-        net.ring.poll();
-        net.notifier.announce_sleep();
-        let waker = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(30));
-            notifier.notify();
-        });
-        let start = Instant::now();
-        net.ring.wait(Some(5000 * MS));
-        assert!(start.elapsed() >= Duration::from_millis(25), "woke before it was woken");
-        assert!(start.elapsed() < Duration::from_secs(4), "slept on");
-        net.notifier.awake();
-        waker.join().unwrap();
+/// Runs a test that would hang, were it not for this: it fails once patience is at its end.
+fn patiently(test: impl FnOnce() + Send + 'static) {
+    let (tell, told) = bounded(1);
+    let thread = std::thread::spawn(move || {
+        test();
+        // Nobody listens any more if patience was at its end.
+        let _ = tell.send(());
+    });
+    match told.recv_timeout(PATIENCE) {
+        Err(RecvTimeoutError::Timeout) => panic!("never ended"),
+        Ok(()) | Err(RecvTimeoutError::Disconnected) => thread.join().unwrap(),
     }
 }
 
 #[test]
+fn a_sleeping_ring_is_woken_by_another_thread_each_time() {
+    patiently(|| {
+        let mut net = Loopback::new(16);
+        for round in 0..100 {
+            let notifier = net.notifier.clone();
+            let woken = Arc::new(AtomicBool::new(false));
+            net.ring.drain(0, &mut net.ear);
+            net.ring.poll();
+            net.notifier.announce_sleep();
+            let wakes = woken.clone();
+            let waker = std::thread::spawn(move || {
+                // Now and then it surely sleeps by then.
+                std::thread::sleep(Duration::from_millis(if round % 10 == 0 { 20 } else { 0 }));
+                wakes.store(true, Ordering::Release);
+                notifier.notify();
+            });
+            net.ring.wait(if round % 2 == 0 { None } else { Some(3_600_000 * MS) });
+            assert!(woken.load(Ordering::Acquire), "woke before it was woken");
+            net.notifier.awake();
+            waker.join().unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_wait_ends_at_its_timeout() {
-    let mut net = Loopback::new(16);
-    net.ring.poll();
-    net.ring.drain(0, &mut net.ear);
-    let start = Instant::now();
-    net.ring.wait(Some(20 * MS));
-    assert!(start.elapsed() >= Duration::from_millis(20));
-    assert!(start.elapsed() < Duration::from_secs(2));
+    patiently(|| {
+        let mut net = Loopback::new(16);
+        for timeout in [0, 1, 20 * MS, 1001 * MS] {
+            net.ring.poll();
+            net.ring.drain(0, &mut net.ear);
+            net.ring.wait(Some(timeout));
+        }
+        assert!(net.ear.seen.is_empty(), "nothing but the timeout can have ended them");
+    });
 }
 
 #[test]

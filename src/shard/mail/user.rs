@@ -66,11 +66,6 @@ pub struct Session {
     pub documents: Vec<(Name, PatchMode, u32)>,
 }
 
-/// The name by which a session's owner is found.
-pub fn session_name(session: u64) -> String {
-    format!("$session/{session:x}")
-}
-
 /// What a connection says of a session to its owner.
 #[derive(Debug)]
 pub enum SessionUpdate {

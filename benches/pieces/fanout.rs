@@ -4,7 +4,7 @@ use super::Work;
 use fanfare::flow::encode::frame::{Dialect, Frame, Variant};
 use fanfare::flow::fanout::Fanout;
 use fanfare::flow::fanout::pool::PoolMember;
-use fanfare::flow::fanout::queue::Budget;
+use fanfare::flow::fanout::send_queue::Budget;
 use fanfare::flow::fanout::sockets::{Due, Short, Slices, Sockets};
 use fanfare::flow::limits::channels::Overflow;
 use fanfare::flow::route::subject::Subject;

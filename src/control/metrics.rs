@@ -6,7 +6,7 @@ use crate::shard::stats::{Kind, METRICS, Stats};
 
 /// The page for `/metrics`. `shards`: what each has counted, `None` for one that does not answer.
 pub fn page(shards: &[Option<Box<Stats>>]) -> String {
-    let mut page = Page(String::new());
+    let mut page = MetricsPage(String::new());
     page.begin("fanfare_build_info", "The running version.", Kind::Gauge);
     page.line("fanfare_build_info", &format!("version=\"{}\"", env!("CARGO_PKG_VERSION")), 1);
     page.begin("fanfare_shard_up", "Whether the shard has answered this scrape.", Kind::Gauge);
@@ -29,9 +29,9 @@ pub fn page(shards: &[Option<Box<Stats>>]) -> String {
     page.0
 }
 
-struct Page(String);
+struct MetricsPage(String);
 
-impl Page {
+impl MetricsPage {
     fn begin(&mut self, name: &str, help: &str, kind: Kind) {
         let kind = match kind {
             Kind::Counter => "counter",

@@ -126,15 +126,15 @@ mod tests {
     use tokio::task::{JoinHandle, yield_now};
 
     /// Two shards that run.
-    struct Running {
+    struct TestShards {
         shards: Arc<Shards>,
         workers: Workers,
         clients: SocketAddr,
         _dir: TempDir,
     }
 
-    impl Running {
-        fn start() -> Running {
+    impl TestShards {
+        fn start() -> TestShards {
             let dir = tempfile::tempdir().unwrap();
             let listeners =
                 Listeners::open(&["127.0.0.1:0".parse().unwrap()], &dir.path().join("feed.sock"), 2).unwrap();
@@ -143,7 +143,7 @@ mod tests {
             let shards = Arc::new(Shards::new(control, limits.clone()));
             let make = move |id| Shard::new(id, 2, limits.clone(), "0".into(), now());
             let workers = Workers::start(&[0, 0], listeners, 16, lanes, make).unwrap();
-            Running { shards, workers, clients, _dir: dir }
+            TestShards { shards, workers, clients, _dir: dir }
         }
 
         /// The status of an answer to a request with so many bytes.
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn shards_answer_until_they_have_left() {
-        let running = Running::start();
+        let running = TestShards::start();
         running.post(1);
         // Whichever shard has the connection has counted it before it answered.
         let stats = block_on(running.shards.stats());
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn who_scrapes_at_once_shares_an_answer_and_who_comes_later_gets_a_new_one() {
-        let running = Running::start();
+        let running = TestShards::start();
         block_on(async {
             let (one, other) = (scrape(&running.shards), scrape(&running.shards));
             let (one, other) = (one.await.unwrap(), other.await.unwrap());
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn limits_that_are_replaced_hold_at_every_shard_when_that_is_said() {
-        let running = Running::start();
+        let running = TestShards::start();
         for max_body in [10, 100, 10] {
             let limits = Arc::new(Limits { max_body, ..Limits::default() });
             block_on(running.shards.replace_limits(limits)).expect("no restart is needed");

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 const DEPTH: usize = 4;
 
 /// A request, and where its answer goes.
-struct Envelope {
+struct PendingRequest {
     request: ControlRequest,
     reply: oneshot::Sender<ControlReply>,
 }
@@ -32,7 +32,7 @@ pub enum NotAsked {
 
 /// The control side's end of the lanes.
 pub struct ControlHandle {
-    lanes: Vec<(Sender<Envelope>, Arc<Notifier>)>,
+    lanes: Vec<(Sender<PendingRequest>, Arc<Notifier>)>,
 }
 
 /// The shards' ends of the lanes, and what wakes the shards.
@@ -42,7 +42,7 @@ pub struct ControlLanes {
 }
 
 /// One shard's end of its lane.
-pub(super) struct ControlLane(Receiver<Envelope>);
+pub(super) struct ControlLane(Receiver<PendingRequest>);
 
 /// Lanes to so many shards, which need not run yet.
 ///
@@ -74,7 +74,7 @@ impl ControlHandle {
     ) -> Result<oneshot::Receiver<ControlReply>, NotAsked> {
         let (lane, notifier) = &self.lanes[shard.index()];
         let (reply, answer) = oneshot::channel();
-        lane.try_send(Envelope { request, reply }).map_err(|refused| match refused {
+        lane.try_send(PendingRequest { request, reply }).map_err(|refused| match refused {
             TrySendError::Full(_) => NotAsked::LaneFull,
             TrySendError::Disconnected(_) => NotAsked::Left,
         })?;
@@ -91,7 +91,7 @@ impl ControlLane {
 
     /// Answers what has come, but no more than the lane holds: who asks on and on does not hold up the sockets.
     pub(super) fn answer(&self, mut handle: impl FnMut(ControlRequest) -> ControlReply) {
-        for Envelope { request, reply } in self.0.try_iter().take(DEPTH) {
+        for PendingRequest { request, reply } in self.0.try_iter().take(DEPTH) {
             // Whoever asked may not want to know any more.
             let _ = reply.send(handle(request));
         }

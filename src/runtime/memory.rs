@@ -3,7 +3,7 @@
 use super::slots::Slot;
 use crate::flow::fanout::Fanout;
 use crate::flow::fanout::pool::{Pool, PoolMember};
-use crate::flow::fanout::queue::{Queue, Waiting};
+use crate::flow::fanout::send_queue::{Queue, Waiting};
 use crate::shard::connections::Connections;
 use crate::shard::connections::subscriptions::Subscription;
 use crate::shard::mail::Mail;

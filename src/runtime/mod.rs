@@ -12,7 +12,7 @@ mod buffers;
 mod clock;
 mod completions;
 mod event_loop;
-mod lent;
+mod lent_buffers;
 mod mailbox;
 mod messages;
 mod notifier;

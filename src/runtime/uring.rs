@@ -9,7 +9,7 @@
 use crate::base::id::ConnId;
 use crate::runtime::buffers::{Buffers, GROUP};
 use crate::runtime::completions::{Completion, Completions, SendCompletion};
-use crate::runtime::lent::Lent;
+use crate::runtime::lent_buffers::Lent;
 use crate::runtime::messages::Messages;
 use crate::runtime::user_data::Operation;
 use io_uring::squeue::{self, Flags, SubmissionQueue};

@@ -1,6 +1,6 @@
 //! Names page by page: what `?api=keys` and `?api=channels` answer.
 
-use crate::flow::request::page::Page;
+use crate::flow::request::paging::Page;
 use crate::wire::json::write_string;
 use crate::wire::key::Key;
 use std::sync::Arc;

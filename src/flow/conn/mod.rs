@@ -1,6 +1,5 @@
 //! The pieces of a connection: requests out of bytes, responses out of answers, streams, imports, rates.
 
-pub mod bucket;
 pub mod events;
 pub mod import;
 pub mod listing;
@@ -8,4 +7,5 @@ pub mod pending;
 pub mod request_reader;
 pub mod response_part;
 pub mod stream;
+pub mod token_bucket;
 pub mod writer;

@@ -2,8 +2,9 @@
 
 use crate::flow::encode::frame::{Dialect, Encoder, Frame};
 use crate::flow::state::history::HistoryEntry;
+use crate::flow::state::permission::Role;
 use crate::flow::state::presence::{Presence, Shown};
-use crate::flow::state::room::{Role, Room, RoomMember};
+use crate::flow::state::room::{Room, RoomMember};
 use crate::wire::hub::write::{self, Object};
 use crate::wire::json::write_string;
 

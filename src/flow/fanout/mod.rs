@@ -7,14 +7,14 @@
 
 pub mod plan;
 pub mod pool;
-pub mod queue;
+pub mod send_queue;
 pub mod sockets;
 
 use crate::base::bits::Bits;
 use crate::flow::encode::frame::Frame;
 use crate::flow::fanout::plan::{PlannedSend, Run, SendPlan};
 use crate::flow::fanout::pool::{PoolId, PoolMember, Pools};
-use crate::flow::fanout::queue::{Budget, Offered, Queue, Waiting};
+use crate::flow::fanout::send_queue::{Budget, Offered, Queue, Waiting};
 use crate::flow::fanout::sockets::{Came, Due, Short, Slices, Sockets};
 use crate::flow::limits::channels::Overflow;
 use std::collections::VecDeque;

@@ -6,7 +6,7 @@ use crate::flow::limits::{Access, Limits};
 use crate::flow::request::catchup::{CatchUp, RouteRequest};
 use crate::flow::request::events::{EventsRequest, SubscriptionChange};
 use crate::flow::request::handshake::{Handshake, HubRequest};
-use crate::flow::request::page::Page;
+use crate::flow::request::paging::Page;
 use crate::flow::request::query::parameter;
 use crate::flow::request::refusals::{bad, denied, key_invalid, method_not_allowed, no_page};
 use crate::flow::request::rooms::RoomRequest;

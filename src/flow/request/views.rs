@@ -19,13 +19,13 @@ pub struct Views {
     /// How far it had come.
     pub cursor: Option<Box<str>>,
     /// What it looks at.
-    pub views: Vec<View>,
+    pub views: Vec<ViewQuery>,
 }
 
 /// Something that a client looks at.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct View {
+pub struct ViewQuery {
     /// What it is called.
     pub key: Box<str>,
     /// The organization; all if it is not said.
@@ -69,7 +69,7 @@ impl Views {
         if views.views.len() > MAX_VIEWS {
             return Err(bad("give at most 256 views"));
         }
-        let prefixes = |view: &View| (1..=MAX_PREFIXES).contains(&view.prefixes.len());
+        let prefixes = |view: &ViewQuery| (1..=MAX_PREFIXES).contains(&view.prefixes.len());
         if !views.views.iter().all(prefixes) {
             return Err(bad("a view has 1 to 64 prefixes"));
         }
@@ -77,7 +77,7 @@ impl Views {
     }
 }
 
-impl View {
+impl ViewQuery {
     /// Whether something at that place of that type in that organization is in view. What does not say where it is may
     /// be, so it is.
     pub fn shows(&self, organization: Option<&str>, kind: Option<&str>, path: Option<&str>) -> bool {
@@ -97,7 +97,7 @@ impl View {
 
 #[cfg(test)]
 mod tests {
-    use super::{Access, Depth, View, Views};
+    use super::{Access, Depth, ViewQuery, Views};
     use crate::flow::identity::Identity;
 
     #[test]
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_view_shows_what_is_in_it_or_may_be() {
-        let view = |depth| View {
+        let view = |depth| ViewQuery {
             key: "v".into(),
             organization_id: Some("o".into()),
             prefixes: vec!["a/b".into(), "c".into()],

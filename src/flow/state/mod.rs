@@ -8,6 +8,7 @@ pub mod item;
 pub mod list;
 pub mod merge;
 pub mod order;
+pub mod permission;
 pub mod presence;
 pub mod room;
 pub mod scan;

@@ -1,7 +1,8 @@
 //! What must hold for rooms, presence and typing, against naive models.
 
+use super::permission::{Permission, Role};
 use super::presence::{News, Presence, Shown, Status, User};
-use super::room::{FOREVER, Left, Permission, Refusal, Role, Room, RoomEvent};
+use super::room::{FOREVER, Left, Refusal, Room, RoomEvent};
 use super::typing::{MOST, Typing};
 use crate::base::id::{ConnId, ShardId};
 use crate::flow::identity::Actor;

@@ -1,7 +1,7 @@
 //! A client of the hub: whether its frames are taken, what they lead to, and what is said about those that are not.
 //! The order of the gates is forge's: size, rate, then what the frame itself asks for.
 
-use crate::flow::conn::bucket::Bucket;
+use crate::flow::conn::token_bucket::Bucket;
 use crate::flow::limits::Access;
 use crate::flow::limits::documents::PatchMode;
 use crate::flow::request::documents::DocumentRequest;

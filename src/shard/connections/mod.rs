@@ -17,13 +17,13 @@ mod rejection;
 mod requests;
 mod route;
 mod shared;
-mod socket;
 mod stream;
 mod stream_queue;
 mod subscriber;
 pub mod subscriptions;
 mod table;
 mod view;
+mod websocket;
 
 use crate::base::id::{ConnId, ShardId};
 use crate::base::time::{MS, SEC};

@@ -4,8 +4,8 @@ use crate::flow::encode::frame::Dialect;
 use crate::flow::request::handshake::Handshake;
 use crate::flow::request::position::Position;
 use crate::flow::route::subject::Subject;
-use crate::shard::connections::socket::Socket;
 use crate::shard::connections::view::View;
+use crate::shard::connections::websocket::Socket;
 use crate::shard::mail::subscription::Joined;
 use crate::wire::key::Name;
 

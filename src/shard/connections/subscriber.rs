@@ -14,7 +14,7 @@ use crate::shard::connections::rejection::Rejection;
 use crate::shard::connections::route::RouteSession;
 use crate::shard::connections::view::View;
 use crate::shard::end_reason::EndReason;
-use crate::shard::mail::subscription::{Denied, Joined};
+use crate::shard::mail::subscription::{JoinDenied, Joined};
 use crate::shard::mail::user::{Departure, Reservation};
 use std::sync::Arc;
 
@@ -56,8 +56,8 @@ impl Subscriber {
     }
 
     /// The owner refuses a subscription.
-    pub fn denied(&mut self, view: &mut View<'_>, denied: Denied) {
-        let Denied { pool, ticket, refusal, .. } = denied;
+    pub fn denied(&mut self, view: &mut View<'_>, denied: JoinDenied) {
+        let JoinDenied { pool, ticket, refusal, .. } = denied;
         if !view.subscriptions().waits_for(view.id.slot, pool, ticket) {
             return;
         }

@@ -8,7 +8,7 @@ use crate::flow::conn::listing::Row;
 use crate::flow::encode::frame::{Frame, Variant};
 use crate::flow::fanout::Fanout;
 use crate::flow::fanout::pool::{PoolId, PoolMember};
-use crate::flow::fanout::queue::Budget;
+use crate::flow::fanout::send_queue::Budget;
 use crate::flow::limits::Limits;
 use crate::flow::limits::channels::Overflow;
 use crate::flow::request::position::Position;

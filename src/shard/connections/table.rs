@@ -11,7 +11,7 @@ use crate::shard::connections::protocol::Protocol;
 use crate::shard::connections::shared::Shared;
 use crate::shard::connections::subscriber::Subscriber;
 use crate::shard::connections::subscriptions::Subscriptions;
-use crate::shard::connections::view::{Ending, Record, View};
+use crate::shard::connections::view::{ConnectionRecord, Ending, View};
 use crate::shard::context::Context;
 use crate::shard::end_reason::EndReason;
 use crate::shard::inspect::{ConnectionInspection, Inspection};
@@ -23,7 +23,7 @@ const GRACE: u64 = 2 * SEC;
 /// One connection: an idle one is this and its subscriptions.
 #[derive(Debug)]
 struct Connection {
-    record: Record,
+    record: ConnectionRecord,
     protocol: Protocol,
 }
 
@@ -69,7 +69,7 @@ impl ConnectionTable {
             Door::Feed => (Protocol::Feed(Box::default()), u64::MAX),
         };
         ctx.stats.accepted[usize::from(door == Door::Feed)] += 1;
-        let record = Record {
+        let record = ConnectionRecord {
             door,
             identity: self.shared.identity(door).clone(),
             variant: None,

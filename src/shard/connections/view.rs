@@ -3,7 +3,7 @@
 use crate::base::id::ConnId;
 use crate::flow::encode::frame::{Dialect, Frame, Variant};
 use crate::flow::fanout::pool::PoolId;
-use crate::flow::fanout::queue::Offered;
+use crate::flow::fanout::send_queue::Offered;
 use crate::flow::identity::{Actor, Caller, Identity};
 use crate::flow::limits::channels::Overflow;
 use crate::flow::request::position::Position;
@@ -25,7 +25,7 @@ const READ_AHEAD: usize = 64 << 10;
 
 /// What a shard knows of a connection, whatever it speaks.
 #[derive(Debug)]
-pub struct Record {
+pub struct ConnectionRecord {
     /// Where it came in.
     pub door: Door,
     /// Who it is, and what it may do: as its last request says.
@@ -68,7 +68,7 @@ pub struct View<'a> {
     /// Which.
     pub id: ConnId,
     /// What is known of it.
-    pub record: &'a mut Record,
+    pub record: &'a mut ConnectionRecord,
     /// What it shares with others.
     pub shared: &'a mut Shared,
     /// Its shard.

@@ -38,15 +38,15 @@ impl Join {
     }
 
     /// The answer that refuses it.
-    pub fn denied(&self, refusal: Refusal) -> Denied {
+    pub fn denied(&self, refusal: Refusal) -> JoinDenied {
         let Join { pool, conn, ticket, .. } = *self;
-        Denied { pool, conn, ticket, refusal }
+        JoinDenied { pool, conn, ticket, refusal }
     }
 }
 
 /// A subscription that is refused.
 #[derive(Debug)]
-pub struct Denied {
+pub struct JoinDenied {
     /// The pool.
     pub pool: PoolId,
     /// The connection that wanted to be in it.

@@ -6,7 +6,7 @@ use crate::flow::fanout::pool::PoolId;
 use crate::flow::state::scan::{Chunk, ScanId};
 use crate::shard::mail::answer::Answer;
 use crate::shard::mail::question::ConnectionsQuestion;
-use crate::shard::mail::subscription::{Denied, Joined, Mark};
+use crate::shard::mail::subscription::{JoinDenied, Joined, Mark};
 use crate::shard::mail::user::{Departure, Reservation, Session};
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub enum ToConnections {
     /// The state of a subject; what comes for the pool behind this is the very next change.
     Joined(Joined),
     /// A subscription is refused.
-    Denied(Box<Denied>),
+    Denied(Box<JoinDenied>),
     /// A frame for all members of a pool.
     Frame {
         /// The pool.

@@ -5,7 +5,7 @@ use crate::flow::filter;
 use crate::flow::limits::route::RouteId;
 use crate::flow::request::catchup::MissedQuery;
 use crate::flow::request::position::Position;
-use crate::flow::request::views::{View, Views};
+use crate::flow::request::views::{ViewQuery, Views};
 use crate::shard::context::Context;
 use crate::shard::owner::channel::Channel;
 use crate::wire::json::Json;
@@ -111,7 +111,7 @@ impl Note {
 }
 
 /// The answer about one view. Where it is not known what the client had, there is nothing to say.
-fn look(view: &View, notes: Option<&[(u64, Note)]>) -> Value {
+fn look(view: &ViewQuery, notes: Option<&[(u64, Note)]>) -> Value {
     let Some(notes) = notes else { return json!({"key": view.key, "status": "opaque"}) };
     let (mut counts, mut frontiers): (BTreeMap<&str, u64>, BTreeMap<&str, u64>) = Default::default();
     for (_, note) in notes {

@@ -4,11 +4,12 @@
 //! [`Ledger::commit`] alone: a value decides, which changes nothing and comes to a record or a refusal; the record is
 //! applied; then those who watch are told.
 
+pub mod batch_sequencer;
 pub mod catch_up;
 pub mod channel;
 pub mod channels;
 pub mod documents;
-pub mod front;
+pub mod front_door;
 pub mod ledger;
 pub mod lists;
 pub mod occupancy;
@@ -23,7 +24,6 @@ pub mod room_questions;
 pub mod rooms;
 pub mod route_readers;
 pub mod scan_queue;
-pub mod sequencer;
 pub mod sessions;
 pub mod state;
 pub mod users;
@@ -47,13 +47,13 @@ use crate::shard::mail::subscription::{Join, Joined};
 use crate::shard::mail::to_connections::ToConnections;
 use crate::shard::mail::to_owner::ToOwner;
 use crate::shard::mail::to_sequencer::{SEQUENCER, ToSequencer};
-use crate::shard::owner::front::{Eviction, FrontDoor};
+use crate::shard::owner::batch_sequencer::Sequencer;
+use crate::shard::owner::front_door::{Eviction, FrontDoor};
 use crate::shard::owner::ledger::Ledger;
 use crate::shard::owner::lists::Lists;
 use crate::shard::owner::replays::Replays;
 use crate::shard::owner::route_readers::RouteReaders;
 use crate::shard::owner::scan_queue::ScanQueue;
-use crate::shard::owner::sequencer::Sequencer;
 use crate::shard::owner::sessions::Sessions;
 use crate::shard::owner::users::Users;
 use crate::shard::owner::watch::Watcher;

@@ -4,7 +4,8 @@
 use crate::base::time::MS;
 use crate::flow::encode::rooms as encode;
 use crate::flow::identity::Actor;
-use crate::flow::state::room::{FOREVER, Refusal, Role, Room};
+use crate::flow::state::permission::Role;
+use crate::flow::state::room::{FOREVER, Refusal, Room};
 use crate::shard::context::Context;
 use crate::shard::owner::channel::Channel;
 use crate::shard::owner::channels::Channels;

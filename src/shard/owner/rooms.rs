@@ -3,7 +3,8 @@
 
 use crate::flow::identity::Actor;
 use crate::flow::request::write::Write;
-use crate::flow::state::room::{Permission, Refusal, Room, RoomEvent};
+use crate::flow::state::permission::Permission;
+use crate::flow::state::room::{Refusal, Room, RoomEvent};
 use crate::shard::context::Context;
 use crate::shard::owner::channel::ChannelKind;
 use crate::shard::owner::record::Record;

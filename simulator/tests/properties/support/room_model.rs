@@ -2,8 +2,9 @@
 
 use crate::support::person::{Person, name};
 use fanfare::flow::identity::Actor;
+use fanfare::flow::state::permission::Role;
 use fanfare::flow::state::presence::Status;
-use fanfare::flow::state::room::{FOREVER, Refusal, Role, Room, RoomEvent};
+use fanfare::flow::state::room::{FOREVER, Refusal, Room, RoomEvent};
 use fanfare::wire::hub::RoomProfile;
 use fanfare::wire::json::MAX_DEPTH;
 use fastrand::Rng;

@@ -1,9 +1,10 @@
-//! The floors: a file imports its own floor and lower ones, and names nothing that belongs above it.
+//! The floors: a file imports its own floor and lower ones, and names nothing that belongs above it. The wings of a
+//! shard do not know each other, no files import each other in a circle, and a type has one home.
 //!
 //! A line scan is exact because imports are written singly rooted: `use crate::{` and `super::super` are forbidden, and
 //! `super::` where it would leave a floor or a step. Test modules may import freely downwards and name the machine.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,13 @@ const FLOORS: [(&str, u8); 7] =
 /// The steps of one event; `limits`, `actor` and `filter` lie below them all.
 const STEPS: [&str; 9] =
     ["limits", "identity", "filter", "request", "route", "state", "encode", "fanout", "conn"];
+
+/// The two wings of a shard. Each imports itself and what lies between them.
+const WINGS: [&str; 2] = ["connections", "owner"];
+
+/// What lies between the wings, and imports neither.
+const BETWEEN: [&str; 9] =
+    ["context", "control", "credit", "end_reason", "inspect", "io", "mail", "stats", "timers"];
 
 /// What no floor below `runtime` names: I/O, the clock, threads, the log, chance, locks.
 const MACHINE: [&str; 24] = [
@@ -117,6 +125,15 @@ fn import_fault(own: &[&str], line: &str) -> Option<String> {
     })
 }
 
+/// What is wrong with the imports of a line between the wings of a shard.
+fn wing_fault(own: &[&str], line: &str) -> Option<String> {
+    let ["shard", here, ..] = own else { return None };
+    let may = |there: &str| BETWEEN.contains(&there) || WINGS.contains(here) && there == *here;
+    let wrong =
+        imports(line).find(|path| path[0] == "shard" && !path.get(1).is_some_and(|there| may(there)))?;
+    Some(format!("a wall is between: `{}`", wrong.join("::")))
+}
+
 /// What a line of the file of these modules names that its floor must not.
 fn name_fault(own: &[&str], line: &str) -> Option<String> {
     if own.first() != Some(&"runtime") && names(line, "unsafe") {
@@ -142,8 +159,8 @@ fn faults(source: &Source) -> Vec<String> {
         format!("src/{}:{number}: {fault}\n    {}", source.path, line.trim())
     };
     let in_code = source.code.iter().filter_map(|entry| {
-        let fault = import_fault(&own, &entry.1).or_else(|| name_fault(&own, &entry.1))?;
-        Some(told(entry, fault))
+        let fault = import_fault(&own, &entry.1).or_else(|| wing_fault(&own, &entry.1));
+        Some(told(entry, fault.or_else(|| name_fault(&own, &entry.1))?))
     });
     // In a test module `super::` is the file itself.
     let in_tests = source.tests.iter().filter_map(|entry| {
@@ -221,6 +238,113 @@ fn every_import_goes_down_and_no_floor_names_what_is_above_it() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// The files that a file imports, by their places in `files`.
+fn imported(files: &[(String, &Source)], at: usize) -> HashSet<usize> {
+    let own = modules(&files[at].1.path);
+    let find = |path: &[&str]| {
+        (1..=path.len())
+            .rev()
+            .find_map(|len| files.iter().position(|(name, _)| *name == path[..len].join("/")))
+    };
+    let relative = |line: &str| -> Option<usize> {
+        let rest = line.trim_start().trim_start_matches("pub ").strip_prefix("use ")?;
+        let path: Vec<&str> = rest.split(|c: char| !is_word(c) && c != ':').next()?.split("::").collect();
+        let (base, path) = match path.split_first()? {
+            (&"super", path) => (&own[..own.len() - 1], path),
+            (&"self", path) => (&own[..], path),
+            _ => (&own[..], &path[..]),
+        };
+        let first = [base, &path[..1]].concat();
+        files.iter().any(|(name, _)| *name == first.join("/")).then(|| find(&[base, path].concat()))?
+    };
+    let lines = files[at].1.code.iter().map(|(_, line)| line.as_str());
+    let found = lines.flat_map(|line| imports(line).filter_map(|path| find(&path)).chain(relative(line)));
+    found.filter(|there| *there != at).collect()
+}
+
+/// The files of a circle of imports, if there is one.
+fn circle(sources: &[Source]) -> Option<Vec<String>> {
+    let files: Vec<(String, &Source)> =
+        sources.iter().map(|source| (modules(&source.path).join("/"), source)).collect();
+    let mut left: Vec<HashSet<usize>> = (0..files.len()).map(|at| imported(&files, at)).collect();
+    // files that import nothing which is left stand in no circle, and then those that import only them
+    let mut gone = HashSet::new();
+    while let Some(free) = (0..files.len()).find(|at| !gone.contains(at) && left[*at].is_empty()) {
+        gone.insert(free);
+        for imports in &mut left {
+            imports.remove(&free);
+        }
+    }
+    let mut at = (0..files.len()).find(|at| !gone.contains(at))?;
+    let mut way = Vec::new();
+    while !way.contains(&at) {
+        way.push(at);
+        at = *left[at].iter().min().expect("what is left imports something that is left");
+    }
+    let start = way.iter().position(|place| *place == at).expect("it came back to it");
+    Some(way[start..].iter().map(|place| files[*place].1.path.clone()).collect())
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    assert_eq!(circle(&sources()), None);
+}
+
+/// The type of an inherent `impl` that begins here.
+fn implemented(line: &str) -> Option<String> {
+    // an arrow closes no bracket
+    let line = line.replace("->", "  ");
+    let mut rest = line.strip_prefix("impl")?;
+    if rest.starts_with('<') {
+        let mut depth = 0;
+        let end = rest.find(|c| {
+            depth += i32::from(c == '<') - i32::from(c == '>');
+            depth == 0
+        })?;
+        rest = &rest[end + 1..];
+    }
+    let name = rest.trim_start().split(|c| !is_word(c)).next()?;
+    (!line.contains(" for ") && name.starts_with(char::is_uppercase)).then(|| name.to_owned())
+}
+
+#[test]
+fn a_type_has_one_home() {
+    let mut homes: HashMap<String, HashSet<String>> = HashMap::new();
+    for source in sources() {
+        for name in source.code.iter().filter_map(|(_, line)| implemented(line)) {
+            homes.entry(name).or_default().insert(source.path.clone());
+        }
+    }
+    assert!(homes.len() > 50, "the scan sees nothing");
+    let spread: Vec<_> = homes.iter().filter(|(_, files)| files.len() > 1).collect();
+    assert!(spread.is_empty(), "{spread:#?}");
+}
+
+#[test]
+fn circles_and_homes_are_seen() {
+    let files = |lines: [&str; 3]| -> Vec<Source> {
+        let paths = ["base/mod.rs", "base/a.rs", "base/b.rs"];
+        paths.iter().zip(lines).map(|(path, line)| read(path, line)).collect()
+    };
+    for (lines, wrong) in [
+        (["pub mod a;\npub mod b;", "use crate::base::b::B;", ""], false),
+        (["pub use a::A;", "use crate::base::b::B;", "use super::a::A;"], true),
+        (["use a::A;", "use super::X;", ""], false),
+        (["use a::A;", "use crate::base::X;", ""], true),
+    ] {
+        assert_eq!(circle(&files(lines)).is_some(), wrong, "{lines:?}");
+    }
+    for (line, name) in [
+        ("impl<T: Ord> Timers<T> {", Some("Timers")),
+        ("impl<F: FnOnce() -> Shard> Worker<F> {", Some("Worker")),
+        ("impl Shard {", Some("Shard")),
+        ("impl Default for Shard {", None),
+        ("    impl Inner {", None),
+    ] {
+        assert_eq!(implemented(line).as_deref(), name, "{line}");
+    }
+}
+
 #[test]
 fn every_unsafe_block_of_the_runtime_gives_its_reason() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/runtime");
@@ -272,6 +396,11 @@ fn made_up_offences_are_found() {
         ("base/slab.rs", "#[cfg(test)]\nmod tests {\n    use crate::wire::key::Key;\n}"),
         ("base/slab.rs", "#[cfg(test)]\nmod tests {\n}\nuse crate::wire::key::Key;"),
         ("attic/lamp.rs", "use crate::base::id::Id;"),
+        ("shard/connections/view.rs", "use crate::shard::owner::lists::Lists;"),
+        ("shard/owner/mod.rs", "use crate::shard::connections::Connections;"),
+        ("shard/owner/rooms.rs", "use crate::shard::Shard;"),
+        ("shard/mail/mod.rs", "use crate::shard::owner::Owner;"),
+        ("shard/context.rs", "use crate::shard::connections::Reason;"),
     ] {
         assert!(offends(path, line), "{path}: {line}");
     }
@@ -289,6 +418,9 @@ fn made_up_offences_are_found() {
         ("runtime/ring.rs", "    unsafe { push() }"),
         ("control/shards.rs", "use crate::runtime::control_lane::ControlHandle;"),
         ("server/cli.rs", "use crate::control::admin::Admin;"),
+        ("shard/owner/rooms.rs", "use crate::shard::owner::channels::Channels;"),
+        ("shard/owner/rooms.rs", "use crate::shard::mail::to_owner::ToOwner;"),
+        ("shard/mod.rs", "use crate::shard::owner::Owner;"),
     ] {
         assert!(!offends(path, line), "{path}: {line}");
     }

@@ -5,8 +5,12 @@ use std::path::{Path, PathBuf};
 
 /// Lines of a source file.
 const MAX_FILE: usize = 800;
+/// The median of the source files' lines is at most this.
+const MEDIAN_FILE: usize = 200;
 /// Lines of a function, signature and closing brace included.
-const MAX_FUNCTION: usize = 70;
+const MAX_FUNCTION: usize = 60;
+/// Parameters of a function, `self` included.
+const MAX_PARAMETERS: usize = 6;
 /// Folders that hold nothing of ours.
 const FOREIGN: [&str; 3] = ["target", "node_modules", ".git"];
 /// Texts that nobody should commit; in two parts, so that this file does not hold them.
@@ -81,6 +85,53 @@ fn long_functions(text: &str) -> Vec<(usize, usize)> {
     found
 }
 
+/// Functions with too many parameters, as `(line, parameters)`.
+fn wide_functions(text: &str) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices("fn ").filter(|(at, _)| !text[..*at].ends_with(is_word)) {
+        let line = text[..at].lines().count();
+        let begin = text[..at].rfind('\n').map_or(0, |end| end + 1);
+        let Some(open) = text[at..].find('(').filter(|_| !text[begin..at].contains("//")) else { continue };
+        // brackets of every kind hold commas that part no parameters; an arrow closes none
+        let signature = text[at + open + 1..].replace("->", "  ");
+        let (mut depth, mut parameters, mut begun) = (0, 0, false);
+        for c in signature.chars() {
+            match c {
+                '(' | '[' | '{' | '<' => depth += 1,
+                ')' if depth == 0 => break,
+                ')' | ']' | '}' | '>' => depth -= 1,
+                _ => {}
+            }
+            if c == ',' && depth == 0 {
+                parameters += usize::from(std::mem::take(&mut begun));
+            } else {
+                begun |= !c.is_whitespace();
+            }
+        }
+        parameters += usize::from(begun);
+        if parameters > MAX_PARAMETERS {
+            found.push((line, parameters));
+        }
+    }
+    found
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+#[test]
+fn the_median_file_is_short() {
+    let mut lines: Vec<usize> = files(".rs")
+        .iter()
+        .filter(|file| file.shown().starts_with("src/"))
+        .map(|file| file.text.lines().count())
+        .collect();
+    lines.sort_unstable();
+    let median = lines[lines.len() / 2];
+    assert!(median <= MEDIAN_FILE, "the median file has {median} lines");
+}
+
 #[test]
 fn every_source_file_says_what_it_is_for_and_is_not_too_long() {
     let mut faults = Vec::new();
@@ -95,6 +146,9 @@ fn every_source_file_says_what_it_is_for_and_is_not_too_long() {
         for (line, len) in long_functions(&file.text) {
             faults.push(format!("{}:{line}: a function of {len} lines", file.shown()));
         }
+        for (line, parameters) in wide_functions(&file.text) {
+            faults.push(format!("{}:{line}: a function of {parameters} parameters", file.shown()));
+        }
     }
     report(faults);
 }
@@ -103,9 +157,16 @@ fn every_source_file_says_what_it_is_for_and_is_not_too_long() {
 fn long_functions_are_seen() {
     let body = |lines: usize| "    x();\n".repeat(lines);
     let split = |n| format!("fn a() {{}}\n\npub(super) fn b(\n    y: u8,\n) -> u8 {{\n{}}}\n", body(n));
-    assert_eq!((long_functions(&split(66)), long_functions(&split(67))), (vec![], vec![(3, 71)]));
-    let long = format!("trait T {{\n    fn a();\n}}\n\npub const fn b() {{\n{}}}\nfn c() {{}}\n", body(69));
-    assert_eq!(long_functions(&long), [(5, 71)]);
+    assert_eq!((long_functions(&split(56)), long_functions(&split(57))), (vec![], vec![(3, 61)]));
+    let long = format!("trait T {{\n    fn a();\n}}\n\npub const fn b() {{\n{}}}\nfn c() {{}}\n", body(59));
+    assert_eq!(long_functions(&long), [(5, 61)]);
+}
+
+#[test]
+fn wide_functions_are_seen() {
+    let six = "fn a(&self, b: (u8, u8), c: Map<K, V>, d: fn(u8, u8) -> u8, e: [u8; 2], f: u8) {}\n";
+    let seven = six.replace("f: u8)", "f: u8, g: u8)");
+    assert_eq!((wide_functions(six), wide_functions(&format!("\n{seven}"))), (vec![], vec![(1, 7)]));
 }
 
 #[test]

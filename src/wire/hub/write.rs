@@ -76,7 +76,7 @@ impl<'a> Object<'a> {
     /// A member with a number.
     pub fn number(mut self, name: &str, number: u64) -> Object<'a> {
         self.name(name);
-        write!(self.out, "{number}").expect("a Vec takes all");
+        self.out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
         self
     }
 

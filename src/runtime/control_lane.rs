@@ -89,7 +89,7 @@ impl ControlLane {
         !self.0.is_empty()
     }
 
-    /// Answers what has come, but no more than the lane holds: who asks on and on does not hold up the sockets.
+    /// Answers what has come, but no more than the lane holds: a busy requester cannot starve the sockets.
     pub(super) fn answer(&self, mut handle: impl FnMut(ControlRequest) -> ControlReply) {
         for PendingRequest { request, reply } in self.0.try_iter().take(DEPTH) {
             // Whoever asked may not want to know any more.

@@ -379,3 +379,45 @@ fn whoever_gives_no_sign_of_life_is_missed() {
         assert!(told(&ann, "member_leave", "r").is_empty(), "it is a member still");
     }
 }
+
+/// An event stream that no longer wants a room is not in it any more; and `*`, which is no room's name, makes none.
+#[test]
+fn an_event_stream_leaves_no_trace_in_a_room() {
+    for shards in SHARDS {
+        let mut world = World::new(13, shards, limits(|_| {}));
+        assert_eq!(http(&mut world, "POST", "/_/rooms?user=ann", &json!({"id": "r"})).0, 201);
+        let mut ann = EventSource::open(&mut world, "/sse?rooms=r&user=ann", 1 << 20);
+        world.settle(|world| assert!(ann.read(world)));
+        let inside = |world: &World| -> usize {
+            let rooms = world.shards.iter().flat_map(|shard| shard.inspect().rooms);
+            rooms.filter(|room| &*room.name == "r").map(|room| room.connections.len()).sum()
+        };
+        assert_eq!(inside(&world), 1, "{shards} shards");
+        let conn = ann.data("connected")[0]["conn_id"].clone();
+        let body = json!({"conn_id": conn, "rooms": ["r"]});
+        assert_eq!(http(&mut world, "POST", "/sse/unsubscribe?user=ann", &body).0, 200);
+        assert_eq!(inside(&world), 0, "{shards} shards");
+        let body = json!({"conn_id": conn, "rooms": ["*"]});
+        assert_eq!(http(&mut world, "POST", "/sse/subscribe?user=ann", &body).0, 207);
+        assert_eq!(http(&mut world, "GET", "/sse?rooms=*&user=ann", &Value::Null).0, 400);
+    }
+}
+
+/// A channel counts until its subscription ends, by whatever way: here by entering the room of that name and leaving it.
+#[test]
+fn a_room_that_was_left_does_not_count_as_a_channel() {
+    for shards in SHARDS {
+        let mut world = World::new(14, shards, limits(|hub| hub.channels_per_user = 2));
+        let mut ann = HubClient::native(&mut world, "user=ann");
+        for n in 0..6 {
+            let room = format!("r{n}");
+            assert_eq!(http(&mut world, "POST", "/_/rooms?user=bob", &json!({"id": room})).0, 201);
+            for kind in ["subscribe", "join", "leave"] {
+                let field = if kind == "subscribe" { "channel" } else { "room_id" };
+                ann.send(&mut world, &json!({"type": kind, field: room}));
+                settle(&mut world, &mut [&mut ann]);
+            }
+        }
+        assert_eq!(codes(&ann), Vec::<&str>::new(), "{shards} shards");
+    }
+}

@@ -8,6 +8,7 @@ use crate::flow::request::refusals::{bad, forbidden, method_not_allowed};
 use crate::wire::cursor::{BadCursor, Cursor};
 use crate::wire::feed::{is_channel, object};
 use crate::wire::http::{Field, Head, Method, Response, Version};
+use crate::wire::hub::is_room;
 use crate::wire::key::Name;
 use serde::Deserialize;
 use std::fmt;
@@ -43,8 +44,8 @@ impl EventsRequest {
         for parameter in parameters(head) {
             let (name, value) = parameter?;
             match &*name {
-                "channels" => put_channels(&mut request.channels, &value)?,
-                "rooms" => put_channels(&mut request.rooms, &value)?,
+                "channels" => put_valid(&mut request.channels, &value, is_channel)?,
+                "rooms" => put_valid(&mut request.rooms, &value, is_room)?,
                 "keys" => put_names(&mut request.names, &value)?,
                 "lastEventId" | "last_event_id" => request.take_cursor(&value),
                 _ => {}
@@ -73,9 +74,13 @@ pub(super) fn check(head: &Head, caller: Caller<'_>) -> Result<(), Response<'sta
     caller.may(Access::Read).map_err(forbidden)
 }
 
-fn put_channels(channels: &mut Vec<Arc<str>>, list: &str) -> Result<(), Response<'static>> {
+fn put_valid(
+    channels: &mut Vec<Arc<str>>,
+    list: &str,
+    is_valid: fn(&str) -> bool,
+) -> Result<(), Response<'static>> {
     for name in list.split(',').filter(|name| !name.is_empty()) {
-        if !is_channel(name) {
+        if !is_valid(name) {
             let detail = format!("{name}: a name has at most 1024 bytes and does not begin with '$'");
             return Err(bad("invalid_channel", &detail));
         }
@@ -175,15 +180,15 @@ impl SubscriptionChange {
         let conn = body.conn_id.parse().map_err(|()| not_found())?;
         let user = caller.user().cloned();
         let mut errors = Vec::new();
-        let mut channels = |list: Vec<String>| -> Vec<Arc<str>> {
+        let mut valid = |list: Vec<String>, is_valid: fn(&str) -> bool| -> Vec<Arc<str>> {
             let good = |name: &String| {
-                let good = is_channel(name);
+                let good = is_valid(name);
                 errors.extend((!good).then(|| format!("{name}: not a valid name")));
                 good
             };
             list.into_iter().filter(good).map(Arc::from).collect()
         };
-        let (channels, rooms) = (channels(body.channels), channels(body.rooms));
+        let (channels, rooms) = (valid(body.channels, is_channel), valid(body.rooms, is_room));
         let name = |name: &String| {
             Name::parse_native(name).map_err(|why| errors.push(format!("{name}: {why}"))).ok()
         };

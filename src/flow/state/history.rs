@@ -56,7 +56,7 @@ impl HistoryEntry {
 }
 
 /// The past of one channel.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct History {
     entries: VecDeque<HistoryEntry>,
     /// The offset of the first entry; of the next one, if there is none.
@@ -127,7 +127,7 @@ impl History {
 
     /// Everything behind `offset`, oldest first, with its offset. `None` if some of it is gone, or `offset` lies ahead.
     pub fn since(&self, offset: u64) -> Option<impl Iterator<Item = (u64, &HistoryEntry)>> {
-        if offset + 1 < self.first || offset > self.last() {
+        if offset > self.last() || offset + 1 < self.first {
             return None;
         }
         let from = (offset + 1 - self.first) as usize;
@@ -381,6 +381,12 @@ mod tests {
         want.reverse();
         want.truncate(query.limit);
         assert_eq!(history.query(&query).collect::<Vec<_>>(), want, "{query:?}");
+    }
+
+    #[test]
+    fn an_offset_that_lies_ahead_has_no_past() {
+        let history = History::new(0);
+        assert!(history.since(u64::MAX).is_none() && history.since(1).is_none());
     }
 
     #[test]

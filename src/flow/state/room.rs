@@ -322,7 +322,7 @@ impl Room {
         if role.is_none_or(|role| role == Role::Owner) { Ok(()) } else { Err(Refusal::Forbidden) }
     }
 
-    /// A user enters. Whoever is a member already enters again and stays what it is.
+    /// A user enters. A member may enter again and keeps its role.
     ///
     /// # Errors
     /// `Banned`, `AccessDenied` (private, not brought in), `Limit` (the room is full).

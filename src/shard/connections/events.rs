@@ -302,7 +302,7 @@ impl EventsSession {
         if change.add {
             self.enter_rooms(view, rooms);
         } else {
-            rooms.iter().for_each(|room| self.rooms.leave(view, room));
+            rooms.iter().for_each(|room| self.rooms.exit(view, room));
         }
         for name in change.names {
             if !change.add {

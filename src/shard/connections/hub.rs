@@ -152,11 +152,10 @@ impl HubSession {
     pub fn reserved(&mut self, view: &mut View<'_>, reservation: &Reservation) {
         let Some(client) = &mut self.client else { return give_back(view.ctx, reservation) };
         match client.rooms.reserved(view, reservation) {
-            Reserved::Unwanted => return,
             Reserved::Refused(Some(reply_to)) => {
                 client.reject(view, &reply_to, &Rejection::refused(Refusal::Limit, view.ctx.now.wall));
             }
-            Reserved::Refused(None) | Reserved::Granted => {}
+            Reserved::Unwanted | Reserved::Refused(None) | Reserved::Granted => {}
         }
         self.stop_waiting(view);
     }

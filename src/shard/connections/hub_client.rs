@@ -439,7 +439,10 @@ impl HubClient {
         let Some(earlier) = earlier else { return };
         for (channel, offset) in earlier.channels {
             if channels::pool(view, &channel).is_none() {
-                view.change_quota(QuotaChange::Subscribe(channel.clone()));
+                // the channel of a room that it is in does not count
+                if !earlier.rooms.contains(&channel) {
+                    view.change_quota(QuotaChange::Subscribe(channel.clone()));
+                }
                 let position = Position::Offset((*view.ctx.epoch).into(), offset);
                 view.subscribe(&Subject::Channel(channel), position);
             }

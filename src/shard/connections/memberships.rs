@@ -11,7 +11,7 @@ use crate::shard::connections::view::View;
 use crate::shard::context::Context;
 use crate::shard::mail::question::{Origin, Ticket};
 use crate::shard::mail::to_owner::ToOwner;
-use crate::shard::mail::user::{Departure, MembershipUpdate, Reservation};
+use crate::shard::mail::user::{Departure, MembershipUpdate, QuotaChange, Reservation};
 use crate::wire::hub::write::{self, Object};
 use crate::wire::hub::{ReplyTo, RoomCommand};
 use std::sync::Arc;
@@ -110,7 +110,9 @@ impl Memberships {
     /// The user's owner says whether it may be in one more room.
     pub fn reserved(&mut self, view: &mut View<'_>, reservation: &Reservation) -> Reserved {
         let room = &reservation.room;
-        let Some(membership) = self.get_mut(room) else {
+        // an earlier wish for the same room may have been granted since
+        let reserving = |membership: &&mut Membership| membership.stage == MembershipStage::Reserving;
+        let Some(membership) = self.get_mut(room).filter(reserving) else {
             give_back(view.ctx, reservation);
             return Reserved::Unwanted;
         };
@@ -143,11 +145,23 @@ impl Memberships {
         membership.reply_to
     }
 
+    /// The connection wants to be in a room no more; its user stays a member.
+    pub fn exit(&mut self, view: &mut View<'_>, room: &Arc<str>) {
+        let inside = !self.only_listens(room);
+        self.leave(view, room);
+        if let Some(user) = view.user().cloned().filter(|_| inside) {
+            let mail = ToOwner::Absent { room: room.clone(), user, conn: view.id };
+            view.ctx.post_to_owner(room, mail);
+        }
+    }
+
     /// A connection is in a room no more, and hears nothing of it.
     pub fn leave(&mut self, view: &mut View<'_>, room: &Arc<str>) {
         if self.remove(room).is_some() {
             view.unsubscribe_from(&Subject::Room(room.clone()));
             view.unsubscribe_from(&Subject::Channel(room.clone()));
+            // it may have listened to the channel before, which counts
+            view.change_quota(QuotaChange::Unsubscribe(room.clone()));
         }
     }
 

@@ -184,8 +184,8 @@ impl View<'_> {
     /// Tells the owner of the connection's user, if it has one, what it takes or gives back.
     pub fn change_quota(&mut self, change: QuotaChange) {
         if let Some(user) = self.user().cloned() {
-            let name = format!("$user/{user}");
-            self.ctx.post_to_owner(&name, ToOwner::Quota { user, conn: self.id, change });
+            let mail = ToOwner::Quota { user: user.clone(), conn: self.id, change };
+            self.ctx.post_to_user(&user, mail);
         }
     }
 

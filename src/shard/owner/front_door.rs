@@ -28,7 +28,11 @@ impl FrontDoor {
     /// Whether a question has to wait. A write waits while a batch is undecided, and while what earlier writes have set off
     /// is not sent: whoever asks has only so many questions open, so it waits too.
     pub fn holds(&self, ctx: &Context, question: &Question) -> bool {
-        let writes = matches!(question, Question::Write { .. } | Question::Batch { .. });
+        let writes = match question {
+            Question::Write { .. } | Question::Batch { .. } => true,
+            Question::Room { ask, .. } => ask.want.is_write(),
+            Question::Read { .. } | Question::History { .. } | Question::User { .. } => false,
+        };
         writes && (!self.questions.is_empty() || self.is_closed(ctx))
     }
 
@@ -47,8 +51,8 @@ impl FrontDoor {
         if self.questions.is_empty() || self.is_closed(ctx) { None } else { self.questions.pop_front() }
     }
 
-    /// An eviction comes in; given back, if it is to be done now. Nothing may vanish between the check of a batch and its
-    /// decision.
+    /// Returns the eviction if it can be done now. Keeps it while a batch is undecided: nothing may vanish between the check
+    /// of a batch and its decision.
     pub fn admit_eviction(&mut self, eviction: Eviction) -> Option<Eviction> {
         if self.part.is_none() {
             return Some(eviction);

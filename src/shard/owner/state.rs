@@ -1,4 +1,4 @@
-//! What of an owner outlives its connections. It changes by records alone, so it can be built again from them.
+//! The part of an owner's state that outlives connections. It changes by records alone, so it can be built again from them.
 
 use crate::flow::state::item::Item;
 use crate::flow::state::room::{Room, RoomEvent};

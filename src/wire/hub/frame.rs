@@ -124,6 +124,16 @@ pub enum RoomCommand {
     React(u64, Arc<str>, bool),
 }
 
+impl RoomCommand {
+    /// Whether it asks for a change.
+    pub fn is_write(&self) -> bool {
+        !matches!(
+            self,
+            RoomCommand::History(_) | RoomCommand::Members | RoomCommand::Describe | RoomCommand::Typing(_)
+        )
+    }
+}
+
 /// What a frame asks about a member of a room.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MemberCommand {

@@ -5,6 +5,7 @@
 
 mod pieces;
 
+use fanfare::base::stamp::Stamp;
 use fanfare::flow::encode::frame::Encoder;
 use fanfare::flow::encode::ooo;
 use fanfare::flow::limits::documents::PatchMode;
@@ -150,8 +151,8 @@ fn write_versions(dir: &Path, count: usize) {
     let (mut encoder, versions) = (Encoder::default(), versions(60, count));
     let key = Key::parse("quakes/week").expect("a key");
     for (i, version) in versions.iter().enumerate() {
-        let stamp = CREATED + 1_000_000 * i as u64;
-        let item = Item::new(key.clone(), CREATED, stamp, version.clone());
+        let stamp = Stamp::new(CREATED + 1_000_000 * i as u64);
+        let item = Item::new(key.clone(), Stamp::new(CREATED), stamp, version.clone());
         write(format!("{i}.snapshot"), &ooo::item(&mut encoder, stamp, Some(&item)));
         if i > 0 {
             let patch = diff(&versions[i - 1], version);

@@ -2,6 +2,7 @@
 
 use super::Work;
 use super::document::entries;
+use fanfare::base::stamp::Stamp;
 use fanfare::flow::encode::frame::{Dialect, Encoder, Variant};
 use fanfare::flow::encode::{hub, ooo};
 use fanfare::flow::limits::Limits;
@@ -78,7 +79,7 @@ pub fn normalise_again(size: usize) -> Work {
 
 pub fn encode_item(len: usize) -> Work {
     let key = Key::parse("things/123").expect("a key");
-    let item = Item::new(key, 1, 2, Json::string(&"x".repeat(len)));
+    let item = Item::new(key, Stamp::new(1), Stamp::new(2), Json::string(&"x".repeat(len)));
     let mut encoder = Encoder::default();
     Box::new(move || ooo::item(&mut encoder, item.version(), Some(&item)).len())
 }
@@ -86,7 +87,7 @@ pub fn encode_item(len: usize) -> Work {
 pub fn encode_publication(len: usize) -> Work {
     let publish = Publish::new("news", "message", Json::string(&"x".repeat(len)));
     let mut encoder = Encoder::default();
-    let placed = Placed { room: false, sequence: 1, stamp: 0, told: false };
+    let placed = Placed { room: false, sequence: 1, stamp: Stamp::ZERO, told: false };
     let (variant, limits) = (Variant::plain(Dialect::Hub), Limits::default());
     Box::new(move || hub::publication(&mut encoder, variant, &publish, placed, &limits, "0").len())
 }

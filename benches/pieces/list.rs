@@ -1,6 +1,7 @@
 //! One change of a list, from the change to the frame for its subscribers.
 
 use super::Work;
+use fanfare::base::stamp::Stamp;
 use fanfare::flow::encode::frame::Encoder;
 use fanfare::flow::encode::ooo;
 use fanfare::flow::limits::documents::PatchMode;
@@ -13,9 +14,9 @@ use std::sync::Arc;
 /// A list of `size` items and what is needed to change it.
 struct Bench {
     list: List,
-    keys: Vec<(Key, u64)>,
+    keys: Vec<(Key, Stamp)>,
     value: Json,
-    stamp: u64,
+    stamp: Stamp,
     encoder: Encoder,
     rng: fastrand::Rng,
 }
@@ -30,10 +31,10 @@ fn pattern() -> Pattern {
 impl Bench {
     fn new(size: usize, limit: Option<usize>) -> Bench {
         let mut bench = Bench {
-            list: List::new(pattern(), 0, limit),
+            list: List::new(pattern(), Stamp::ZERO, limit),
             keys: Vec::new(),
             value: Json::string(&"x".repeat(100)),
-            stamp: 0,
+            stamp: Stamp::ZERO,
             encoder: Encoder::default(),
             rng: fastrand::Rng::with_seed(1),
         };
@@ -41,6 +42,10 @@ impl Bench {
             bench.add();
         }
         bench
+    }
+
+    fn tick(&mut self) {
+        self.stamp = Stamp::new(self.stamp.get() + 1);
     }
 
     fn apply(&mut self, key: Key, item: Option<Item>) -> usize {
@@ -52,10 +57,10 @@ impl Bench {
     }
 
     fn add(&mut self) -> usize {
-        self.stamp += 1;
+        self.tick();
         let key = Key::parse(&format!("things/{}", self.stamp)).expect("a key");
         self.keys.push((key.clone(), self.stamp));
-        let item = Item::new(key.clone(), self.stamp, 0, self.value.clone());
+        let item = Item::new(key.clone(), self.stamp, Stamp::ZERO, self.value.clone());
         self.apply(key, Some(item))
     }
 }
@@ -63,7 +68,7 @@ impl Bench {
 pub fn update(size: usize) -> Work {
     let mut bench = Bench::new(size, None);
     Box::new(move || {
-        bench.stamp += 1;
+        bench.tick();
         let (key, created) = bench.keys[bench.rng.usize(..size)].clone();
         let item = Item::new(key.clone(), created, bench.stamp, bench.value.clone());
         bench.apply(key, Some(item))
@@ -85,7 +90,7 @@ pub fn remove(size: usize) -> Work {
     Box::new(move || {
         let at = bench.rng.usize(..size);
         let (key, _) = bench.keys.swap_remove(at);
-        bench.stamp += 1;
+        bench.tick();
         bench.apply(key, None) + bench.add()
     })
 }

@@ -4,6 +4,7 @@ use super::Work;
 use super::codec::masked;
 use super::fanout::Null;
 use fanfare::base::id::{ConnId, ShardId};
+use fanfare::base::stamp::Stamp;
 use fanfare::base::time::Now;
 use fanfare::flow::limits::Limits;
 use fanfare::flow::state::item::Item;
@@ -173,7 +174,7 @@ fn streamed(count: usize) -> (World, Vec<Arc<Item>>) {
             write!(line, r#"{{"op":"set","key":"{key}","data":"{value}"}}"#).expect("a Vec takes all")
         });
         let key = Key::parse(&key).expect("a key");
-        items.push(Arc::new(Item::new(key, WALL, 0, Json::string(&value))));
+        items.push(Arc::new(Item::new(key, Stamp::new(WALL), Stamp::ZERO, Json::string(&value))));
     }
     (world, items)
 }

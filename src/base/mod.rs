@@ -3,5 +3,6 @@
 pub mod bits;
 pub mod id;
 pub mod slab;
+pub mod stamp;
 pub mod time;
 pub mod timers;

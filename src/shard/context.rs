@@ -1,6 +1,7 @@
 //! What all parts of a shard share: who it is, what time it is, what holds, and the mail that goes out.
 
 use crate::base::id::ShardId;
+use crate::base::stamp::Stamp;
 use crate::base::time::Now;
 use crate::base::timers::Timers;
 use crate::flow::encode::frame::Encoder;
@@ -140,7 +141,7 @@ impl Context {
     }
 
     /// The next commit stamp.
-    pub fn stamp(&mut self) -> u64 {
+    pub fn stamp(&mut self) -> Stamp {
         self.stamps.next(self.now.wall)
     }
 }

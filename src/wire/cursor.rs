@@ -3,6 +3,7 @@
 //! Its members are sorted: `"$e"`, the epoch of the server's histories; `"$k"`, keys with their versions and patterns
 //! with the position of each owner; and every channel with its offset.
 
+use crate::base::stamp::Stamp;
 use crate::wire::feed::{is_channel, object};
 use crate::wire::json::write_string;
 use crate::wire::key::Name;
@@ -33,9 +34,9 @@ pub struct Cursor {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyPosition {
     /// The version of one document.
-    Version(u64),
+    Version(Stamp),
     /// For a pattern, the stamp up to which each owner's changes were received, by shard.
-    Owners(Vec<u64>),
+    Owners(Vec<Stamp>),
 }
 
 /// A text that is not a cursor.
@@ -129,7 +130,7 @@ fn read_keys(members: Map<String, Value>) -> Result<BTreeMap<Arc<str>, KeyPositi
     let stamp = |text: &str| {
         // what `from_str_radix` would take beside digits
         let digits = !text.starts_with('+');
-        u64::from_str_radix(text, 16).ok().filter(|_| digits).ok_or(BadCursor)
+        Stamp::from_hex(text).filter(|_| digits).ok_or(BadCursor)
     };
     let far = |(name, value): (String, Value)| {
         let (name, Value::String(text)) = (Name::parse_native(&name).map_err(|_| BadCursor)?, value) else {
@@ -147,6 +148,7 @@ fn read_keys(members: Map<String, Value>) -> Result<BTreeMap<Arc<str>, KeyPositi
 #[cfg(test)]
 mod tests {
     use super::{BASE64URL_NOPAD, BadCursor, Cursor, KeyPosition, MAX_TEXT};
+    use crate::base::stamp::Stamp;
 
     fn channels(list: &[(&str, u64)]) -> Cursor {
         let channels = list.iter().map(|(name, offset)| ((*name).into(), *offset)).collect();
@@ -173,8 +175,8 @@ mod tests {
     fn members_are_sorted_and_every_kind_has_its_place() {
         let mut cursor = channels(&[("a", 1), ("!", 2), ("é\"", 3), ("-", 4)]);
         cursor.epoch = Some("18e9".into());
-        cursor.keys.insert("b/1".into(), KeyPosition::Version(0x18e9c3));
-        cursor.keys.insert("b/*".into(), KeyPosition::Owners(vec![1, 0, u64::MAX]));
+        cursor.keys.insert("b/1".into(), KeyPosition::Version(Stamp::new(0x18e9c3)));
+        cursor.keys.insert("b/*".into(), KeyPosition::Owners([1, 0, u64::MAX].map(Stamp::new).into()));
         let text =
             r#"{"!":2,"$e":"18e9","$k":{"b/*":"1.0.ffffffffffffffff","b/1":"18e9c3"},"-":4,"a":1,"é\"":3}"#;
         assert_eq!(json(&cursor), text);
@@ -230,8 +232,11 @@ mod tests {
                     .map(|_| *rng.choice(&['!', 'a', '"', '-', '\u{1f600}']).unwrap())
                     .collect();
                 cursor.channels.insert(name.into(), rng.u64(..));
-                cursor.keys.insert(format!("k/{}", rng.u8(..)).into(), KeyPosition::Version(rng.u64(..)));
-                let owners = (0..rng.usize(1..9)).map(|_| rng.u64(..) >> rng.u8(0..64)).collect();
+                cursor.keys.insert(
+                    format!("k/{}", rng.u8(..)).into(),
+                    KeyPosition::Version(Stamp::new(rng.u64(..))),
+                );
+                let owners = (0..rng.usize(1..9)).map(|_| Stamp::new(rng.u64(..) >> rng.u8(0..64))).collect();
                 cursor.keys.insert(format!("{}/*", rng.u8(..)).into(), KeyPosition::Owners(owners));
             }
             let text = cursor.encode();

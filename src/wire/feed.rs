@@ -1,5 +1,6 @@
 //! The feed's lines: one JSON object each, and one for each reply.
 
+use crate::base::stamp::Stamp;
 use crate::wire::json::{Json, JsonError, write_string};
 use crate::wire::key::{Key, KeyError, Name, Pattern};
 use serde::Deserialize;
@@ -242,7 +243,7 @@ fn batch(ops: Option<&RawValue>) -> Result<FeedOp, LineError> {
 #[derive(Clone, Copy, Debug)]
 pub enum FeedReply<'a> {
     /// The document's version now.
-    Document(&'a str, u64),
+    Document(&'a str, Stamp),
     /// This many documents were deleted.
     Swept(u32),
     /// The channel's offset now.

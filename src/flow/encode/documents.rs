@@ -1,5 +1,6 @@
 //! Documents in the native dialect: `snapshot`, `patch` and `delete`, each with its key and version.
 
+use crate::base::stamp::Stamp;
 use crate::flow::encode::frame::{Dialect, Encoder, Frame};
 use crate::flow::limits::documents::PatchMode;
 use crate::flow::state::diff::Patch;
@@ -15,9 +16,9 @@ pub struct DocumentChange<'a> {
     /// Its key.
     pub key: &'a Key,
     /// The version before; `None` if it was not there.
-    pub from: Option<u64>,
+    pub from: Option<Stamp>,
     /// The version now.
-    pub version: u64,
+    pub version: Stamp,
     /// What it is now; `None` if it is deleted.
     pub new: Option<&'a Item>,
     /// How the value changed, where it was there before and after and somebody may want to know.
@@ -41,7 +42,7 @@ pub fn snapshot(encoder: &mut Encoder, dialect: Dialect, item: &Item) -> Frame {
 }
 
 /// The document is gone.
-pub fn delete(encoder: &mut Encoder, dialect: Dialect, key: &Key, from: u64, version: u64) -> Frame {
+pub fn delete(encoder: &mut Encoder, dialect: Dialect, key: &Key, from: Stamp, version: Stamp) -> Frame {
     encoder.object(dialect, "delete", |out| {
         head("delete", key, out);
         write!(out, r#","from":"{from:x}","version":"{version:x}"}}"#).expect("a Vec takes all");

@@ -1,5 +1,6 @@
 //! The ooo envelope: `{"snapshot":bool,"version":"hex","data":...}` in a binary message.
 
+use crate::base::stamp::Stamp;
 use crate::flow::encode::frame::{Encoder, Frame};
 use crate::flow::limits::documents::PatchMode;
 use crate::flow::state::diff::Patch;
@@ -15,7 +16,7 @@ pub const EMPTY_ITEM: &str = r#"{"created":0,"updated":0,"index":"","data":{}}"#
 /// What an operation with a whole value costs beside path and value.
 const OP_COST: usize = r#"{"op":"replace","path":"","value":},"#.len();
 
-fn envelope(snapshot: bool, version: u64, out: &mut Vec<u8>) {
+fn envelope(snapshot: bool, version: Stamp, out: &mut Vec<u8>) {
     write!(out, r#"{{"snapshot":{snapshot},"version":"{version:x}","data":"#).expect("a Vec takes all");
 }
 
@@ -27,7 +28,7 @@ fn write_item(item: Option<&Item>, out: &mut Vec<u8>) {
 }
 
 /// The state of a key: its item, or the empty one.
-pub fn item(encoder: &mut Encoder, version: u64, item: Option<&Item>) -> Frame {
+pub fn item(encoder: &mut Encoder, version: Stamp, item: Option<&Item>) -> Frame {
     encoder.count.snapshots += 1;
     encoder.message(MessageKind::Binary, |out| {
         envelope(true, version, out);
@@ -40,7 +41,7 @@ pub fn item(encoder: &mut Encoder, version: u64, item: Option<&Item>) -> Frame {
 pub fn item_change(
     encoder: &mut Encoder,
     mode: PatchMode,
-    version: u64,
+    version: Stamp,
     new: Option<&Item>,
     patch: Option<&Patch>,
 ) -> Frame {
@@ -72,7 +73,7 @@ pub fn item_change(
 /// A message with operations, instead of a state of `whole` bytes.
 fn patch_message(
     encoder: &mut Encoder,
-    version: u64,
+    version: Stamp,
     whole: usize,
     write_ops: impl FnOnce(&mut Vec<u8>),
 ) -> Frame {

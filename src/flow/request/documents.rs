@@ -1,12 +1,13 @@
 //! What a client of the hub asks of documents.
 
+use crate::base::stamp::Stamp;
 use crate::flow::limits::documents::PatchMode;
 use crate::wire::cursor::KeyPosition;
 use crate::wire::key::{Key, Name};
 use hashbrown::HashMap;
 
 /// The versions of documents that a client has.
-pub type Versions = HashMap<Key, u64>;
+pub type Versions = HashMap<Key, Stamp>;
 
 /// A subscription to documents, or its end.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Requests for server-sent events, and for what a connection that gets them is subscribed to.
 
 use crate::base::id::{ConnId, ShardId};
+use crate::base::stamp::Stamp;
 use crate::flow::identity::Caller;
 use crate::flow::limits::Access;
 use crate::flow::request::query::parameters;
@@ -109,7 +110,7 @@ pub struct ConnName {
     /// Its place there.
     pub conn: ConnId,
     /// When it began: a stamp of that shard.
-    pub stamp: u64,
+    pub stamp: Stamp,
 }
 
 impl fmt::Display for ConnName {
@@ -128,7 +129,7 @@ impl FromStr for ConnName {
         let shard = ShardId(part()?.try_into().map_err(|_| ())?);
         let slot = part()?.try_into().map_err(|_| ())?;
         let generation = part()?.try_into().map_err(|_| ())?;
-        Ok(ConnName { shard, conn: ConnId { slot, generation }, stamp: part()? })
+        Ok(ConnName { shard, conn: ConnId { slot, generation }, stamp: Stamp::new(part()?) })
     }
 }
 
@@ -211,6 +212,7 @@ fn error(status: u16, text: &str) -> Response<'static> {
 mod tests {
     use super::{ConnName, EventsRequest, SubscriptionChange};
     use crate::base::id::{ConnId, ShardId};
+    use crate::base::stamp::Stamp;
     use crate::flow::identity::Identity;
     use crate::flow::limits::Access;
     use crate::wire::cursor::{BadCursor, Cursor};
@@ -273,8 +275,11 @@ mod tests {
 
     #[test]
     fn a_connection_is_found_by_its_name_alone() {
-        let name =
-            ConnName { shard: ShardId(3), conn: ConnId { slot: 70_000, generation: 2 }, stamp: u64::MAX };
+        let name = ConnName {
+            shard: ShardId(3),
+            conn: ConnId { slot: 70_000, generation: 2 },
+            stamp: Stamp::new(u64::MAX),
+        };
         assert_eq!(name.to_string().parse(), Ok(name));
         for text in ["", "1-2-3", "1-2-3-", "1-2-3-x", "10000-1-1-1", "1-2-3-4-5", "1-1ffffffff-1-1"] {
             assert!(text.parse::<ConnName>().is_err(), "{text}");

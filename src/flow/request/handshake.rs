@@ -1,5 +1,6 @@
 //! The WebSocket's handshake, and what a connection of the hub asks for in it.
 
+use crate::base::stamp::Stamp;
 use crate::flow::limits::Limits;
 use crate::flow::request::query::{names, parameter};
 use crate::wire::cursor::{BadCursor, Cursor};
@@ -59,7 +60,7 @@ pub struct HubRequest {
     /// The rooms that it wants to be in at once.
     pub rooms: Vec<Arc<str>>,
     /// That it wants a session, and the earlier one that it had.
-    pub session: Option<Option<u64>>,
+    pub session: Option<Option<Stamp>>,
     /// Whether it has agreed to speak our own dialect.
     pub native: bool,
     /// Whether it has shown that it speaks forge's.
@@ -76,7 +77,7 @@ impl HubRequest {
             channels: names(head, "channels", is_channel),
             rooms: names(head, "rooms", is_room),
             forge: session.is_some() || parameter(head, "rooms").is_some(),
-            session: session.map(|id| u64::from_str_radix(&id, 16).ok()),
+            session: session.map(|id| Stamp::from_hex(&id)),
             native,
             cursor: cursor(head),
         }

@@ -17,6 +17,7 @@ pub mod stream;
 pub mod views;
 pub mod write;
 
+use crate::base::stamp::Stamp;
 use crate::flow::identity::Actor;
 use crate::flow::limits::route::RouteId;
 use crate::flow::request::catchup::RouteRequest;
@@ -52,7 +53,7 @@ pub enum Request {
     /// A streamed answer.
     Stream(Box<StreamRequest>),
     /// A WebSocket on a name, or on the clock; the version that the client has.
-    Follow(Option<Name>, Handshake, Option<u64>),
+    Follow(Option<Name>, Handshake, Option<Stamp>),
     /// A stream with a catch-up, over a route.
     Route(Box<RouteRequest>),
     /// What has happened in the views of a client, of that channel over that route.

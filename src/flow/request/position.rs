@@ -1,5 +1,6 @@
 //! What a subscriber has already of what it asks for.
 
+use crate::base::stamp::Stamp;
 use crate::flow::request::documents::Versions;
 use crate::wire::key::Name;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ pub enum Position {
     /// The publications of this epoch up to this offset: it wants those behind it.
     Offset(Box<str>, u64),
     /// The document at this version, if that is the present one; the state otherwise (`?v=` of the ooo dialect).
-    Version(u64),
+    Version(Stamp),
     /// Nothing of what is kept of a channel: it wants all of that.
     First,
     /// The publications up to that which it knows by this name, or up to a cursor.
@@ -22,7 +23,7 @@ pub enum Position {
     /// those that `fresh` means it has only the `versions`.
     Since {
         /// The stamp; 0: nothing.
-        stamp: u64,
+        stamp: Stamp,
         /// What it had not subscribed to before.
         fresh: Option<Name>,
         /// What it has of that.
@@ -40,7 +41,7 @@ impl Position {
     }
 
     /// Everything as it was at `stamp`.
-    pub fn since(stamp: u64) -> Position {
+    pub fn since(stamp: Stamp) -> Position {
         Position::Since { stamp, fresh: None, versions: Arc::default() }
     }
 }

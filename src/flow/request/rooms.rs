@@ -1,5 +1,6 @@
 //! Rooms over HTTP: from a request under `/_/rooms` to what it asks of a room's owner.
 
+use crate::base::stamp::Stamp;
 use crate::flow::identity::Actor;
 use crate::flow::identity::Caller;
 use crate::flow::limits::Access;
@@ -205,8 +206,8 @@ fn name(user: &str) -> Result<Arc<str>, Response<'static>> {
 }
 
 /// The `id` that the server gave a message.
-fn message(id: &str) -> Result<u64, Response<'static>> {
-    u64::from_str_radix(id, 16).map_err(|_| problem(404, "not_found", "there is no such message"))
+fn message(id: &str) -> Result<Stamp, Response<'static>> {
+    Stamp::from_hex(id).ok_or_else(|| problem(404, "not_found", "there is no such message"))
 }
 
 type Parameters<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
@@ -249,9 +250,9 @@ mod tests {
             ("PUT /_/rooms/a/members/u", r#"{"role":"admin"}"#, 200, "Member("),
             ("DELETE /_/rooms/a/members/u", "", 204, "Member("),
             ("POST /_/rooms/a/messages", r#"{"data":[1]}"#, 201, "Message("),
-            ("PATCH /_/rooms/a/messages/17f", r#"{"data":2}"#, 200, "Edit(383"),
-            ("DELETE /_/rooms/a/messages/17f", "", 204, "Erase(383"),
-            ("PUT /_/rooms/a/messages/17f/reactions/%2B1", "", 200, "React(383, \"+1\", true"),
+            ("PATCH /_/rooms/a/messages/17f", r#"{"data":2}"#, 200, "Edit(Stamp(383)"),
+            ("DELETE /_/rooms/a/messages/17f", "", 204, "Erase(Stamp(383)"),
+            ("PUT /_/rooms/a/messages/17f/reactions/%2B1", "", 200, "React(Stamp(383), \"+1\", true"),
         ] {
             match ask(line, body, Access::Write) {
                 Ok(RoomRequest::Ask(ask, code)) => {

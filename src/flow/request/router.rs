@@ -1,5 +1,6 @@
 //! The router: from the path of a request to what is asked there.
 
+use crate::base::stamp::Stamp;
 use crate::flow::identity::Caller;
 use crate::flow::limits::route::{Profile, Route};
 use crate::flow::limits::{Access, Limits};
@@ -136,7 +137,7 @@ fn websocket(head: &Head, name: &str, limits: &Limits) -> Routed {
         "" => None,
         name => Some(Name::parse(name).map_err(|_| key_invalid())?),
     };
-    let version = parameter(head, "v").and_then(|v| u64::from_str_radix(&v, 16).ok());
+    let version = parameter(head, "v").and_then(|v| Stamp::from_hex(&v));
     Ok(Request::Follow(name, handshake, version))
 }
 

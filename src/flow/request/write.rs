@@ -1,6 +1,7 @@
 //! The first step: what an application, or a client that may write, asks for.
 
 use crate::base::id::ShardId;
+use crate::base::stamp::Stamp;
 use crate::wire::feed::Publish;
 use crate::wire::json::Json;
 use crate::wire::key::{Key, Pattern};
@@ -49,11 +50,11 @@ impl Write {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Done {
     /// A document stands at this version (its last one, if it was deleted).
-    Document(Key, u64),
+    Document(Key, Stamp),
     /// This many documents were deleted.
     Swept(u32),
     /// A channel stands at this offset; the stamp of the publication, if it has one.
-    Channel(Arc<str>, u64, u64),
+    Channel(Arc<str>, u64, Stamp),
     /// Every write of a batch was done.
     Batch,
 }

@@ -1,5 +1,6 @@
 //! What was published into a channel: a stretch of its offsets without a gap, bounded by count, bytes and age.
 
+use crate::base::stamp::Stamp;
 use crate::flow::limits::channels::Retention;
 use crate::wire::feed::Publish;
 use crate::wire::hub::{Bound, Query};
@@ -11,7 +12,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq)]
 pub struct HistoryEntry {
     /// The owner's stamp, which rises from entry to entry: its id, and its time.
-    pub stamp: u64,
+    pub stamp: Stamp,
     /// What was said; after an edit, what it says now.
     pub publish: Arc<Publish>,
     /// Whether it was edited.
@@ -24,7 +25,7 @@ pub struct HistoryEntry {
 
 impl HistoryEntry {
     /// A new one.
-    pub fn new(stamp: u64, publish: Arc<Publish>) -> HistoryEntry {
+    pub fn new(stamp: Stamp, publish: Arc<Publish>) -> HistoryEntry {
         HistoryEntry { stamp, publish, edited: false, deleted: false, reactions: Vec::new() }
     }
 
@@ -73,7 +74,7 @@ impl History {
     /// Takes the next publication and returns its offset; lets go what is beyond `keep`.
     pub fn push(&mut self, entry: HistoryEntry, keep: Retention) -> u64 {
         debug_assert!(self.entries.back().is_none_or(|last| last.stamp < entry.stamp));
-        let now = entry.stamp;
+        let now = entry.stamp.get();
         self.bytes += entry.bytes();
         self.entries.push_back(entry);
         self.trim(keep, now);
@@ -94,7 +95,7 @@ impl History {
 
     /// Whether there is something beyond `keep` at `now`.
     pub fn is_beyond(&self, keep: Retention, now: u64) -> bool {
-        let old = |oldest: &HistoryEntry| oldest.stamp.saturating_add(keep.age) < now;
+        let old = |oldest: &HistoryEntry| oldest.stamp.get().saturating_add(keep.age) < now;
         self.entries.len() > keep.count
             || self.bytes > keep.bytes && !self.is_empty()
             || self.entries.front().is_some_and(old)
@@ -145,7 +146,7 @@ impl History {
         });
         let place = |offset: u64, entry: &HistoryEntry, bound: Bound| match bound {
             Bound::Sequence(at) => offset.cmp(&at),
-            Bound::Time(at) => entry.stamp.cmp(&at),
+            Bound::Time(at) => entry.stamp.get().cmp(&at),
         };
         let range = move |offset, entry: &HistoryEntry| {
             query.before.is_none_or(|before| place(offset, entry, before).is_le())
@@ -166,19 +167,19 @@ impl History {
     }
 
     /// The publication with that id, and its offset.
-    pub fn find(&self, id: u64) -> Option<(u64, &HistoryEntry)> {
+    pub fn find(&self, id: Stamp) -> Option<(u64, &HistoryEntry)> {
         let at = self.entries.binary_search_by_key(&id, |entry| entry.stamp).ok()?;
         Some((self.first + at as u64, &self.entries[at])).filter(|(_, entry)| !entry.deleted)
     }
 
     /// Whether a user reacts to a publication with this.
-    pub fn has_reacted(&self, id: u64, emoji: &str, user: &str) -> bool {
+    pub fn has_reacted(&self, id: Stamp, emoji: &str, user: &str) -> bool {
         let reactions = self.find(id).into_iter().flat_map(|(_, entry)| &entry.reactions);
         reactions.filter(|(own, _)| **own == *emoji).any(|(_, users)| users.iter().any(|own| **own == *user))
     }
 
     /// Changes the publication with that id; false if there is none.
-    fn change(&mut self, id: u64, change: impl FnOnce(&mut HistoryEntry) -> bool) -> bool {
+    fn change(&mut self, id: Stamp, change: impl FnOnce(&mut HistoryEntry) -> bool) -> bool {
         let Ok(at) = self.entries.binary_search_by_key(&id, |entry| entry.stamp) else { return false };
         let entry = &mut self.entries[at];
         if entry.deleted {
@@ -191,7 +192,7 @@ impl History {
     }
 
     /// Gives a publication other data; false if there is none of that id.
-    pub fn edit(&mut self, id: u64, data: Json) -> bool {
+    pub fn edit(&mut self, id: Stamp, data: Json) -> bool {
         self.change(id, |entry| {
             Arc::make_mut(&mut entry.publish).data = data;
             entry.edited = true;
@@ -200,7 +201,7 @@ impl History {
     }
 
     /// Deletes a publication; false if there is none of that id.
-    pub fn delete(&mut self, id: u64) -> bool {
+    pub fn delete(&mut self, id: Stamp) -> bool {
         self.change(id, |entry| {
             entry.deleted = true;
             Arc::make_mut(&mut entry.publish).data = Json::null();
@@ -210,7 +211,7 @@ impl History {
     }
 
     /// Adds a user's reaction to a publication (true) or takes it away; false if that changes nothing.
-    pub fn react(&mut self, id: u64, emoji: &Arc<str>, user: &Arc<str>, add: bool) -> bool {
+    pub fn react(&mut self, id: Stamp, emoji: &Arc<str>, user: &Arc<str>, add: bool) -> bool {
         self.change(id, |entry| {
             let at = entry.reactions.iter().position(|(own, _)| own == emoji);
             match (at, add) {
@@ -239,6 +240,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::{History, HistoryEntry, Retention};
+    use crate::base::stamp::Stamp;
     use crate::wire::feed::Publish;
     use crate::wire::hub::{Bound, Query};
     use crate::wire::json::Json;
@@ -271,7 +273,7 @@ mod tests {
                 let rest = &model[*from..];
                 rest.len() <= keep.count
                     && rest.iter().map(HistoryEntry::bytes).sum::<usize>() <= keep.bytes
-                    && rest.iter().all(|e| e.stamp + keep.age >= now)
+                    && rest.iter().all(|e| e.stamp.get() + keep.age >= now)
             })
             .unwrap_or(model.len())
     }
@@ -288,7 +290,7 @@ mod tests {
                 now += rng.u64(1..10);
                 match rng.u8(0..8) {
                     0..=3 => {
-                        let entry = HistoryEntry::new(now, publish(&mut rng));
+                        let entry = HistoryEntry::new(Stamp::new(now), publish(&mut rng));
                         model.push(entry.clone());
                         assert_eq!(history.push(entry, keep), model.len() as u64);
                     }
@@ -362,9 +364,9 @@ mod tests {
             }
             Some(Bound::Time(at)) => {
                 if least {
-                    entry.stamp >= at
+                    entry.stamp.get() >= at
                 } else {
-                    entry.stamp <= at
+                    entry.stamp.get() <= at
                 }
             }
         };
@@ -392,8 +394,8 @@ mod tests {
     #[test]
     fn a_user_reacts_once_with_each_emoji() {
         let keep = Retention { count: 9, bytes: 9999, age: 9 };
-        let mut history = History::new(41);
-        assert_eq!(history.push(HistoryEntry::new(7, publish(&mut Rng::with_seed(1))), keep), 42);
+        let (mut history, id) = (History::new(41), Stamp::new(7));
+        assert_eq!(history.push(HistoryEntry::new(id, publish(&mut Rng::with_seed(1))), keep), 42);
         let [up, down, u, v] = ["+", "-", "u", "v"].map(Arc::from);
         for (emoji, user, add, changes) in [
             (&up, &u, true, true),
@@ -405,10 +407,10 @@ mod tests {
             (&up, &v, false, true),
             (&up, &v, false, false),
         ] {
-            assert_eq!(history.react(7, emoji, user, add), changes);
+            assert_eq!(history.react(id, emoji, user, add), changes);
         }
-        assert_eq!(history.find(7).unwrap().1.reactions, [(down, vec![u])]);
-        assert!(history.delete(7) && !history.delete(7) && history.find(7).is_none());
+        assert_eq!(history.find(id).unwrap().1.reactions, [(down, vec![u])]);
+        assert!(history.delete(id) && !history.delete(id) && history.find(id).is_none());
         assert_eq!((history.since(41).unwrap().count(), history.since(40).is_none()), (0, true));
     }
 }

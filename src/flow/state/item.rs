@@ -1,5 +1,6 @@
 //! One document as it is kept and sent: its value as it came, and the head that the item has around it, rendered once.
 
+use crate::base::stamp::Stamp;
 use crate::wire::json::{Json, write_string};
 use crate::wire::key::Key;
 use std::io::Write as _;
@@ -11,9 +12,9 @@ pub struct Item {
     /// Its name.
     pub key: Key,
     /// The stamp of the first write; places the item in lists.
-    pub created: u64,
+    pub created: Stamp,
     /// The stamp of the last write, 0 if there was only one.
-    pub updated: u64,
+    pub updated: Stamp,
     /// The value.
     pub value: Json,
     head: Box<[u8]>,
@@ -21,7 +22,7 @@ pub struct Item {
 
 impl Item {
     /// Renders an item.
-    pub fn new(key: Key, created: u64, updated: u64, value: Json) -> Item {
+    pub fn new(key: Key, created: Stamp, updated: Stamp, value: Json) -> Item {
         let mut head = Vec::with_capacity(2 * key.as_str().len() + 100);
         write!(head, "{{\"created\":{created},\"updated\":{updated},\"index\":").expect("a Vec takes all");
         write_string(key.index(), &mut head);
@@ -32,7 +33,7 @@ impl Item {
     }
 
     /// The stamp of the last write.
-    pub fn version(&self) -> u64 {
+    pub fn version(&self) -> Stamp {
         self.updated.max(self.created)
     }
 
@@ -57,18 +58,21 @@ impl Item {
 #[cfg(test)]
 mod tests {
     use super::Item;
+    use crate::base::stamp::Stamp;
     use crate::wire::json::Json;
     use crate::wire::key::Key;
 
     #[test]
     fn an_item_has_its_members_in_order() {
-        let item = Item::new(Key::parse("things/1").unwrap(), 5, 7, Json::parse(b"[ 1.0 ]").unwrap());
+        let (created, updated) = (Stamp::new(5), Stamp::new(7));
+        let item =
+            Item::new(Key::parse("things/1").unwrap(), created, updated, Json::parse(b"[ 1.0 ]").unwrap());
         let mut text = Vec::new();
         item.write(&mut text);
         let want = r#"{"created":5,"updated":7,"index":"1","path":"things/1","data":[1.0]}"#;
         assert_eq!(
             (String::from_utf8(text).unwrap(), item.text_len(), item.version()),
-            (want.into(), want.len(), 7)
+            (want.into(), want.len(), updated)
         );
     }
 }

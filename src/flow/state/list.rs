@@ -4,6 +4,7 @@
 //! owners of the keys. Positions come from the creation stamp, which is unique, so a change finds its place by a
 //! search for the stamp and never compares the rest.
 
+use crate::base::stamp::Stamp;
 use crate::flow::state::diff::Patch;
 use crate::flow::state::item::Item;
 use crate::flow::state::order::{Order, Place};
@@ -17,7 +18,7 @@ pub struct ListChange {
     /// The key.
     pub key: Key,
     /// When, by its owner.
-    pub version: u64,
+    pub version: Stamp,
     /// What stands there now; nothing if it was deleted.
     pub item: Option<Arc<Item>>,
     /// How the value changed, where both sides exist and somebody wants to know.
@@ -41,17 +42,17 @@ pub struct List {
     /// The keys meant.
     pub pattern: Pattern,
     /// The stamp of the last change.
-    pub version: u64,
+    pub version: Stamp,
     limit: Option<usize>,
     items: Order,
     /// Where each key stands, by its creation stamp.
-    places: HashMap<Key, u64>,
+    places: HashMap<Key, Stamp>,
     text_len: usize,
 }
 
 impl List {
     /// An empty list.
-    pub fn new(pattern: Pattern, version: u64, limit: Option<usize>) -> List {
+    pub fn new(pattern: Pattern, version: Stamp, limit: Option<usize>) -> List {
         List { pattern, version, limit, items: Order::default(), places: HashMap::new(), text_len: 0 }
     }
 
@@ -147,6 +148,7 @@ impl List {
 #[cfg(test)]
 mod tests {
     use super::{List, ListChange, ListStep};
+    use crate::base::stamp::Stamp;
     use crate::flow::state::item::Item;
     use crate::wire::json::Json;
     use crate::wire::key::{Key, Name};
@@ -171,18 +173,19 @@ mod tests {
     #[test]
     fn a_lower_limit_takes_the_oldest_out_and_says_so() {
         let Ok(Name::Pattern(pattern)) = Name::parse("t/*") else { panic!() };
-        let (mut list, mut copy) = (List::new(pattern, 0, None), Vec::new());
+        let (mut list, mut copy) = (List::new(pattern, Stamp::ZERO, None), Vec::new());
         let (mut steps, mut evicted) = (Vec::new(), Vec::new());
-        for stamp in 1..9 {
-            let key = Key::parse(&format!("t/{stamp}")).unwrap();
-            let item = Arc::new(Item::new(key.clone(), stamp, 0, Json::parse(b"0").unwrap()));
+        for n in 1..9 {
+            let key = Key::parse(&format!("t/{n}")).unwrap();
+            let stamp = Stamp::new(n);
+            let item = Arc::new(Item::new(key.clone(), stamp, Stamp::ZERO, Json::parse(b"0").unwrap()));
             let change = ListChange { key, version: stamp, item: Some(item), patch: None };
             list.apply(change, &mut steps, &mut evicted);
         }
         list.set_limit(Some(3), &mut steps, &mut evicted);
         play(&mut copy, &steps);
         assert_eq!(copy, list.newest_first().map(|i| text(i)).collect::<Vec<_>>());
-        assert_eq!(evicted.iter().map(|item| item.created).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+        assert_eq!(evicted.iter().map(|item| item.created.get()).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
     }
 
     /// Random sets and deletes, heard in order or late: a copy that follows the steps is the list, newest first.
@@ -191,9 +194,9 @@ mod tests {
         for (seed, limit) in (0..40).map(|s| (s, (s % 2 == 1).then_some(5))) {
             let mut rng = fastrand::Rng::with_seed(seed);
             let Ok(Name::Pattern(pattern)) = Name::parse("t/*") else { panic!() };
-            let (mut list, mut copy) = (List::new(pattern, 0, limit), Vec::new());
-            let mut live: Vec<(Key, u64)> = Vec::new();
-            for stamp in 1..400 {
+            let (mut list, mut copy) = (List::new(pattern, Stamp::ZERO, limit), Vec::new());
+            let mut live: Vec<(Key, Stamp)> = Vec::new();
+            for stamp in (1..400).map(Stamp::new) {
                 let key = Key::parse(&format!("t/{}", rng.u8(0..12))).unwrap();
                 let at = live.iter().position(|(k, _)| *k == key);
                 let delete = at.is_some() && rng.u8(0..3) == 0;
@@ -203,7 +206,7 @@ mod tests {
                     None => live.push((key.clone(), created)),
                     _ => {}
                 }
-                let updated = if created == stamp { 0 } else { stamp };
+                let updated = if created == stamp { Stamp::ZERO } else { stamp };
                 let item = (!delete)
                     .then(|| Arc::new(Item::new(key.clone(), created, updated, Json::parse(b"0").unwrap())));
                 let (mut steps, mut evicted) = (Vec::new(), Vec::new());

@@ -1,6 +1,7 @@
 //! A list's items in the order of their creation, in short runs: a change of one item moves no more than its run,
 //! however long the list is.
 
+use crate::base::stamp::Stamp;
 use crate::flow::state::item::Item;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ pub struct Place {
 #[derive(Debug, Default)]
 pub struct Order {
     /// None is empty.
-    runs: Vec<VecDeque<(u64, Arc<Item>)>>,
+    runs: Vec<VecDeque<(Stamp, Arc<Item>)>>,
     len: usize,
 }
 
@@ -40,7 +41,7 @@ impl Order {
     }
 
     /// The place of the item created at that stamp; if there is none, where it would stand.
-    pub fn find(&self, created: u64) -> Result<Place, Place> {
+    pub fn find(&self, created: Stamp) -> Result<Place, Place> {
         let run = self.runs.partition_point(|run| run[0].0 <= created).saturating_sub(1);
         let Some(items) = self.runs.get(run) else { return Err(Place { run: 0, at: 0 }) };
         let place = |at| Place { run, at };
@@ -112,6 +113,7 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::{Order, RUN};
+    use crate::base::stamp::Stamp;
     use crate::flow::state::item::Item;
     use crate::wire::json::Json;
     use crate::wire::key::Key;
@@ -122,14 +124,14 @@ mod tests {
     fn agrees_with_a_sorted_list() {
         let (key, value) = (Key::parse("a").unwrap(), Json::parse(b"0").unwrap());
         let mut rng = fastrand::Rng::with_seed(2);
-        let (mut order, mut model) = (Order::default(), Vec::<u64>::new());
+        let (mut order, mut model) = (Order::default(), Vec::<Stamp>::new());
         for round in 0..20_000_u64 {
             let grows = (round / 4000).is_multiple_of(2);
             if rng.u8(0..10) < if grows { 8 } else { 2 } {
-                let created = if rng.bool() { 1_000_000 + round } else { rng.u64(0..1_000_000) };
+                let created = Stamp::new(if rng.bool() { 1_000_000 + round } else { rng.u64(0..1_000_000) });
                 if let Err(at) = model.binary_search(&created) {
                     model.insert(at, created);
-                    let item = Arc::new(Item::new(key.clone(), created, 0, value.clone()));
+                    let item = Arc::new(Item::new(key.clone(), created, Stamp::ZERO, value.clone()));
                     assert_eq!(order.insert(item), model.len() - 1 - at);
                 }
             } else if !model.is_empty() {
@@ -143,7 +145,7 @@ mod tests {
             assert!(order.runs.len() <= 1 + 4 * model.len() / RUN + 1);
             if round % 500 == 0 {
                 assert!(order.iter().map(|item| item.created).eq(model.iter().copied()));
-                assert!(order.find(3_000_000).is_err());
+                assert!(order.find(Stamp::new(3_000_000)).is_err());
             }
         }
     }

@@ -5,6 +5,7 @@
 //! that has a bound: beyond it the scan that holds most is broken, and its reader is told.
 
 use crate::base::id::{ConnId, ShardId};
+use crate::base::stamp::Stamp;
 use crate::flow::filter::select::Select;
 use crate::flow::state::item::Item;
 use crate::wire::key::{Key, Name};
@@ -60,7 +61,7 @@ pub enum Then {
 struct Scan {
     select: Arc<Select>,
     /// The owner's clock at the moment of the scan.
-    stamp: u64,
+    stamp: Stamp,
     /// The last key that was looked at.
     after: Option<Key>,
     /// Documents behind that key as they were at the moment, where they are not so any more.
@@ -134,7 +135,7 @@ impl Scans {
     }
 
     /// Opens a scan at `stamp`: what was written up to then is in it.
-    pub fn open(&mut self, id: ScanId, select: Arc<Select>, stamp: u64) {
+    pub fn open(&mut self, id: ScanId, select: Arc<Select>, stamp: Stamp) {
         let scan = Scan { select, stamp, after: None, kept: BTreeMap::new(), bytes: 0, broken: false };
         self.open.insert(id, scan);
     }
@@ -260,6 +261,7 @@ impl Scan {
 mod tests {
     use super::{ScanId, Then};
     use crate::base::id::{ConnId, ShardId};
+    use crate::base::stamp::Stamp;
     use crate::flow::filter::select::Select;
     use crate::flow::state::item::Item;
     use crate::flow::state::store::Store;
@@ -272,27 +274,32 @@ mod tests {
         ScanId { shard: ShardId(0), conn: ConnId { slot: 1, generation: 1 }, count }
     }
 
-    fn put(store: &mut Store, key: &str, stamp: u64) {
+    fn put(store: &mut Store, key: &str, stamp: Stamp) {
         let key = Key::parse(key).unwrap();
         let created = store.get(key.as_str()).map_or(stamp, |old| old.created);
         let value = Json::parse(stamp.to_string().as_bytes()).unwrap();
-        drop(store.put(Arc::new(Item::new(key, created, if created == stamp { 0 } else { stamp }, value))));
+        drop(store.put(Arc::new(Item::new(
+            key,
+            created,
+            if created == stamp { Stamp::ZERO } else { stamp },
+            value,
+        ))));
     }
 
     #[test]
     fn a_scan_is_the_store_at_its_moment_whatever_is_written_meanwhile() {
         for seed in 0..300 {
             let mut rng = fastrand::Rng::with_seed(seed);
-            let (mut store, mut stamp) = (Store::new(1 << 20), 0);
+            let (mut store, mut stamp) = (Store::new(1 << 20), Stamp::ZERO);
             let names = ["a/*", "*/3", "*", "b/1", "*/*", "zz/*"];
-            type Rows = Vec<(String, u64)>;
+            type Rows = Vec<(String, Stamp)>;
             let mut open: Vec<(ScanId, Rows, Rows)> = Vec::new();
             for step in 0..400u32 {
                 let key = match rng.u8(0..8) {
                     0 => format!("s{}", rng.u8(0..3)),
                     n => format!("{}/{}", if n & 1 == 0 { "a" } else { "b" }, rng.u8(0..30)),
                 };
-                stamp += 1;
+                stamp = Stamp::new(stamp.get() + 1);
                 match rng.u8(0..10) {
                     0..5 => put(&mut store, &key, stamp),
                     5..7 => drop(store.remove(&Key::parse(&key).unwrap(), stamp)),
@@ -333,11 +340,11 @@ mod tests {
     #[test]
     fn a_scan_that_keeps_too_much_is_broken_and_says_so() {
         let mut store = Store::new(10_000);
-        (0..100).for_each(|i| put(&mut store, &format!("a/{i}"), i + 1));
+        (0..100).for_each(|i| put(&mut store, &format!("a/{i}"), Stamp::new(i + 1)));
         let select = Arc::new(Select { name: Name::parse("a/*").unwrap(), conditions: Vec::new() });
-        store.scans.open(id(1), select, 100);
+        store.scans.open(id(1), select, Stamp::new(100));
         assert_eq!(store.next_chunk(id(1), 50).unwrap().0.then, Then::More);
-        (0..100).for_each(|i| put(&mut store, &format!("a/{i}"), i + 101));
+        (0..100).for_each(|i| put(&mut store, &format!("a/{i}"), Stamp::new(i + 101)));
         assert_eq!(store.scans.bytes(), 0);
         assert_eq!(store.next_chunk(id(1), 50).unwrap().0.then, Then::Broken);
         assert!(store.next_chunk(id(1), 50).is_none() && store.scans.is_empty());
@@ -347,7 +354,7 @@ mod tests {
     fn counts_follow_the_keys() {
         let (mut store, mut rng) = (Store::new(0), fastrand::Rng::with_seed(4));
         let mut model: BTreeMap<String, ()> = BTreeMap::new();
-        for stamp in 1..2000 {
+        for stamp in (1..2000).map(Stamp::new) {
             let key = ["x/y/", "x/", ""][rng.usize(0..3)].to_owned() + &rng.u8(0..20).to_string();
             if rng.bool() {
                 put(&mut store, &key, stamp);

@@ -1,6 +1,7 @@
 //! Commit stamps: nanoseconds that strictly rise, on one shard and along every chain of cause and effect.
 
 use crate::base::id::ShardId;
+use crate::base::stamp::Stamp;
 
 /// The low bits that tell the shards of a node apart, so that no two of them ever give the same stamp.
 const SHARD_BITS: u32 = 8;
@@ -14,7 +15,7 @@ const STEP: u64 = 1 << (NODE_BITS + SHARD_BITS);
 /// every stamp it hears of, so that what was done after the sight of a stamp has a higher one.
 #[derive(Debug)]
 pub struct Stamps {
-    last: u64,
+    last: Stamp,
     /// The node and the shard, in the low bits.
     origin: u64,
 }
@@ -24,22 +25,23 @@ impl Stamps {
     pub fn new(node: u8, shard: ShardId) -> Stamps {
         assert!(node < 1 << NODE_BITS, "at most 16 nodes");
         assert!(u32::from(shard.0) < 1 << SHARD_BITS, "at most 256 shards");
-        Stamps { last: 0, origin: u64::from(node) << SHARD_BITS | u64::from(shard.0) }
+        Stamps { last: Stamp::ZERO, origin: u64::from(node) << SHARD_BITS | u64::from(shard.0) }
     }
 
     /// The next stamp at `wall` nanoseconds.
-    pub fn next(&mut self, wall: u64) -> u64 {
-        self.last = (wall.max(self.last + STEP) & !(STEP - 1)) | self.origin;
+    pub fn next(&mut self, wall: u64) -> Stamp {
+        let number = (wall.max(self.last.get() + STEP) & !(STEP - 1)) | self.origin;
+        self.last = Stamp::new(number);
         self.last
     }
 
     /// The last stamp given or heard of.
-    pub fn last(&self) -> u64 {
+    pub fn last(&self) -> Stamp {
         self.last
     }
 
     /// Another shard has come this far.
-    pub fn observe(&mut self, stamp: u64) {
+    pub fn observe(&mut self, stamp: Stamp) {
         self.last = self.last.max(stamp);
     }
 }
@@ -48,13 +50,14 @@ impl Stamps {
 mod tests {
     use super::Stamps;
     use crate::base::id::ShardId;
+    use crate::base::stamp::Stamp;
 
     #[test]
     fn stamps_rise_and_are_unique_however_the_clock_jumps() {
         let mut rng = fastrand::Rng::with_seed(3);
         let each = (0..3).flat_map(|node| (0..2).map(move |shard| Stamps::new(node, ShardId(shard))));
         let mut clocks: Vec<_> = each.collect();
-        let (mut seen, mut last) = (std::collections::HashSet::new(), [0; 6]);
+        let (mut seen, mut last) = (std::collections::HashSet::new(), [Stamp::ZERO; 6]);
         for _ in 0..10_000 {
             let i = rng.usize(0..6);
             if rng.bool() {

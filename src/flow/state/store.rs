@@ -1,5 +1,6 @@
 //! The documents of one owner, by key, and the memory of the ones deleted last.
 
+use crate::base::stamp::Stamp;
 use crate::flow::state::item::Item;
 use crate::flow::state::scan::{Chunk, KeyEntry, ScanId, Scans, StoreView};
 use crate::wire::key::{Key, Name, Pattern};
@@ -24,11 +25,11 @@ pub struct Store {
     /// Places that are free.
     free: Vec<u32>,
     /// What was deleted: its last version, and the stamp of the deletion.
-    tombstones: HashMap<Key, (u64, u64)>,
+    tombstones: HashMap<Key, (Stamp, Stamp)>,
     /// The same in the order of deletion.
-    order: VecDeque<(Key, u64)>,
+    order: VecDeque<(Key, Stamp)>,
     /// The stamp of the last deletion that is forgotten.
-    forgotten: u64,
+    forgotten: Stamp,
     /// How many documents stand directly under each parent, by the parent's hash: totals are wanted at once.
     counts: HashMap<u64, u32>,
     /// What is being read at the state of an earlier moment.
@@ -51,12 +52,12 @@ impl Store {
     }
 
     /// The version at which the document was deleted, as far as that is remembered.
-    pub fn deleted_at(&self, key: &str) -> Option<u64> {
+    pub fn deleted_at(&self, key: &str) -> Option<Stamp> {
         self.tombstones.get(key).map(|(_, stamp)| *stamp)
     }
 
     /// What was deleted after a stamp and is still gone: key, last version, stamp of the deletion; latest first.
-    pub fn deleted_since(&self, stamp: u64) -> impl Iterator<Item = (&Key, u64, u64)> {
+    pub fn deleted_since(&self, stamp: Stamp) -> impl Iterator<Item = (&Key, Stamp, Stamp)> {
         let since = self.order.iter().rev().take_while(move |(_, deleted)| *deleted > stamp);
         since.filter_map(|(key, deleted)| {
             let (last, stamp) = self.tombstones.get(key)?;
@@ -65,7 +66,7 @@ impl Store {
     }
 
     /// The stamp since which all deletions are remembered.
-    pub fn horizon(&self) -> u64 {
+    pub fn horizon(&self) -> Stamp {
         self.forgotten
     }
 
@@ -91,7 +92,7 @@ impl Store {
     }
 
     /// Deletes a document at `version`.
-    pub fn remove(&mut self, key: &Key, version: u64) -> Option<Arc<Item>> {
+    pub fn remove(&mut self, key: &Key, version: Stamp) -> Option<Arc<Item>> {
         let place = self.places.remove(key)?;
         let item = self.items[place as usize].take().expect("a key's place holds its document");
         self.free.push(place);

@@ -4,6 +4,7 @@
 //! connection had of them it keeps: it is told what changed since.
 
 use crate::base::id::ShardId;
+use crate::base::stamp::Stamp;
 use crate::flow::encode::documents;
 use crate::flow::encode::frame::Variant;
 use crate::flow::fanout::pool::PoolId;
@@ -58,12 +59,12 @@ struct Merged {
     /// How the changes of the last of them came.
     manner: Manner,
     /// How far each owner's part had come.
-    stamps: HashMap<ShardId, u64>,
+    stamps: HashMap<ShardId, Stamp>,
 }
 
 impl Merged {
     /// An owner's part had come at most to that stamp.
-    fn limit(&mut self, owner: ShardId, stamp: u64) {
+    fn limit(&mut self, owner: ShardId, stamp: Stamp) {
         let known = self.stamps.entry(owner).or_insert(stamp);
         *known = stamp.min(*known);
     }
@@ -151,7 +152,7 @@ impl DocumentSubscriptions {
             merged.manner = taken.manner;
             for pool in taken.pools {
                 if let Some(Subject::Part(_, owner)) = view.subject(pool) {
-                    merged.limit(*owner, view.position(pool));
+                    merged.limit(*owner, Stamp::new(view.position(pool)));
                 }
                 view.unsubscribe(pool);
             }
@@ -172,10 +173,11 @@ impl DocumentSubscriptions {
         let patch = if max_hz > 0 { PatchMode::Never } else { patch };
         let (mut pools, mut missing) = (Vec::new(), Vec::new());
         for shard in owners(&names, view.ctx) {
-            let stamp = stamps.get(&shard).copied().unwrap_or(0);
-            let has = match stamp {
-                0 if versions.is_empty() => Position::Nothing,
-                stamp => Position::Since { stamp, fresh: fresh.clone(), versions: versions.clone() },
+            let stamp = stamps.get(&shard).copied().unwrap_or_default();
+            let has = if stamp == Stamp::ZERO && versions.is_empty() {
+                Position::Nothing
+            } else {
+                Position::Since { stamp, fresh: fresh.clone(), versions: versions.clone() }
             };
             let subject = Subject::Part(names.clone(), shard);
             let Some(variant) = view.variant(&subject) else { return };

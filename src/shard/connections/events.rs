@@ -1,6 +1,7 @@
 //! Connections that get server-sent events: how they begin, come back, and are told apart.
 
 use crate::base::id::ShardId;
+use crate::base::stamp::Stamp;
 use crate::base::time::MS;
 use crate::flow::conn::events;
 use crate::flow::encode::events as encode;
@@ -211,7 +212,8 @@ impl EventsSession {
                 self.cursor.channels.insert(name.clone(), at);
             }
             Subject::Part(names, shard) => {
-                names.iter().for_each(|name| advance_name(&mut self.cursor, name, *shard, at, shards));
+                let stamp = Stamp::new(at);
+                names.iter().for_each(|name| advance_name(&mut self.cursor, name, *shard, stamp, shards));
             }
             _ => {}
         }
@@ -345,18 +347,18 @@ fn has_position(subject: &Subject) -> bool {
     }
 }
 
-/// A cursor has everything of a name that `shard` owns, up to `at`.
-fn advance_name(cursor: &mut Cursor, name: &Name, shard: ShardId, at: u64, shards: u16) {
+/// A cursor has everything of a name that `shard` owns, up to `stamp`.
+fn advance_name(cursor: &mut Cursor, name: &Name, shard: ShardId, stamp: Stamp, shards: u16) {
     match name {
         Name::Key(key) if owner(key.as_str(), shards) == shard => {
-            cursor.keys.insert(key.as_str().into(), KeyPosition::Version(at));
+            cursor.keys.insert(key.as_str().into(), KeyPosition::Version(stamp));
         }
         Name::Key(_) => {}
         Name::Pattern(pattern) => {
-            let nowhere = || KeyPosition::Owners(vec![0; usize::from(shards)]);
+            let nowhere = || KeyPosition::Owners(vec![Stamp::ZERO; usize::from(shards)]);
             let position = cursor.keys.entry(pattern.as_str().into()).or_insert_with(nowhere);
             if let KeyPosition::Owners(stamps) = position {
-                stamps[shard.index()] = at;
+                stamps[shard.index()] = stamp;
             }
         }
     }

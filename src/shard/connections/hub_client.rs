@@ -1,6 +1,7 @@
 //! A client of the hub: whether its frames are taken, what they lead to, and what is said about those that are not.
 //! The order of the gates is forge's: size, rate, then what the frame itself asks for.
 
+use crate::base::stamp::Stamp;
 use crate::flow::conn::token_bucket::Bucket;
 use crate::flow::limits::Access;
 use crate::flow::limits::documents::PatchMode;
@@ -42,7 +43,7 @@ pub struct HubClient {
     /// Whether it speaks our own dialect by agreement: then it is told of what forge leaves without an answer.
     strict: bool,
     /// Its session, if it wants to be able to take it up again.
-    session: Option<u64>,
+    session: Option<Stamp>,
     /// How fast it sends frames that others get.
     frames: Bucket,
     /// How many of them wait for their owners' answers.
@@ -413,7 +414,7 @@ impl HubClient {
     }
 
     /// It wants a session, and perhaps an earlier one back. Both belong to its user.
-    fn begin_session(&mut self, view: &mut View<'_>, earlier: Option<u64>) {
+    fn begin_session(&mut self, view: &mut View<'_>, earlier: Option<Stamp>) {
         if view.ctx.limits.hub.session_ttl == 0 {
             return;
         }
@@ -469,7 +470,7 @@ impl HubClient {
 }
 
 /// Tells the owner of a session of the connection's user.
-fn update_session(view: &mut View<'_>, session: u64, update: SessionUpdate) {
+fn update_session(view: &mut View<'_>, session: Stamp, update: SessionUpdate) {
     if let Some(user) = view.user().cloned() {
         let mail = ToOwner::Session { session, user, conn: view.id, update };
         view.ctx.post_to_owner(&session_owner(session), mail);

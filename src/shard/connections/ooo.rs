@@ -1,5 +1,6 @@
 //! The ooo dialect: one document, list or the clock, by the path of the WebSocket. The client says nothing.
 
+use crate::base::stamp::Stamp;
 use crate::flow::encode::frame::Dialect;
 use crate::flow::request::handshake::Handshake;
 use crate::flow::request::position::Position;
@@ -19,7 +20,7 @@ impl OooSession {
         view: &mut View<'_>,
         handshake: Handshake,
         name: Option<Name>,
-        has: Option<u64>,
+        has: Option<Stamp>,
     ) -> OooSession {
         let ping_interval = view.ctx.limits.ping_interval;
         let socket = Socket::open(view, handshake, Dialect::Ooo, ping_interval);

@@ -3,6 +3,7 @@
 
 use crate::base::id::ConnId;
 use crate::base::slab::Table;
+use crate::base::stamp::Stamp;
 use crate::base::timers::Timers;
 use crate::flow::conn::listing::Row;
 use crate::flow::encode::frame::{Frame, Variant};
@@ -203,7 +204,7 @@ impl Subscriptions {
     pub fn position_since(&self, ctx: &Context, pool: PoolId, since: u64) -> Position {
         match self.subject(pool) {
             Some(Subject::Channel(_) | Subject::Chosen(..)) => Position::Offset((*ctx.epoch).into(), since),
-            Some(Subject::Part(..)) if since > 0 => Position::since(since),
+            Some(Subject::Part(..)) if since > 0 => Position::since(Stamp::new(since)),
             _ => Position::Nothing,
         }
     }

@@ -9,6 +9,7 @@ pub mod to_owner;
 pub mod to_sequencer;
 pub mod user;
 
+use crate::base::stamp::Stamp;
 use crate::shard::mail::to_connections::ToConnections;
 use crate::shard::mail::to_owner::ToOwner;
 use crate::shard::mail::to_sequencer::ToSequencer;
@@ -20,7 +21,7 @@ pub enum Mail {
     /// The sender's clock has come this far; first in every batch.
     Clock {
         /// Its last commit stamp.
-        stamp: u64,
+        stamp: Stamp,
     },
     /// The sender has sent on what it was given.
     Credit {

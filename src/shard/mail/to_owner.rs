@@ -2,6 +2,7 @@
 
 use crate::base::id::{ConnId, ShardId};
 use crate::base::slab::Id;
+use crate::base::stamp::Stamp;
 use crate::flow::fanout::pool::PoolId;
 use crate::flow::filter::select::Select;
 use crate::flow::limits::route::RouteId;
@@ -57,7 +58,7 @@ pub enum ToOwner {
     /// A connection of the sender tells something of a session.
     Session {
         /// The session.
-        session: u64,
+        session: Stamp,
         /// Whose it is.
         user: Arc<str>,
         /// The connection.
@@ -134,14 +135,14 @@ pub enum ToOwner {
         /// Which one.
         sweep: SweepId,
         /// What is gone, and the versions at which it went.
-        gone: Arc<[(Key, u64)]>,
+        gone: Arc<[(Key, Stamp)]>,
     },
     /// A limited list has pushed a document out: delete it, if it still is at this version.
     Evict {
         /// The document.
         key: Key,
         /// The version that the list saw.
-        version: u64,
+        version: Stamp,
     },
     /// Open a scan, and give its first chunk.
     OpenScan {

@@ -1,5 +1,6 @@
 //! What shards tell each other about users: quotas, memberships, sessions.
 
+use crate::base::stamp::Stamp;
 use crate::flow::limits::documents::PatchMode;
 use crate::wire::key::Name;
 use std::sync::Arc;
@@ -78,6 +79,6 @@ pub enum SessionUpdate {
 }
 
 /// The name by which a session's owner is found.
-pub fn session_owner(session: u64) -> String {
+pub fn session_owner(session: Stamp) -> String {
     format!("$session/{session:x}")
 }

@@ -1,5 +1,6 @@
 //! One channel: the offset of its last publication, what is kept of its past, and where a reader stands in it.
 
+use crate::base::stamp::Stamp;
 use crate::flow::encode::hub;
 use crate::flow::filter;
 use crate::flow::limits::Limits;
@@ -139,7 +140,7 @@ impl Channel {
     }
 
     /// Who has written a message; `None` if there is no such message.
-    pub fn author(&self, message: u64) -> Option<Option<Arc<str>>> {
+    pub fn author(&self, message: Stamp) -> Option<Option<Arc<str>>> {
         let (_, entry) = self.history()?.find(message)?;
         // what the server says by itself is nobody's to change
         (&*entry.publish.kind != "system").then(|| entry.publish.user_id.clone())
@@ -224,7 +225,7 @@ impl Channel {
     }
 
     /// Gives a message other data.
-    pub fn edit(&mut self, message: u64, data: &Json) {
+    pub fn edit(&mut self, message: Stamp, data: &Json) {
         self.revision += 1;
         if let Some(history) = &mut self.history {
             history.edit(message, data.clone());
@@ -232,7 +233,7 @@ impl Channel {
     }
 
     /// Deletes a message.
-    pub fn erase(&mut self, message: u64) {
+    pub fn erase(&mut self, message: Stamp) {
         self.revision += 1;
         if let Some(history) = &mut self.history {
             history.delete(message);
@@ -240,7 +241,7 @@ impl Channel {
     }
 
     /// Adds a reaction to a message, or takes it away.
-    pub fn react(&mut self, message: u64, emoji: &Arc<str>, user: &Arc<str>, added: bool) {
+    pub fn react(&mut self, message: Stamp, emoji: &Arc<str>, user: &Arc<str>, added: bool) {
         self.revision += 1;
         if let Some(history) = &mut self.history {
             history.react(message, emoji, user, added);

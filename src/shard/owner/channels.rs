@@ -1,5 +1,6 @@
 //! The channels of an owner: which there are, the next publication of each, and which are forgotten.
 
+use crate::base::stamp::Stamp;
 use crate::base::time::SEC;
 use crate::flow::conn::listing::Row;
 use crate::shard::context::Context;
@@ -65,7 +66,7 @@ impl Channels {
             None => (self.floor, ChannelKind::Open, retention(&ctx.limits, name, ChannelKind::Open)),
         };
         let told = keep.count > 0 || publish.client;
-        let stamp = if told { ctx.stamp() } else { 0 };
+        let stamp = if told { ctx.stamp() } else { Stamp::ZERO };
         let placed = Placed { room: kind != ChannelKind::Open, sequence: offset + 1, stamp, told };
         Publication { placed, keep, publish }
     }

@@ -1,5 +1,6 @@
 //! The documents of an owner: what a write makes of them, decided before anything changes.
 
+use crate::base::stamp::Stamp;
 use crate::flow::encode::ooo;
 use crate::flow::request::position::Position;
 use crate::flow::request::write::{Refused, Write};
@@ -23,12 +24,12 @@ use std::sync::Arc;
 pub struct Documents {
     store: Store,
     /// The version of everything that never was.
-    born: u64,
+    born: Stamp,
 }
 
 impl Documents {
     /// None yet; the scans that read them may keep `scan_bytes`.
-    pub fn new(born: u64, scan_bytes: usize) -> Documents {
+    pub fn new(born: Stamp, scan_bytes: usize) -> Documents {
         Documents { born, store: Store::new(scan_bytes) }
     }
 
@@ -53,14 +54,14 @@ impl Documents {
     }
 
     /// The version at which a key stands, with a document or without.
-    pub fn version(&self, key: &Key) -> u64 {
+    pub fn version(&self, key: &Key) -> Stamp {
         let item = self.store.get(key.as_str()).map(|item| item.version());
         item.or(self.store.deleted_at(key.as_str())).unwrap_or(self.born)
     }
 
     /// What a subscriber of a key is told first: the document, unless it has that version.
     pub fn joined(&self, ctx: &mut Context, watch: &mut Watch, join: &Join) -> Joined {
-        let joined = join.joined(ctx.stamps.last());
+        let joined = join.joined(ctx.stamps.last().get());
         let Subject::Key(key) = &join.subject else { return joined };
         let version = self.version(key);
         if matches!(join.has, Position::Version(has) if has == version) {
@@ -76,7 +77,7 @@ impl Documents {
     pub fn put(&self, ctx: &mut Context, key: Key, value: Json) -> Record {
         let stamp = ctx.stamp();
         let old = self.store.get(key.as_str());
-        let (created, updated) = old.map_or((stamp, 0), |old| (old.created, stamp));
+        let (created, updated) = old.map_or((stamp, Stamp::ZERO), |old| (old.created, stamp));
         Record::DocumentPut { item: Arc::new(Item::new(key, created, updated, value)) }
     }
 
@@ -110,7 +111,7 @@ impl Documents {
     }
 
     /// A limited list has pushed a document out: it is deleted, if it still is at this version.
-    pub fn evict(&self, ctx: &mut Context, key: &Key, version: u64) -> Option<Record> {
+    pub fn evict(&self, ctx: &mut Context, key: &Key, version: Stamp) -> Option<Record> {
         self.store.get(key.as_str()).filter(|item| item.version() == version)?;
         self.delete(ctx, key, Deletion::Limit).ok()
     }
@@ -137,7 +138,7 @@ impl Documents {
     }
 
     /// Takes a document out; what was there before.
-    pub fn apply_deletion(&mut self, key: &Key, version: u64) -> Option<Arc<Item>> {
+    pub fn apply_deletion(&mut self, key: &Key, version: Stamp) -> Option<Arc<Item>> {
         self.store.remove(key, version)
     }
 
@@ -148,7 +149,7 @@ impl Documents {
             out.push(b'\n');
         }
         writeln!(out, "horizon {}", self.store.horizon()).expect("a Vec takes all");
-        for (key, last, deleted) in self.store.deleted_since(0) {
+        for (key, last, deleted) in self.store.deleted_since(Stamp::ZERO) {
             writeln!(out, "deleted {} {last} {deleted}", key.as_str()).expect("a Vec takes all");
         }
     }

@@ -1,6 +1,7 @@
 //! The front door of an owner: a write waits here while a batch is undecided or too much is under way.
 
 use crate::base::id::ShardId;
+use crate::base::stamp::Stamp;
 use crate::flow::request::write::Write;
 use crate::shard::context::Context;
 use crate::shard::mail::question::Question;
@@ -21,7 +22,7 @@ pub struct Eviction {
     /// Which.
     pub key: Key,
     /// The version that the list saw.
-    pub version: u64,
+    pub version: Stamp,
 }
 
 impl FrontDoor {
@@ -76,6 +77,7 @@ impl FrontDoor {
 mod tests {
     use super::{Eviction, FrontDoor};
     use crate::base::id::{ConnId, ShardId};
+    use crate::base::stamp::Stamp;
     use crate::flow::request::write::Write;
     use crate::shard::context::Context;
     use crate::shard::mail::question::{Question, Read, WriteOrigin, WriteTicket};
@@ -98,7 +100,7 @@ mod tests {
             front.hold(ShardId(0), write(n));
         }
         assert!(!front.holds(&ctx, &Question::Read { conn, read: Read::Keys }));
-        assert!(front.admit_eviction(Eviction { key: key(3), version: 7 }).is_none());
+        assert!(front.admit_eviction(Eviction { key: key(3), version: Stamp::new(7) }).is_none());
         assert!(front.next(&ctx).is_none());
         let (part, evictions) = front.open();
         assert_eq!((part.len(), evictions.len()), (1, 1));

@@ -1,5 +1,6 @@
 //! The state of an owner, which changes by records, and those who are told when it does.
 
+use crate::base::stamp::Stamp;
 use crate::flow::identity::Actor;
 use crate::flow::request::write::{Done, Refused, SweepId, Write};
 use crate::flow::route::subject::Subject;
@@ -237,14 +238,14 @@ impl Ledger {
             }
         }
         let count = gone.len() as u32;
-        let gone: Arc<[(Key, u64)]> = gone.into();
+        let gone: Arc<[(Key, Stamp)]> = gone.into();
         // every list hears of every part, so that it can wait for the last one and change once
         ctx.post_to_all(|| ToOwner::Swept { sweep, gone: gone.clone() });
         Done::Swept(count)
     }
 
     /// Deletes a document that a limited list has pushed out, if it still is at this version.
-    pub fn evict(&mut self, ctx: &mut Context, key: &Key, version: u64) {
+    pub fn evict(&mut self, ctx: &mut Context, key: &Key, version: Stamp) {
         if let Some(record) = self.state.documents.evict(ctx, key, version) {
             self.commit(ctx, record);
         }

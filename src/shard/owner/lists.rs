@@ -2,6 +2,7 @@
 
 use crate::base::id::ShardId;
 use crate::base::slab::{Id, Slab};
+use crate::base::stamp::Stamp;
 use crate::base::time::SEC;
 use crate::flow::encode::ooo;
 use crate::flow::fanout::pool::PoolId;
@@ -42,7 +43,7 @@ struct Followed {
 #[derive(Debug, Default)]
 struct Sweep {
     parts: u16,
-    gone: Vec<(Key, u64)>,
+    gone: Vec<(Key, Stamp)>,
 }
 
 /// All lists of a shard.
@@ -145,7 +146,7 @@ impl Lists {
     }
 
     /// One owner's part of a glob delete. Lists change when the last part has come, all at once.
-    pub fn swept(&mut self, ctx: &mut Context, sweep: SweepId, gone: &[(Key, u64)]) {
+    pub fn swept(&mut self, ctx: &mut Context, sweep: SweepId, gone: &[(Key, Stamp)]) {
         let all = self.sweeps.entry(sweep).or_default();
         all.gone.extend_from_slice(gone);
         all.parts += 1;
@@ -157,7 +158,7 @@ impl Lists {
         for id in ids {
             let Some(followed) = self.slab.get_mut(id) else { continue };
             let mine = gone.iter().filter(|(key, _)| followed.list.pattern.matches(key.as_str()));
-            let change = |(key, version): &(Key, u64)| ListChange {
+            let change = |(key, version): &(Key, Stamp)| ListChange {
                 key: key.clone(),
                 version: *version,
                 item: None,
@@ -189,7 +190,7 @@ impl Followed {
         let has = matches!(join.has, Position::Version(has) if has == self.list.version);
         let state = (!has).then(state).flatten();
         let count = self.list.len() as u32;
-        let joined = Joined { count, state, ..join.joined(self.list.version) };
+        let joined = Joined { count, state, ..join.joined(self.list.version.get()) };
         ctx.post(from, ToConnections::Joined(joined));
     }
 
@@ -216,7 +217,7 @@ impl Followed {
         self.list.version = ctx.stamp();
         let mode = ctx.limits.patch_mode(self.list.pattern.as_str());
         let Followed { list, watch, .. } = self;
-        let mark = Mark { key: None, at: list.version };
+        let mark = Mark { key: None, at: list.version.get() };
         watch.send(ctx, &mark, |encoder, _| Some(ooo::list_change(encoder, mode, list, steps)));
     }
 }

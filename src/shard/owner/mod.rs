@@ -333,7 +333,7 @@ impl Owner {
             Subject::Room(name) => room_commands::join(ledger, ctx, watcher, &join, name),
             Subject::Every(_) | Subject::User(_) => {
                 ledger.watchers().add(&join.subject, watcher);
-                Ok(join.joined(ctx.stamps.last()))
+                Ok(join.joined(ctx.stamps.last().get()))
             }
             Subject::Clock(_) => {
                 ledger.watchers().add(&join.subject, watcher);

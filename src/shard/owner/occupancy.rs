@@ -1,6 +1,7 @@
 //! Who is in rooms at this moment: the connections of members, their presence, who is typing. It lives with the
 //! connections; who is a member outlives them (`rooms`).
 
+use crate::base::stamp::Stamp;
 use crate::base::time::MS;
 use crate::flow::encode::rooms as encode;
 use crate::flow::route::subject::Subject;
@@ -250,7 +251,7 @@ fn ended(ctx: &mut Context, room: &Arc<str>, user: &Arc<str>) {
 }
 
 /// Tells everyone around a room; `write` gets a stamp to name and date the frame by.
-fn around(ctx: &mut Context, watchers: &mut Watchers, room: &Arc<str>, write: impl Fn(u64, &mut Vec<u8>)) {
+fn around(ctx: &mut Context, watchers: &mut Watchers, room: &Arc<str>, write: impl Fn(Stamp, &mut Vec<u8>)) {
     let stamp = ctx.stamp();
     watchers.tell(ctx, &Subject::Room(room.clone()), |encoder, variant| {
         encode::text(encoder, variant.dialect, |out| write(stamp, out))

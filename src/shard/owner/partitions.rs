@@ -2,6 +2,7 @@
 
 use crate::base::id::ShardId;
 use crate::base::slab::{Id, Slab};
+use crate::base::stamp::Stamp;
 use crate::flow::encode::documents::{self, DocumentChange};
 use crate::flow::encode::frame::{Dialect, Frame, Variant};
 use crate::flow::fanout::pool::PoolId;
@@ -70,7 +71,7 @@ impl Partitions {
     pub fn changed(&mut self, ctx: &mut Context, id: Id, mode: PatchMode, change: DocumentChange<'_>) {
         let partition = self.slab.get_mut(id).expect("its interest is there");
         partition.state.clear();
-        let mark = Mark { key: Some(change.key.clone()), at: change.version };
+        let mark = Mark { key: Some(change.key.clone()), at: change.version.get() };
         partition.watch.send(ctx, &mark, |encoder, variant| {
             Some(documents::change(encoder, variant.dialect, mode.with(variant.patch), change))
         });
@@ -78,7 +79,7 @@ impl Partitions {
 
     /// The state, or what the subscriber lacks of it: a message for each key.
     pub fn state(&mut self, ctx: &mut Context, store: &Store, id: Id, names: &[Name], join: &Join) -> Joined {
-        let joined = join.joined(ctx.stamps.last());
+        let joined = join.joined(ctx.stamps.last().get());
         let partition = self.slab.get_mut(id).expect("it is watched");
         let dialect = join.variant.dialect;
         if let Position::Since { stamp, fresh, versions } = &join.has {
@@ -86,7 +87,7 @@ impl Partitions {
             let frames = lacks.frames(ctx, store, names);
             let state = (!frames.is_empty()).then(|| ctx.encoder.run(join.variant, frames.iter().cloned()));
             // a stamp that lies ahead is none of ours
-            let gap = *stamp > 0 && *stamp < store.horizon() || *stamp > ctx.stamps.last();
+            let gap = *stamp > Stamp::ZERO && *stamp < store.horizon() || *stamp > ctx.stamps.last();
             return Joined { count: frames.len() as u32, gap, state, ..joined };
         }
         if let Some((_, state)) = partition.state.iter().find(|(variant, _)| *variant == join.variant) {
@@ -107,9 +108,9 @@ impl Partitions {
 /// What a subscriber had, as told by itself or by its shard.
 struct Lacks<'a> {
     dialect: Dialect,
-    stamp: u64,
+    stamp: Stamp,
     fresh: Option<&'a Name>,
-    versions: &'a HashMap<Key, u64>,
+    versions: &'a HashMap<Key, Stamp>,
 }
 
 impl Lacks<'_> {
@@ -117,8 +118,9 @@ impl Lacks<'_> {
     fn frames(&self, ctx: &mut Context, store: &Store, names: &[Name]) -> Vec<Frame> {
         let dialect = self.dialect;
         let meant = |key: &Key| names.iter().any(|name| name.covers(key.as_str()));
-        let is_new =
-            |key: &Key| self.stamp == 0 || self.fresh.is_some_and(|fresh| fresh.covers(key.as_str()));
+        let is_new = |key: &Key| {
+            self.stamp == Stamp::ZERO || self.fresh.is_some_and(|fresh| fresh.covers(key.as_str()))
+        };
         let changed = store.meant(names).filter(|item| {
             if is_new(&item.key) {
                 self.versions.get(&item.key) != Some(&item.version())
@@ -137,7 +139,7 @@ impl Lacks<'_> {
             }
         }
         let known = |key: &Key| !self.versions.contains_key(key);
-        let since = store.deleted_since(self.stamp).filter(|_| self.stamp > 0);
+        let since = store.deleted_since(self.stamp).filter(|_| self.stamp > Stamp::ZERO);
         for (key, last, gone) in since.filter(|(key, _, _)| meant(key) && known(key)) {
             frames.push(documents::delete(&mut ctx.encoder, dialect, key, last, gone));
         }

@@ -1,6 +1,7 @@
 //! What changes the state of an owner that outlives its connections: one record for each change, with everything that
 //! the change needs. From its records alone an owner can be built again.
 
+use crate::base::stamp::Stamp;
 use crate::flow::limits::channels::Retention;
 use crate::flow::state::item::Item;
 use crate::flow::state::room::RoomEvent;
@@ -25,7 +26,7 @@ pub enum Record {
         /// Which.
         key: Key,
         /// The version at which it went.
-        version: u64,
+        version: Stamp,
         /// Why.
         cause: Deletion,
     },
@@ -55,7 +56,7 @@ pub enum Record {
         /// Its channel.
         channel: Arc<str>,
         /// Its id.
-        message: u64,
+        message: Stamp,
         /// What it says now.
         data: Json,
     },
@@ -64,14 +65,14 @@ pub enum Record {
         /// Its channel.
         channel: Arc<str>,
         /// Its id.
-        message: u64,
+        message: Stamp,
     },
     /// A user reacts to a message, or does so no more.
     Reaction {
         /// The message's channel.
         channel: Arc<str>,
         /// Its id.
-        message: u64,
+        message: Stamp,
         /// With what.
         emoji: Arc<str>,
         /// Who.

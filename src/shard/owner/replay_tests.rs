@@ -5,6 +5,7 @@
 
 use super::Owner;
 use crate::base::id::{ConnId, ShardId};
+use crate::base::stamp::Stamp;
 use crate::base::time::{MS, Now, SEC};
 use crate::flow::encode::frame::{Dialect, Variant};
 use crate::flow::fanout::pool::PoolId;
@@ -213,8 +214,8 @@ impl World {
         let home = &self.shards[owner(&room, shards).index()].1;
         let channel = home.ledger().state().channels.get(&room);
         let said = channel.and_then(|channel| channel.history()).into_iter().flat_map(|h| h.entries());
-        let said: Vec<u64> = said.map(|entry| entry.stamp).collect();
-        let message = self.rng.choice(&said).copied().unwrap_or(7);
+        let said: Vec<Stamp> = said.map(|entry| entry.stamp).collect();
+        let message = self.rng.choice(&said).copied().unwrap_or(Stamp::new(7));
         let user: Arc<str> = self.pick(&USERS).into();
         let reason = self.rng.bool().then(|| self.text());
         let member = |command| RoomCommand::Member(user.clone(), command);

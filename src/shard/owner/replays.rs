@@ -40,7 +40,7 @@ pub struct Replays {
 impl Replays {
     /// What a subscriber of a channel is told first: what it has missed.
     pub fn joined(&mut self, ctx: &mut Context, channel: &Channel, join: &Join, name: &Arc<str>) -> Joined {
-        let joined = join.joined(ctx.stamps.last());
+        let joined = join.joined(ctx.stamps.last().get());
         let epoch = ctx.epoch.clone();
         if let Dialect::Change(route) = join.variant.dialect {
             let (has, unknown) = channel.resolve(ctx, name, &join.has, id_field(ctx, route));

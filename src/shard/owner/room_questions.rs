@@ -1,6 +1,7 @@
 //! What is asked of a room, over a socket or over HTTP: decided here without a change, as records and the answer that
 //! holds once they are applied. Answers are the members of a JSON object, without its braces.
 
+use crate::base::stamp::Stamp;
 use crate::base::time::MS;
 use crate::flow::encode::rooms as encode;
 use crate::flow::identity::Actor;
@@ -223,13 +224,13 @@ impl RoomQuestion<'_> {
             let object = object.id("id", stamp).id("message_id", stamp).text("room_id", name);
             let object = object.maybe("user_id", actor.user().map(|user| &**user));
             let object = object.raw("data", publication.publish.data.as_bytes());
-            object.number("sequence", sequence).time("timestamp", stamp)
+            object.number("sequence", sequence).time("timestamp", stamp.get())
         });
         Ok(Decision { records: vec![Record::Published(publication)], reply: RoomReply::Text(text) })
     }
 
     /// Other words for a message.
-    fn edit(&mut self, ctx: &mut Context, message: u64, data: Json) -> Result<Decision, Refusal> {
+    fn edit(&mut self, ctx: &mut Context, message: Stamp, data: Json) -> Result<Decision, Refusal> {
         self.may_change(ctx, message)?;
         let (event, reply) = self.event(ctx, "message.edited", |object| {
             object.id("message_id", message).raw("new_content", data.as_bytes())
@@ -239,7 +240,7 @@ impl RoomQuestion<'_> {
     }
 
     /// A message is to be forgotten.
-    fn erase(&mut self, ctx: &mut Context, message: u64) -> Result<Decision, Refusal> {
+    fn erase(&mut self, ctx: &mut Context, message: Stamp) -> Result<Decision, Refusal> {
         self.may_change(ctx, message)?;
         let (event, reply) = self.event(ctx, "message.deleted", |object| object.id("message_id", message));
         let erased = Record::MessageErased { channel: self.name.clone(), message };
@@ -250,7 +251,7 @@ impl RoomQuestion<'_> {
     fn react(
         &mut self,
         ctx: &mut Context,
-        message: u64,
+        message: Stamp,
         emoji: Arc<str>,
         added: bool,
     ) -> Result<Decision, Refusal> {
@@ -272,7 +273,7 @@ impl RoomQuestion<'_> {
         })
     }
 
-    fn may_change(&self, ctx: &Context, message: u64) -> Result<(), Refusal> {
+    fn may_change(&self, ctx: &Context, message: Stamp) -> Result<(), Refusal> {
         let room = self.room()?;
         room.may_read(self.actor, ctx.now.wall)?;
         let author = self.channels.get(self.name).and_then(|channel| channel.author(message));

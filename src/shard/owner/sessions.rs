@@ -3,6 +3,7 @@
 //! A session belongs to a user, and is taken up once. The shard that owns its name knows where it lives; a client that
 //! comes back before its old connection is found dead ends that one.
 
+use crate::base::stamp::Stamp;
 use crate::flow::state::presence::ConnAddress;
 use crate::shard::context::Context;
 use crate::shard::mail::to_connections::ToConnections;
@@ -24,7 +25,7 @@ struct Known {
 /// All sessions of an owner.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    known: HashMap<u64, Known>,
+    known: HashMap<Stamp, Known>,
 }
 
 impl Sessions {
@@ -32,7 +33,7 @@ impl Sessions {
     pub fn update(
         &mut self,
         ctx: &mut Context,
-        session: u64,
+        session: Stamp,
         user: Arc<str>,
         (shard, conn): ConnAddress,
         update: SessionUpdate,

@@ -2,6 +2,7 @@
 
 use crate::base::id::ShardId;
 use crate::base::slab::Id;
+use crate::base::stamp::Stamp;
 use crate::flow::encode::documents::DocumentChange;
 use crate::flow::encode::frame::{Encoder, Frame, Frames, Variant};
 use crate::flow::encode::{hub, ooo};
@@ -62,7 +63,7 @@ pub struct ChangedDocument<'a> {
     /// What it is.
     pub new: Option<&'a Arc<Item>>,
     /// The version of the change.
-    pub version: u64,
+    pub version: Stamp,
     /// Whether lists hear of it by this; of a glob delete they hear at its end.
     pub lists: bool,
 }
@@ -194,7 +195,7 @@ impl Watchers {
             _ => None,
         };
         if let Some(watch) = watch {
-            watch.send(ctx, &Mark { key: None, at: version }, |encoder, _| {
+            watch.send(ctx, &Mark { key: None, at: version.get() }, |encoder, _| {
                 Some(ooo::item_change(encoder, mode, version, new.map(|new| &**new), patch.as_deref()))
             });
         }

@@ -1,5 +1,6 @@
 //! What clients of the hub send, as values: frames and what they ask for.
 
+use crate::base::stamp::Stamp;
 use crate::wire::feed::is_channel;
 use crate::wire::json::Json;
 use crate::wire::key::{Key, Name};
@@ -117,11 +118,11 @@ pub enum RoomCommand {
     /// Something about a member.
     Member(Arc<str>, MemberCommand),
     /// Another text for a message.
-    Edit(u64, Json),
+    Edit(Stamp, Json),
     /// Delete a message.
-    Erase(u64),
+    Erase(Stamp),
     /// Add (true) or take away a reaction to a message.
-    React(u64, Arc<str>, bool),
+    React(Stamp, Arc<str>, bool),
 }
 
 impl RoomCommand {
@@ -166,7 +167,7 @@ pub struct Follow {
     /// At most so many times a second; 0: every change.
     pub max_hz: u32,
     /// What the client has: key and version.
-    pub versions: HashMap<Key, u64>,
+    pub versions: HashMap<Key, Stamp>,
 }
 
 /// How changes of documents come.

@@ -1,5 +1,6 @@
 //! Reads what clients send.
 
+use crate::base::stamp::Stamp;
 use crate::wire::feed::{MAX_CHANNEL, is_channel};
 use crate::wire::hub::frame::{
     As, Bound, Class, ClientFrame, Command, DEFAULT_LIMIT, Follow, FrameFault, MAX_LIST, MAX_NAME, MAX_TEXT,
@@ -174,12 +175,12 @@ fn follow(members: &RawMembers<'_>, verb: &str) -> Result<Command, FrameFault> {
 }
 
 /// `versions`: an object of key and version, in hexadecimal as the server writes them.
-fn versions(members: &RawMembers<'_>) -> Result<HashMap<Key, u64>, FrameFault> {
+fn versions(members: &RawMembers<'_>) -> Result<HashMap<Key, Stamp>, FrameFault> {
     let why = "\"versions\" must be an object of keys and their versions";
     let Some(raw) = members.raw("versions") else { return Ok(HashMap::new()) };
     let object = RawMembers::read(raw.as_bytes()).ok_or(FrameFault::Field(why))?;
     let version = |(key, text): (String, String)| {
-        Key::parse(&key).ok().zip(u64::from_str_radix(&text, 16).ok()).ok_or(FrameFault::Field(why))
+        Key::parse(&key).ok().zip(Stamp::from_hex(&text)).ok_or(FrameFault::Field(why))
     };
     object.texts(why)?.into_iter().map(version).collect()
 }
@@ -301,10 +302,10 @@ impl RoomProfile {
 }
 
 /// The message that a frame is about, by the `id` that the server gave it.
-fn message_id(members: &RawMembers<'_>) -> Result<u64, FrameFault> {
+fn message_id(members: &RawMembers<'_>) -> Result<Stamp, FrameFault> {
     let why = "\"message_id\" must be the id of a message";
     let text = members.text("message_id", why)?.ok_or(FrameFault::Field(why))?;
-    u64::from_str_radix(&text, 16).map_err(|_| FrameFault::Field(why))
+    Stamp::from_hex(&text).ok_or(FrameFault::Field(why))
 }
 
 fn of_member(members: &RawMembers<'_>, kind: &str) -> Result<RoomCommand, FrameFault> {

@@ -1,6 +1,7 @@
 //! Properties of reading the hub's frames.
 
 use super::{As, Bound, Class, Command, FrameFault, MemberCommand, Mode, Query, RoomCommand, parse};
+use crate::base::stamp::Stamp;
 use crate::wire::json::Json;
 use crate::wire::key::Key;
 use serde_json::{Value, json};
@@ -94,7 +95,7 @@ fn every_frame_of_forge_and_of_its_generated_clients_is_read() {
     let mute = json!({"type": "room.mute", "room_id": "r", "user_id": "u", "for_ms": 5});
     assert_eq!(want(mute), room(RoomCommand::Member("u".into(), MemberCommand::Mute(Some(5)))));
     let react = json!({"type": "message.react", "room_id": "r", "message_id": "1f", "emoji": "+"});
-    assert_eq!(want(react), room(RoomCommand::React(31, "+".into(), true)));
+    assert_eq!(want(react), room(RoomCommand::React(Stamp::new(31), "+".into(), true)));
 }
 
 #[test]
@@ -102,7 +103,10 @@ fn documents_are_wanted_in_a_mode_at_a_pace_and_from_versions() {
     let frame = json!({"type": "subscribe", "key": "a/**", "mode": "patch", "max_hz": 2.5, "versions": {"a/b": "1f"}});
     let Ok(Command::Follow(follow)) = want(frame) else { panic!() };
     assert_eq!((follow.name.as_str(), follow.mode, follow.max_hz), ("a/**", Mode::Patch, 3));
-    assert_eq!(follow.versions.into_iter().collect::<Vec<_>>(), [(Key::parse("a/b").unwrap(), 31)]);
+    assert_eq!(
+        follow.versions.into_iter().collect::<Vec<_>>(),
+        [(Key::parse("a/b").unwrap(), Stamp::new(31))]
+    );
     assert!(matches!(want(json!({"type": "unsubscribe", "key": "a"})), Ok(Command::Unfollow(_))));
 }
 

@@ -1,6 +1,7 @@
 //! What the server sends, as JSON text. The text of a frame is the same for everyone who gets it, except replies and
 //! errors.
 
+use crate::base::stamp::Stamp;
 use crate::wire::feed::Publish;
 use crate::wire::json::write_string;
 use crate::wire::time::write_time;
@@ -86,7 +87,7 @@ impl<'a> Object<'a> {
     }
 
     /// A member with an id that the server has made of a stamp.
-    pub fn id(mut self, name: &str, stamp: u64) -> Object<'a> {
+    pub fn id(mut self, name: &str, stamp: Stamp) -> Object<'a> {
         self.name(name);
         write!(self.out, "\"{stamp:x}\"").expect("a Vec takes all");
         self
@@ -141,7 +142,7 @@ pub struct Placed {
     /// Its number in the channel.
     pub sequence: u64,
     /// The owner's stamp: its id, and its time.
-    pub stamp: u64,
+    pub stamp: Stamp,
     /// Whether id and time are sent too: if history is kept, and for a client's publication.
     pub told: bool,
 }
@@ -159,7 +160,7 @@ pub fn publication(publish: &Publish, placed: Placed, out: &mut Vec<u8>) {
         .maybe_raw("metadata", publish.metadata.as_ref().map(|json| json.as_bytes()))
         .maybe("thread_id", publish.thread_id.as_deref())
         .number("sequence", placed.sequence);
-    let frame = if placed.told { frame.time("timestamp", placed.stamp) } else { frame };
+    let frame = if placed.told { frame.time("timestamp", placed.stamp.get()) } else { frame };
     frame.end();
 }
 
@@ -182,7 +183,7 @@ pub fn unsubscribed(request: Option<&str>, channel: &str, out: &mut Vec<u8>) {
 }
 
 /// The reply to a publication, where one was asked for.
-pub fn published(request: &str, channel: &str, (stamp, offset): (u64, u64), out: &mut Vec<u8>) {
+pub fn published(request: &str, channel: &str, (stamp, offset): (Stamp, u64), out: &mut Vec<u8>) {
     let reply = Object::reply("published", Some(request), out).text("channel", channel);
     reply.text("channel_id", channel).id("id", stamp).number("offset", offset).end();
 }
@@ -207,7 +208,7 @@ pub struct Rejected<'a> {
 }
 
 /// The error frame: forge's, with `request_id` and `error` where its generated clients look for them.
-pub fn error(rejected: &Rejected<'_>, stamp: u64, out: &mut Vec<u8>) {
+pub fn error(rejected: &Rejected<'_>, stamp: Stamp, out: &mut Vec<u8>) {
     let frame =
         Object::reply("error", rejected.request, out).id("id", stamp).text("event", "message.rejected");
     let frame = frame.maybe("room_id", rejected.room).maybe("channel", rejected.channel);
@@ -215,12 +216,12 @@ pub fn error(rejected: &Rejected<'_>, stamp: u64, out: &mut Vec<u8>) {
         let data = Object::new(out).text("code", rejected.code).text("message", rejected.message);
         let data = data.maybe_raw("rejected_id", rejected.id.map(str::as_bytes));
         match rejected.retry_after_ms {
-            Some(ms) => data.number("retry_after_ms", ms).time("reset_at", stamp + ms * 1_000_000),
+            Some(ms) => data.number("retry_after_ms", ms).time("reset_at", stamp.get() + ms * 1_000_000),
             None => data,
         }
         .end();
     });
-    frame.text("error", rejected.message).time("timestamp", stamp).end();
+    frame.text("error", rejected.message).time("timestamp", stamp.get()).end();
 }
 
 /// The frame that is sent before the server closes a connection.
@@ -244,19 +245,19 @@ pub struct System<'a> {
 }
 
 /// A frame of type `system`.
-pub fn system(system: &System<'_>, stamp: u64, out: &mut Vec<u8>) {
+pub fn system(system: &System<'_>, stamp: Stamp, out: &mut Vec<u8>) {
     let frame = Object::frame("system", out).id("id", stamp).text("event", system.event);
     let frame = frame.maybe("room_id", system.room).text("user_id", system.user);
-    frame.raw("data", system.data).time("timestamp", stamp).end();
+    frame.raw("data", system.data).time("timestamp", stamp.get()).end();
 }
 
 /// The ping that forge's clients know.
-pub fn ping(stamp: u64, out: &mut Vec<u8>) {
+pub fn ping(stamp: Stamp, out: &mut Vec<u8>) {
     system(&System { event: "ping", room: None, user: "", data: b"null" }, stamp, out);
 }
 
 /// The frame that forge's clients get before the server stops.
-pub fn shutdown(stamp: u64, out: &mut Vec<u8>) {
+pub fn shutdown(stamp: Stamp, out: &mut Vec<u8>) {
     let data = br#""server is shutting down""#;
     system(&System { event: "server_shutdown", room: None, user: "", data }, stamp, out);
 }
@@ -303,9 +304,9 @@ pub fn presence_sync<'p>(
 }
 
 /// Somebody begins or ends to type in a room.
-pub fn typing(room: &str, user: &str, on: bool, stamp: u64, out: &mut Vec<u8>) {
+pub fn typing(room: &str, user: &str, on: bool, stamp: Stamp, out: &mut Vec<u8>) {
     let frame = Object::frame("typing", out).id("id", stamp).text("room_id", room).text("user_id", user);
-    frame.flag("data", on).time("timestamp", stamp).end();
+    frame.flag("data", on).time("timestamp", stamp.get()).end();
 }
 
 /// A member of a room.
@@ -334,10 +335,11 @@ pub fn member(room: &str, joined: bool, member: &MemberFields<'_>, out: &mut Vec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::stamp::Stamp;
     use crate::wire::json::Json;
     use serde_json::{Value, json};
 
-    const STAMP: u64 = 1_700_000_000_000_000_001;
+    const STAMP: Stamp = Stamp::new(1_700_000_000_000_000_001);
     const TIME: &str = "2023-11-14T22:13:20.000000001Z";
     const ID: &str = "17979cfe362a0001";
 
@@ -396,8 +398,8 @@ mod tests {
 
     #[test]
     fn every_other_frame_has_its_form() {
-        let person = PresenceFields { user: "u", status: "away", custom: Some("c"), since: STAMP };
-        let one = MemberFields { user: "u", role: "owner", joined_at: STAMP };
+        let person = PresenceFields { user: "u", status: "away", custom: Some("c"), since: STAMP.get() };
+        let one = MemberFields { user: "u", role: "owner", joined_at: STAMP.get() };
         let cases: [(Value, Value); 10] = [
             (
                 read(|out| subscribed(Some("1"), "c", ("e", 5), true, out)),

@@ -4,6 +4,7 @@ use super::Work;
 use fanfare::flow::encode::frame::{Dialect, Frame, Variant};
 use fanfare::flow::fanout::Fanout;
 use fanfare::flow::fanout::pool::PoolMember;
+use fanfare::flow::fanout::reach::Reach;
 use fanfare::flow::fanout::send_queue::Budget;
 use fanfare::flow::fanout::sockets::{Due, Short, Slices, Sockets};
 use fanfare::flow::limits::channels::Overflow;
@@ -57,7 +58,7 @@ fn fan_out(members: usize, frames: usize) -> Work {
     let (mut sockets, mut outcomes) = (Null::default(), Vec::new());
     Box::new(move || {
         for _ in 0..frames {
-            fanout.deliver(pool, frame.clone(), 1);
+            fanout.deliver(pool, frame.clone(), Reach::offset(1));
         }
         while fanout.flush(&mut sockets, &mut outcomes) {}
         assert_eq!(std::mem::take(&mut sockets.sends), members);

@@ -7,6 +7,7 @@
 
 pub mod plan;
 pub mod pool;
+pub mod reach;
 pub mod send_queue;
 pub mod sockets;
 
@@ -14,6 +15,7 @@ use crate::base::bits::Bits;
 use crate::flow::encode::frame::Frame;
 use crate::flow::fanout::plan::{PlannedSend, Run, SendPlan};
 use crate::flow::fanout::pool::{PoolId, PoolMember, Pools};
+use crate::flow::fanout::reach::Reach;
 use crate::flow::fanout::send_queue::{Budget, Offered, Queue, Waiting};
 use crate::flow::fanout::sockets::{Came, Due, Short, Slices, Sockets};
 use crate::flow::limits::channels::Overflow;
@@ -31,8 +33,8 @@ pub enum Outcome {
     Blocked(u32),
     /// It was full and has taken everything since.
     Drained(u32),
-    /// Its queue would grow over the budget: what the pool had for it was left out, from behind that stamp on.
-    Behind(u32, PoolId, u64),
+    /// Its queue would grow over the budget: what the pool had for it was left out, from behind there on.
+    Behind(u32, PoolId, Reach),
     /// So many runs of a channel made room for newer ones.
     Dropped(u32),
     /// Its socket is broken.
@@ -189,12 +191,12 @@ impl Fanout {
     }
 
     /// How far a member of a pool has surely come.
-    pub fn position(&self, id: PoolId, slot: u32) -> u64 {
-        self.pools.get(id).map_or(0, |pool| pool.position(self.due.contains(slot)))
+    pub fn position(&self, id: PoolId, slot: u32) -> Reach {
+        self.pools.get(id).map_or(Reach::default(), |pool| pool.position(self.due.contains(slot)))
     }
 
     /// A frame for every member, which brings the pool to `at`.
-    pub fn deliver(&mut self, id: PoolId, frame: Frame, at: u64) {
+    pub fn deliver(&mut self, id: PoolId, frame: Frame, at: Reach) {
         let Some(pool) = self.pools.get_mut(id) else { return };
         let before = std::mem::replace(&mut pool.at, at);
         if pool.members.is_empty() {
@@ -444,7 +446,7 @@ impl Fanout {
             if offered == Offered::Refused && overflow == Overflow::Disconnect {
                 for pool in queue.yield_room() {
                     behind.push(pool);
-                    outcomes.push(Outcome::Behind(entry.slot, pool, 0));
+                    outcomes.push(Outcome::Behind(entry.slot, pool, Reach::default()));
                 }
                 offered = queue.offer(&run.bytes, run.frames, self.budget, run.pool, overflow);
             }

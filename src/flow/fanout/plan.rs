@@ -2,6 +2,7 @@
 
 use crate::flow::encode::frame::Frame;
 use crate::flow::fanout::pool::PoolId;
+use crate::flow::fanout::reach::Reach;
 
 /// One run that is due to one connection.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +25,7 @@ pub struct Run {
     /// The pool.
     pub pool: PoolId,
     /// How far the pool had come before.
-    pub before: u64,
+    pub before: Reach,
 }
 
 /// What is due to whom.
@@ -42,7 +43,7 @@ pub struct SendPlan {
 
 impl SendPlan {
     /// Adds a run of shared bytes; one frame is its own run.
-    pub fn add_run(&mut self, frames: &[Frame], pool: PoolId, before: u64) -> u32 {
+    pub fn add_run(&mut self, frames: &[Frame], pool: PoolId, before: Reach) -> u32 {
         let bytes = match frames {
             [one] => one.clone(),
             many => Frame::from(many.concat()),

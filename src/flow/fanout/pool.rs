@@ -3,6 +3,7 @@
 use crate::base::slab::{Id, Slab};
 use crate::base::time::SEC;
 use crate::flow::encode::frame::{Frame, Variant};
+use crate::flow::fanout::reach::Reach;
 use crate::flow::limits::channels::Overflow;
 use crate::flow::route::subject::Subject;
 use crate::wire::key::Key;
@@ -36,12 +37,12 @@ pub struct Pool {
     pub members: Vec<PoolMember>,
     /// How many more are on their way in (or behind, and to come back).
     pub waiting: u32,
-    /// How far its frames have come: the owner's stamp or offset of the last one.
-    pub at: u64,
+    /// How far its frames have come: up to the last one.
+    pub at: Reach,
     /// How far they had come before the first of `frames`.
-    pub before: u64,
+    pub before: Reach,
     /// How far they had come before those of the plan under way, if it has any.
-    pub planned: Option<u64>,
+    pub planned: Option<Reach>,
     /// Frames that are held back, if the pool takes only so many a second.
     pub paced: Option<Box<Paced>>,
     /// What is due to every member; joined to one run when the next plan is made.
@@ -57,15 +58,15 @@ pub struct Paced {
     pub period: u64,
     /// When the next one may go.
     pub due: u64,
-    /// The newest frame of each key, and its version.
-    pub held: HashMap<Key, (u64, Frame)>,
+    /// The newest frame of each key, and how far it brings the pool.
+    pub held: HashMap<Key, (Reach, Frame)>,
     /// How far the pool had come before the first of them.
-    pub before: u64,
+    pub before: Reach,
 }
 
 impl Pool {
     /// How far a member has surely come; `due`: whether the plan under way has something for it still.
-    pub fn position(&self, due: bool) -> u64 {
+    pub fn position(&self, due: bool) -> Reach {
         if let Some(planned) = self.planned.filter(|_| due) {
             return planned;
         }
@@ -104,11 +105,11 @@ impl Pools {
         }
         let paced = (max_hz > 0).then(|| {
             let (period, held) = (SEC / u64::from(max_hz), HashMap::new());
-            Box::new(Paced { period, due: 0, held, before: 0 })
+            Box::new(Paced { period, due: 0, held, before: Reach::default() })
         });
         let (members, frames, newcomers) = Default::default();
         let subject = subject.clone();
-        let (waiting, at, before, planned) = (0, 0, 0, None);
+        let (waiting, at, before, planned) = (0, Reach::default(), Reach::default(), None);
         let pool = Pool {
             subject,
             variant,

@@ -1,6 +1,7 @@
 //! Subscriptions of one connection to channels, and the frames that wait to be told where a subscription begins.
 
 use crate::flow::fanout::pool::PoolId;
+use crate::flow::fanout::reach::Reach;
 use crate::flow::request::position::Position;
 use crate::flow::route::subject::Subject;
 use crate::shard::connections::memberships::Memberships;
@@ -84,12 +85,14 @@ impl ChannelSubscriptions {
 
     /// A subscription to a channel has begun behind `at`: whoever waits for that is told. `gap`: what was said to be
     /// seen last is too long ago.
-    pub fn joined(&mut self, view: &mut View<'_>, pool: PoolId, at: u64, gap: bool) {
+    pub fn joined(&mut self, view: &mut View<'_>, pool: PoolId, at: Reach, gap: bool) {
         let Some(Subject::Channel(channel)) = view.subject(pool).cloned() else { return };
         let epoch = view.ctx.epoch.clone();
         for PendingReply { reply_to, recovers, .. } in self.take(pool) {
             let (request, recovered) = (reply_to.request.as_deref(), recovers && !gap);
-            view.send_text(|out| write::subscribed(request, &channel, (&epoch, at), recovered, out));
+            view.send_text(|out| {
+                write::subscribed(request, &channel, (&epoch, at.as_offset()), recovered, out)
+            });
         }
     }
 
@@ -149,7 +152,7 @@ pub fn count(view: &View<'_>, rooms: &Memberships) -> usize {
 /// How far a connection has come in the channels that it follows.
 pub fn positions(view: &View<'_>) -> Vec<(Arc<str>, u64)> {
     let followed = named(view).into_iter().filter(|(_, pool)| view.is_member(*pool));
-    followed.map(|(name, pool)| (name, view.position(pool))).collect()
+    followed.map(|(name, pool)| (name, view.position(pool).as_offset())).collect()
 }
 
 /// A connection that gets every channel for want of a subscription has one now: it gets what it asks for, and no more.

@@ -152,7 +152,7 @@ impl DocumentSubscriptions {
             merged.manner = taken.manner;
             for pool in taken.pools {
                 if let Some(Subject::Part(_, owner)) = view.subject(pool) {
-                    merged.limit(*owner, Stamp::new(view.position(pool)));
+                    merged.limit(*owner, view.position(pool).as_stamp());
                 }
                 view.unsubscribe(pool);
             }

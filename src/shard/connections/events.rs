@@ -7,6 +7,7 @@ use crate::flow::conn::events;
 use crate::flow::encode::events as encode;
 use crate::flow::encode::frame::{Dialect, Frame, Variant};
 use crate::flow::fanout::pool::PoolId;
+use crate::flow::fanout::reach::Reach;
 use crate::flow::request::documents::DocumentRequest;
 use crate::flow::request::events::{ConnName, EventsRequest, SubscriptionChange};
 use crate::flow::request::position::Position;
@@ -160,7 +161,7 @@ impl EventsSession {
         if let Some(batch) = batch {
             self.send_history(view, &subject, &state.unwrap_or_default(), &batch);
             if batch.more {
-                return view.follow_later(pool, batch.marks.last().map_or(0, |(_, at)| *at));
+                return view.follow_later(pool, batch.reach());
             }
             view.follow_channel(pool, None, at);
         } else if channel {
@@ -180,7 +181,7 @@ impl EventsSession {
     fn send_history(&mut self, view: &mut View<'_>, subject: &Subject, run: &Frame, batch: &HistoryBatch) {
         let (mut bytes, mut from) = (Vec::new(), 0);
         for (end, at) in &batch.marks {
-            self.advance(subject, *at, view.ctx.shards);
+            self.advance(subject, Reach::offset(*at), view.ctx.shards);
             if self.personal {
                 bytes.extend(chunk(|out| write_id(&self.cursor.encode(), out)));
             }
@@ -192,7 +193,13 @@ impl EventsSession {
     }
 
     /// A frame of a pool whose members add their own place to it. `before`: how far the pool had come before.
-    pub fn deliver(&mut self, view: &mut View<'_>, pool: PoolId, frame: &Frame, (before, at): (u64, u64)) {
+    pub fn deliver(
+        &mut self,
+        view: &mut View<'_>,
+        pool: PoolId,
+        frame: &Frame,
+        (before, at): (Reach, Reach),
+    ) {
         let Some(subject) = view.subject(pool).filter(|subject| has_position(subject)).cloned() else {
             view.offer(pool, frame.clone(), before);
             return;
@@ -205,14 +212,14 @@ impl EventsSession {
         }
     }
 
-    /// The connection has everything of a subject up to `at`, an owner's stamp or an offset.
-    fn advance(&mut self, subject: &Subject, at: u64, shards: u16) {
+    /// The connection has everything of a subject up to `at`.
+    fn advance(&mut self, subject: &Subject, at: Reach, shards: u16) {
         match subject {
             Subject::Channel(name) if **name != *EVERYONE => {
-                self.cursor.channels.insert(name.clone(), at);
+                self.cursor.channels.insert(name.clone(), at.as_offset());
             }
             Subject::Part(names, shard) => {
-                let stamp = Stamp::new(at);
+                let stamp = at.as_stamp();
                 names.iter().for_each(|name| advance_name(&mut self.cursor, name, *shard, stamp, shards));
             }
             _ => {}

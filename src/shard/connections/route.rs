@@ -63,7 +63,7 @@ impl RouteSession {
             view.force_send(bytes);
         }
         if batch.more {
-            return view.follow_later(pool, batch.marks.last().map_or(0, |(_, at)| *at));
+            return view.follow_later(pool, batch.reach());
         }
         view.follow_channel(pool, None, at);
     }

@@ -3,6 +3,7 @@
 
 use crate::flow::encode::frame::Frame;
 use crate::flow::fanout::pool::PoolId;
+use crate::flow::fanout::reach::Reach;
 use crate::flow::request::events::SubscriptionChange;
 use crate::flow::request::position::Position;
 use crate::shard::connections::close_code::{GOING_AWAY, SESSION_TAKEN, TOO_MANY_CONNECTIONS};
@@ -81,7 +82,7 @@ impl Subscriber {
     }
 
     /// A frame of a pool whose members add their own place to it, which takes them from one position to another.
-    pub fn deliver(&mut self, view: &mut View<'_>, pool: PoolId, frame: &Frame, step: (u64, u64)) {
+    pub fn deliver(&mut self, view: &mut View<'_>, pool: PoolId, frame: &Frame, step: (Reach, Reach)) {
         match self {
             Subscriber::Events(session) => session.deliver(view, pool, frame, step),
             // these share their bytes
@@ -136,7 +137,7 @@ impl Subscriber {
         let Some(subject) = view.subject(pool).cloned() else { return };
         let at = view.position(pool);
         view.unsubscribe(pool);
-        view.subscribe(&subject, Position::Offset((*view.ctx.epoch).into(), at));
+        view.subscribe(&subject, Position::Offset((*view.ctx.epoch).into(), at.as_offset()));
     }
 
     /// Changes what the connection gets as events. Says what of it could not be done; `None` if it is not the one that

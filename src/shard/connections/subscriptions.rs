@@ -3,12 +3,12 @@
 
 use crate::base::id::ConnId;
 use crate::base::slab::Table;
-use crate::base::stamp::Stamp;
 use crate::base::timers::Timers;
 use crate::flow::conn::listing::Row;
 use crate::flow::encode::frame::{Frame, Variant};
 use crate::flow::fanout::Fanout;
 use crate::flow::fanout::pool::{PoolId, PoolMember};
+use crate::flow::fanout::reach::Reach;
 use crate::flow::fanout::send_queue::Budget;
 use crate::flow::limits::Limits;
 use crate::flow::limits::channels::Overflow;
@@ -27,8 +27,8 @@ pub struct Subscription {
     pub pool: PoolId,
     /// How far it is.
     pub stage: Stage,
-    /// Where its documents stood when it fell behind (an owner's stamp); 0 if it has none.
-    pub since: u64,
+    /// How far it had come when it fell behind; the default if it has nothing.
+    pub since: Reach,
 }
 
 /// How far a subscription is.
@@ -133,7 +133,7 @@ impl Subscriptions {
         if list.iter().any(|sub| sub.pool == pool) {
             return;
         }
-        list.push(Subscription { pool, stage: Stage::Behind, since: 0 });
+        list.push(Subscription { pool, stage: Stage::Behind, since: Reach::default() });
         self.fanout.pools.get_mut(pool).expect("just entered").waiting += 1;
         self.ask_state(ctx, joiner, pool, position);
     }
@@ -168,7 +168,7 @@ impl Subscriptions {
     }
 
     /// The state is on its way to a connection, which follows from here on. The owner made it at `at`.
-    pub fn follow(&mut self, slot: u32, pool: PoolId, at: u64) {
+    pub fn follow(&mut self, slot: u32, pool: PoolId, at: Reach) {
         let Some(place) = self.of(slot).iter().position(|sub| sub.pool == pool) else { return };
         let member = self.fanout.join(pool, PoolMember { slot, sub: place as u32 });
         let p = self.fanout.pools.get_mut(pool).expect("joined");
@@ -178,14 +178,14 @@ impl Subscriptions {
     }
 
     /// The state that was waited for goes out only in part, or not at all; `since`: how far the connection has come.
-    pub fn stay_behind(&mut self, slot: u32, pool: PoolId, since: u64) {
+    pub fn stay_behind(&mut self, slot: u32, pool: PoolId, since: Reach) {
         if let Some(sub) = self.find_mut(slot, pool) {
             (sub.stage, sub.since) = (Stage::Behind, since);
         }
     }
 
     /// A member gets no more of its pool until it has drained; false if it is none.
-    pub fn fall_behind(&mut self, slot: u32, pool: PoolId, since: u64) -> bool {
+    pub fn fall_behind(&mut self, slot: u32, pool: PoolId, since: Reach) -> bool {
         let Some(sub) = self.find_mut(slot, pool) else { return false };
         let Stage::Member(place) = sub.stage else { return false };
         (sub.stage, sub.since) = (Stage::Behind, since);
@@ -195,26 +195,28 @@ impl Subscriptions {
     }
 
     /// The subscriptions of a connection that have fallen behind, each with its `since`.
-    pub fn behind(&self, slot: u32) -> SmallVec<[(PoolId, u64); 4]> {
+    pub fn behind(&self, slot: u32) -> SmallVec<[(PoolId, Reach); 4]> {
         let behind = self.of(slot).iter().filter(|sub| sub.stage == Stage::Behind);
         behind.map(|sub| (sub.pool, sub.since)).collect()
     }
 
     /// What a subscriber that fell behind at `since` has of a pool's subject.
-    pub fn position_since(&self, ctx: &Context, pool: PoolId, since: u64) -> Position {
+    pub fn position_since(&self, ctx: &Context, pool: PoolId, since: Reach) -> Position {
         match self.subject(pool) {
-            Some(Subject::Channel(_) | Subject::Chosen(..)) => Position::Offset((*ctx.epoch).into(), since),
-            Some(Subject::Part(..)) if since > 0 => Position::since(Stamp::new(since)),
+            Some(Subject::Channel(_) | Subject::Chosen(..)) => {
+                Position::Offset((*ctx.epoch).into(), since.as_offset())
+            }
+            Some(Subject::Part(..)) if since > Reach::default() => Position::since(since.as_stamp()),
             _ => Position::Nothing,
         }
     }
 
-    /// How far a connection has come in a pool: an owner's stamp or an offset.
-    pub fn position(&self, slot: u32, pool: PoolId) -> u64 {
+    /// How far a connection has come in a pool.
+    pub fn position(&self, slot: u32, pool: PoolId) -> Reach {
         match self.find(slot, pool).map(|sub| (sub.stage, sub.since)) {
             Some((Stage::Member(_), _)) => self.fanout.position(pool, slot),
             Some((Stage::Waiting(_) | Stage::Behind, since)) => since,
-            None => 0,
+            None => Reach::default(),
         }
     }
 
@@ -323,7 +325,7 @@ impl Subscriptions {
             let Some(paced) = &mut pool.paced else { continue };
             paced.due = now + paced.period;
             pool.at = paced.before;
-            let mut held: Vec<(u64, Frame)> = std::mem::take(&mut paced.held).into_values().collect();
+            let mut held: Vec<(Reach, Frame)> = std::mem::take(&mut paced.held).into_values().collect();
             held.sort_unstable_by_key(|(at, _)| *at);
             for (at, frame) in held {
                 self.fanout.deliver(id, frame, at);

@@ -3,6 +3,7 @@
 use crate::base::id::ConnId;
 use crate::flow::encode::frame::{Dialect, Frame, Variant};
 use crate::flow::fanout::pool::PoolId;
+use crate::flow::fanout::reach::Reach;
 use crate::flow::fanout::send_queue::Offered;
 use crate::flow::identity::{Actor, Caller, Identity};
 use crate::flow::limits::channels::Overflow;
@@ -267,13 +268,13 @@ impl View<'_> {
     }
 
     /// How far it has come in a pool.
-    pub fn position(&self, pool: PoolId) -> u64 {
+    pub fn position(&self, pool: PoolId) -> Reach {
         self.subscriptions().position(self.id.slot, pool)
     }
 
     /// A state made at `at` goes out, and the connection follows from there. False if its socket has no room: the state
     /// is asked for again when there is.
-    pub fn follow(&mut self, pool: PoolId, state: Option<Frame>, at: u64) -> bool {
+    pub fn follow(&mut self, pool: PoolId, state: Option<Frame>, at: Reach) -> bool {
         let slot = self.id.slot;
         if let Some(state) = state
             && !self.shared.subscriptions.fanout.try_send(slot, state)
@@ -289,7 +290,7 @@ impl View<'_> {
 
     /// What was missed goes out, and the connection follows from there. It is bounded by the history, and nothing makes
     /// up for what is left out, so it goes beyond the budget.
-    pub fn follow_channel(&mut self, pool: PoolId, missed: Option<Frame>, at: u64) {
+    pub fn follow_channel(&mut self, pool: PoolId, missed: Option<Frame>, at: Reach) {
         if let Some(missed) = missed {
             self.force_send(missed);
         }
@@ -297,13 +298,13 @@ impl View<'_> {
     }
 
     /// The subscription goes on behind `at` once everything so far is sent.
-    pub fn follow_later(&mut self, pool: PoolId, at: u64) {
+    pub fn follow_later(&mut self, pool: PoolId, at: Reach) {
         self.shared.subscriptions.stay_behind(self.id.slot, pool, at);
         self.shared.subscriptions.fanout.tell_drained(self.id.slot);
     }
 
     /// Offers a frame of a pool to this member alone; false if there is no room. `before`: how far it has come so far.
-    pub fn offer(&mut self, pool: PoolId, frame: Frame, before: u64) -> bool {
+    pub fn offer(&mut self, pool: PoolId, frame: Frame, before: Reach) -> bool {
         match self.shared.subscriptions.fanout.offer(self.id.slot, pool, frame) {
             Offered::Taken => {}
             Offered::Dropped(count) => self.ctx.stats.dropped += u64::from(count),
@@ -317,7 +318,7 @@ impl View<'_> {
 
     /// A document's subscriber gets the latest state when its socket has drained; a channel's is let go, because no
     /// later publication makes up for a lost one.
-    pub fn fell_behind(&mut self, pool: PoolId, since: u64) {
+    pub fn fell_behind(&mut self, pool: PoolId, since: Reach) {
         let subscriptions = &mut self.shared.subscriptions;
         if subscriptions.overflow(pool) == Some(Overflow::Disconnect) {
             // what waits is given up, so that the reason is the next thing that it reads

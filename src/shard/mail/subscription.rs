@@ -3,6 +3,7 @@
 use crate::base::id::ConnId;
 use crate::flow::encode::frame::{Frame, Variant};
 use crate::flow::fanout::pool::PoolId;
+use crate::flow::fanout::reach::Reach;
 use crate::flow::request::position::Position;
 use crate::flow::route::subject::Subject;
 use crate::flow::state::room::Refusal;
@@ -32,7 +33,7 @@ pub struct Join {
 
 impl Join {
     /// The answer without a state, at `at`.
-    pub fn joined(&self, at: u64) -> Joined {
+    pub fn joined(&self, at: Reach) -> Joined {
         let Join { pool, conn, ticket, .. } = *self;
         Joined { pool, conn, ticket, at, count: 0, gap: false, state: None, batch: None }
     }
@@ -66,8 +67,8 @@ pub struct Joined {
     pub conn: ConnId,
     /// Its number for the request.
     pub ticket: u32,
-    /// How far the state is: the owner's stamp, or the channel's offset.
-    pub at: u64,
+    /// How far the state is.
+    pub at: Reach,
     /// How many keys' state there is.
     pub count: u32,
     /// Whether something was missed that cannot be made up for: deletions that are forgotten, publications too.
@@ -89,11 +90,18 @@ pub struct HistoryBatch {
     pub more: bool,
 }
 
+impl HistoryBatch {
+    /// How far its last publication brings the reader.
+    pub fn reach(&self) -> Reach {
+        self.marks.last().map_or(Reach::default(), |(_, offset)| Reach::offset(*offset))
+    }
+}
+
 /// What a frame is about, for those who have to know without reading it.
 #[derive(Clone, Debug)]
 pub struct Mark {
     /// The key of a document of the native dialect.
     pub key: Option<Key>,
-    /// Its version; or the offset of a publication.
-    pub at: u64,
+    /// How far it brings the subject: its version, or the offset of a publication.
+    pub at: Reach,
 }

@@ -2,6 +2,7 @@
 
 use crate::base::stamp::Stamp;
 use crate::flow::encode::ooo;
+use crate::flow::fanout::reach::Reach;
 use crate::flow::request::position::Position;
 use crate::flow::request::write::{Refused, Write};
 use crate::flow::route::subject::Subject;
@@ -61,7 +62,7 @@ impl Documents {
 
     /// What a subscriber of a key is told first: the document, unless it has that version.
     pub fn joined(&self, ctx: &mut Context, watch: &mut Watch, join: &Join) -> Joined {
-        let joined = join.joined(ctx.stamps.last().get());
+        let joined = join.joined(Reach::stamp(ctx.stamps.last()));
         let Subject::Key(key) = &join.subject else { return joined };
         let version = self.version(key);
         if matches!(join.has, Position::Version(has) if has == version) {

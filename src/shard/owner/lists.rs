@@ -6,6 +6,7 @@ use crate::base::stamp::Stamp;
 use crate::base::time::SEC;
 use crate::flow::encode::ooo;
 use crate::flow::fanout::pool::PoolId;
+use crate::flow::fanout::reach::Reach;
 use crate::flow::request::position::Position;
 use crate::flow::request::write::SweepId;
 use crate::flow::route::owner::owner;
@@ -190,7 +191,7 @@ impl Followed {
         let has = matches!(join.has, Position::Version(has) if has == self.list.version);
         let state = (!has).then(state).flatten();
         let count = self.list.len() as u32;
-        let joined = Joined { count, state, ..join.joined(self.list.version.get()) };
+        let joined = Joined { count, state, ..join.joined(Reach::stamp(self.list.version)) };
         ctx.post(from, ToConnections::Joined(joined));
     }
 
@@ -217,7 +218,7 @@ impl Followed {
         self.list.version = ctx.stamp();
         let mode = ctx.limits.patch_mode(self.list.pattern.as_str());
         let Followed { list, watch, .. } = self;
-        let mark = Mark { key: None, at: list.version.get() };
+        let mark = Mark { key: None, at: Reach::stamp(list.version) };
         watch.send(ctx, &mark, |encoder, _| Some(ooo::list_change(encoder, mode, list, steps)));
     }
 }

@@ -34,6 +34,7 @@ use crate::base::id::ShardId;
 use crate::base::time::SEC;
 use crate::flow::conn::response_part::ResponsePart;
 use crate::flow::encode::ooo;
+use crate::flow::fanout::reach::Reach;
 use crate::flow::identity::Actor;
 use crate::flow::request::rooms::RoomAsk;
 use crate::flow::request::write::Done;
@@ -333,12 +334,12 @@ impl Owner {
             Subject::Room(name) => room_commands::join(ledger, ctx, watcher, &join, name),
             Subject::Every(_) | Subject::User(_) => {
                 ledger.watchers().add(&join.subject, watcher);
-                Ok(join.joined(ctx.stamps.last().get()))
+                Ok(join.joined(Reach::stamp(ctx.stamps.last())))
             }
             Subject::Clock(_) => {
                 ledger.watchers().add(&join.subject, watcher);
                 let state = Some(ooo::clock(&mut ctx.encoder, ctx.now.wall));
-                Ok(Joined { state, ..join.joined(0) })
+                Ok(Joined { state, ..join.joined(Reach::default()) })
             }
         };
         match joined {

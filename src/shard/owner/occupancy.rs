@@ -4,6 +4,7 @@
 use crate::base::stamp::Stamp;
 use crate::base::time::MS;
 use crate::flow::encode::rooms as encode;
+use crate::flow::fanout::reach::Reach;
 use crate::flow::route::subject::Subject;
 use crate::flow::state::presence::{ConnAddress, News, Presence, Shown, Status};
 use crate::flow::state::room::{Left, Room, RoomEvent};
@@ -128,7 +129,7 @@ impl Occupancies {
             let typing = encode::text(encoder, dialect, |out| write::typing(name, user, true, stamp, out));
             state.extend_from_slice(&typing);
         }
-        Joined { state: Some(state.into()), ..join.joined(0) }
+        Joined { state: Some(state.into()), ..join.joined(Reach::default()) }
     }
 
     /// Something has happened in a room: those in it are told, and those concerned.

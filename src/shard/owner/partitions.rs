@@ -6,6 +6,7 @@ use crate::base::stamp::Stamp;
 use crate::flow::encode::documents::{self, DocumentChange};
 use crate::flow::encode::frame::{Dialect, Frame, Variant};
 use crate::flow::fanout::pool::PoolId;
+use crate::flow::fanout::reach::Reach;
 use crate::flow::limits::documents::PatchMode;
 use crate::flow::request::position::Position;
 use crate::flow::route::owner::owner;
@@ -71,7 +72,7 @@ impl Partitions {
     pub fn changed(&mut self, ctx: &mut Context, id: Id, mode: PatchMode, change: DocumentChange<'_>) {
         let partition = self.slab.get_mut(id).expect("its interest is there");
         partition.state.clear();
-        let mark = Mark { key: Some(change.key.clone()), at: change.version.get() };
+        let mark = Mark { key: Some(change.key.clone()), at: Reach::stamp(change.version) };
         partition.watch.send(ctx, &mark, |encoder, variant| {
             Some(documents::change(encoder, variant.dialect, mode.with(variant.patch), change))
         });
@@ -79,7 +80,7 @@ impl Partitions {
 
     /// The state, or what the subscriber lacks of it: a message for each key.
     pub fn state(&mut self, ctx: &mut Context, store: &Store, id: Id, names: &[Name], join: &Join) -> Joined {
-        let joined = join.joined(ctx.stamps.last().get());
+        let joined = join.joined(Reach::stamp(ctx.stamps.last()));
         let partition = self.slab.get_mut(id).expect("it is watched");
         let dialect = join.variant.dialect;
         if let Position::Since { stamp, fresh, versions } = &join.has {

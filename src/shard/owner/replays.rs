@@ -3,6 +3,7 @@
 
 use crate::flow::encode::frame::{Dialect, Frame, Variant};
 use crate::flow::encode::hub;
+use crate::flow::fanout::reach::Reach;
 use crate::flow::request::position::Position;
 use crate::flow::route::subject::Subject;
 use crate::shard::context::Context;
@@ -24,7 +25,7 @@ const MOST_BYTES: usize = 8 << 20;
 struct Replay {
     /// What the channel had come through when it was made.
     revision: u64,
-    at: u64,
+    at: Reach,
     count: u32,
     state: Frame,
     batch: Option<Box<HistoryBatch>>,
@@ -40,18 +41,19 @@ pub struct Replays {
 impl Replays {
     /// What a subscriber of a channel is told first: what it has missed.
     pub fn joined(&mut self, ctx: &mut Context, channel: &Channel, join: &Join, name: &Arc<str>) -> Joined {
-        let joined = join.joined(ctx.stamps.last().get());
+        let joined = join.joined(Reach::stamp(ctx.stamps.last()));
         let epoch = ctx.epoch.clone();
         if let Dialect::Change(route) = join.variant.dialect {
             let (has, unknown) = channel.resolve(ctx, name, &join.has, id_field(ctx, route));
             let last = channel.last_name(ctx, name, route).or_else(|| join.has.name());
-            let Start { offset: at, gap, missed } = channel.start(&epoch, &has);
-            return missed_of(ctx, join, missed, last, Joined { at, gap: gap || unknown, ..joined });
+            let Start { offset, gap, missed } = channel.start(&epoch, &has);
+            let joined = Joined { at: Reach::offset(offset), gap: gap || unknown, ..joined };
+            return missed_of(ctx, join, missed, last, joined);
         }
         let revision = channel.revision();
         self.find(ctx, revision, join, joined).unwrap_or_else(|joined| {
-            let Start { offset: at, gap, missed } = channel.start(&epoch, &join.has);
-            let joined = Joined { at, gap, ..joined };
+            let Start { offset, gap, missed } = channel.start(&epoch, &join.has);
+            let joined = Joined { at: Reach::offset(offset), gap, ..joined };
             if missed.is_empty() {
                 return joined;
             }
@@ -122,8 +124,8 @@ fn missed_of(
         let frame = hub::publication(&mut ctx.encoder, join.variant, publish, placed, &limits, &ctx.epoch);
         let frame = ctx.encoder.run(join.variant, std::iter::once(frame));
         run.extend_from_slice(&frame);
-        at = placed.sequence;
-        marks.push((run.len(), at));
+        at = Reach::offset(placed.sequence);
+        marks.push((run.len(), placed.sequence));
     }
     let at = if more { at } else { joined.at };
     let count = marks.len() as u32;

@@ -7,6 +7,7 @@ use crate::flow::encode::documents::DocumentChange;
 use crate::flow::encode::frame::{Encoder, Frame, Frames, Variant};
 use crate::flow::encode::{hub, ooo};
 use crate::flow::fanout::pool::PoolId;
+use crate::flow::fanout::reach::Reach;
 use crate::flow::filter::Filter;
 use crate::flow::limits::Limits;
 use crate::flow::limits::documents::PatchMode;
@@ -168,7 +169,9 @@ impl Watchers {
         mut make: impl FnMut(&mut Encoder, Variant) -> Frame,
     ) {
         if let Some(watch) = self.subjects.get_mut(subject) {
-            watch.send(ctx, &Mark { key: None, at: 0 }, |encoder, variant| Some(make(encoder, variant)));
+            watch.send(ctx, &Mark { key: None, at: Reach::default() }, |encoder, variant| {
+                Some(make(encoder, variant))
+            });
         }
     }
 
@@ -195,7 +198,7 @@ impl Watchers {
             _ => None,
         };
         if let Some(watch) = watch {
-            watch.send(ctx, &Mark { key: None, at: version.get() }, |encoder, _| {
+            watch.send(ctx, &Mark { key: None, at: Reach::stamp(version) }, |encoder, _| {
                 Some(ooo::item_change(encoder, mode, version, new.map(|new| &**new), patch.as_deref()))
             });
         }
@@ -220,7 +223,7 @@ impl Watchers {
         let make = |encoder: &mut Encoder, limits: &Limits, epoch: &str, variant| {
             Some(hub::publication(encoder, variant, publish, *placed, limits, epoch))
         };
-        let mark = Mark { key: None, at: placed.sequence };
+        let mark = Mark { key: None, at: Reach::offset(placed.sequence) };
         let mut frames = Frames::default();
         if let Some(channel) = &mut channel {
             channel.all.send_from(ctx, &mut frames, &mark, make);

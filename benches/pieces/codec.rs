@@ -2,6 +2,7 @@
 
 use super::Work;
 use super::document::entries;
+use fanfare::base::offset::Offset;
 use fanfare::base::stamp::Stamp;
 use fanfare::flow::encode::frame::{Dialect, Encoder, Variant};
 use fanfare::flow::encode::{hub, ooo};
@@ -87,7 +88,7 @@ pub fn encode_item(len: usize) -> Work {
 pub fn encode_publication(len: usize) -> Work {
     let publish = Publish::new("news", "message", Json::string(&"x".repeat(len)));
     let mut encoder = Encoder::default();
-    let placed = Placed { room: false, sequence: 1, stamp: Stamp::ZERO, told: false };
+    let placed = Placed { room: false, sequence: Offset::new(1), stamp: Stamp::ZERO, told: false };
     let (variant, limits) = (Variant::plain(Dialect::Hub), Limits::default());
     Box::new(move || hub::publication(&mut encoder, variant, &publish, placed, &limits, "0").len())
 }

@@ -1,6 +1,7 @@
 //! One pool, many members, sockets that take everything.
 
 use super::Work;
+use fanfare::base::offset::Offset;
 use fanfare::flow::encode::frame::{Dialect, Frame, Variant};
 use fanfare::flow::fanout::Fanout;
 use fanfare::flow::fanout::pool::PoolMember;
@@ -58,7 +59,7 @@ fn fan_out(members: usize, frames: usize) -> Work {
     let (mut sockets, mut outcomes) = (Null::default(), Vec::new());
     Box::new(move || {
         for _ in 0..frames {
-            fanout.deliver(pool, frame.clone(), Reach::offset(1));
+            fanout.deliver(pool, frame.clone(), Reach::offset(Offset::new(1)));
         }
         while fanout.flush(&mut sockets, &mut outcomes) {}
         assert_eq!(std::mem::take(&mut sockets.sends), members);

@@ -2,6 +2,7 @@
 
 use super::Work;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use fanfare::base::offset::Offset;
 use fanfare::base::slab::Id;
 use fanfare::flow::encode::frame::Frame;
 use fanfare::flow::fanout::reach::Reach;
@@ -11,7 +12,7 @@ use fanfare::shard::mail::to_connections::ToConnections;
 use std::hint::spin_loop;
 use std::thread;
 
-const MARK: Mark = Mark { key: None, at: Reach::offset(1) };
+const MARK: Mark = Mark { key: None, at: Reach::offset(Offset::new(1)) };
 
 /// Batches that fit a lane, as in `runtime/mailbox.rs`.
 const DEPTH: usize = 64;

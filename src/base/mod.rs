@@ -2,6 +2,7 @@
 
 pub mod bits;
 pub mod id;
+pub mod offset;
 pub mod slab;
 pub mod stamp;
 pub mod time;

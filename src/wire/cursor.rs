@@ -3,6 +3,7 @@
 //! Its members are sorted: `"$e"`, the epoch of the server's histories; `"$k"`, keys with their versions and patterns
 //! with the position of each owner; and every channel with its offset.
 
+use crate::base::offset::Offset;
 use crate::base::stamp::Stamp;
 use crate::wire::feed::{is_channel, object};
 use crate::wire::json::write_string;
@@ -27,7 +28,7 @@ pub struct Cursor {
     /// Documents: by key or pattern.
     pub keys: BTreeMap<Arc<str>, KeyPosition>,
     /// Channels: the offset of the last publication.
-    pub channels: BTreeMap<Arc<str>, u64>,
+    pub channels: BTreeMap<Arc<str>, Offset>,
 }
 
 /// The position of a connection in documents.
@@ -56,7 +57,7 @@ impl Cursor {
     }
 
     fn write(&self, out: &mut Vec<u8>) {
-        let channel = |(channel, offset): (&Arc<str>, &u64), out: &mut Vec<u8>| {
+        let channel = |(channel, offset): (&Arc<str>, &Offset), out: &mut Vec<u8>| {
             member(channel, out);
             write!(out, "{offset}").expect("a Vec takes all");
         };
@@ -96,7 +97,9 @@ impl Cursor {
                 ("$e", Value::String(epoch)) => cursor.epoch = Some(epoch.into()),
                 ("$k", Value::Object(keys)) => cursor.keys = read_keys(keys)?,
                 (channel, Value::Number(offset)) if is_channel(channel) => {
-                    cursor.channels.insert(channel.into(), offset.as_u64().ok_or(BadCursor)?);
+                    cursor
+                        .channels
+                        .insert(channel.into(), offset.as_u64().map(Offset::new).ok_or(BadCursor)?);
                 }
                 _ => return Err(BadCursor),
             }
@@ -148,10 +151,11 @@ fn read_keys(members: Map<String, Value>) -> Result<BTreeMap<Arc<str>, KeyPositi
 #[cfg(test)]
 mod tests {
     use super::{BASE64URL_NOPAD, BadCursor, Cursor, KeyPosition, MAX_TEXT};
+    use crate::base::offset::Offset;
     use crate::base::stamp::Stamp;
 
     fn channels(list: &[(&str, u64)]) -> Cursor {
-        let channels = list.iter().map(|(name, offset)| ((*name).into(), *offset)).collect();
+        let channels = list.iter().map(|(name, offset)| ((*name).into(), Offset::new(*offset))).collect();
         Cursor { channels, ..Cursor::default() }
     }
 
@@ -231,7 +235,7 @@ mod tests {
                 let name: String = (0..rng.usize(1..5))
                     .map(|_| *rng.choice(&['!', 'a', '"', '-', '\u{1f600}']).unwrap())
                     .collect();
-                cursor.channels.insert(name.into(), rng.u64(..));
+                cursor.channels.insert(name.into(), Offset::new(rng.u64(..)));
                 cursor.keys.insert(
                     format!("k/{}", rng.u8(..)).into(),
                     KeyPosition::Version(Stamp::new(rng.u64(..))),
@@ -252,7 +256,7 @@ mod tests {
     fn one_that_could_not_come_back_is_replaced_by_one_that_means_fresh_state() {
         let mut cursor = Cursor::default();
         for n in 0..2000 {
-            cursor.channels.insert(format!("channel-{n}").into(), n);
+            cursor.channels.insert(format!("channel-{n}").into(), Offset::new(n));
             let text = cursor.encode();
             assert!(text.len() <= MAX_TEXT);
             let back = Cursor::decode(&text);

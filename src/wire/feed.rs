@@ -1,5 +1,6 @@
 //! The feed's lines: one JSON object each, and one for each reply.
 
+use crate::base::offset::Offset;
 use crate::base::stamp::Stamp;
 use crate::wire::json::{Json, JsonError, write_string};
 use crate::wire::key::{Key, KeyError, Name, Pattern};
@@ -247,7 +248,7 @@ pub enum FeedReply<'a> {
     /// This many documents were deleted.
     Swept(u32),
     /// The channel's offset now.
-    Channel(&'a str, u64),
+    Channel(&'a str, Offset),
     /// Every operation of a batch was applied.
     Batch,
 }

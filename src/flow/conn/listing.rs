@@ -1,5 +1,6 @@
 //! Names page by page: what `?api=keys` and `?api=channels` answer.
 
+use crate::base::offset::Offset;
 use crate::flow::request::paging::Page;
 use crate::wire::json::write_string;
 use crate::wire::key::Key;
@@ -11,7 +12,7 @@ pub struct Row {
     /// Its name.
     pub name: Arc<str>,
     /// The number of its last publication; `None` from a shard that is not its owner.
-    pub offset: Option<u64>,
+    pub offset: Option<Offset>,
     /// Connections of that shard that are subscribed to it.
     pub subscribers: usize,
 }

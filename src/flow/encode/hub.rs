@@ -1,5 +1,6 @@
 //! Frames of the hub: one JSON object with a `type` in each text message, or as the data of an event.
 
+use crate::base::offset::Offset;
 use crate::flow::encode::frame::{Dialect, Encoder, Frame, Variant};
 use crate::flow::filter;
 use crate::flow::limits::Limits;
@@ -44,13 +45,13 @@ pub fn publication(
 }
 
 /// The cursor of a reader that follows one channel and nothing else.
-pub fn place(channel: &Arc<str>, offset: u64, epoch: &str) -> String {
+pub fn place(channel: &Arc<str>, offset: Offset, epoch: &str) -> String {
     let channels = [(channel.clone(), offset)].into();
     Cursor { epoch: Some(epoch.into()), channels, ..Cursor::default() }.encode()
 }
 
 /// What the readers of a route call a publication: the field that is its id, or the cursor behind it.
-pub fn name(publish: &Publish, offset: u64, route: RouteId, limits: &Limits, epoch: &str) -> String {
+pub fn name(publish: &Publish, offset: Offset, route: RouteId, limits: &Limits, epoch: &str) -> String {
     let field = limits.route(route).and_then(|route| route.id_field.as_deref());
     let name = field.and_then(|path| filter::field(&publish.data, path));
     name.map_or_else(|| place(&publish.channel, offset, epoch), String::from)

@@ -1,5 +1,6 @@
 //! How far a pool, or a member of it, has come in its subject.
 
+use crate::base::offset::Offset;
 use crate::base::stamp::Stamp;
 
 /// How far something has come in a subject: a stamp for documents and lists, an offset for channels. Which of the two it
@@ -14,8 +15,8 @@ impl Reach {
     }
 
     /// Up to a publication of a channel.
-    pub const fn offset(offset: u64) -> Reach {
-        Reach(offset)
+    pub const fn offset(offset: Offset) -> Reach {
+        Reach(offset.get())
     }
 
     /// The owner's stamp, where the subject is no channel.
@@ -24,7 +25,7 @@ impl Reach {
     }
 
     /// The offset, where the subject is a channel.
-    pub const fn as_offset(self) -> u64 {
-        self.0
+    pub const fn as_offset(self) -> Offset {
+        Offset::new(self.0)
     }
 }

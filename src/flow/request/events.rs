@@ -212,6 +212,7 @@ fn error(status: u16, text: &str) -> Response<'static> {
 mod tests {
     use super::{ConnName, EventsRequest, SubscriptionChange};
     use crate::base::id::{ConnId, ShardId};
+    use crate::base::offset::Offset;
     use crate::base::stamp::Stamp;
     use crate::flow::identity::Identity;
     use crate::flow::limits::Access;
@@ -246,7 +247,7 @@ mod tests {
     #[test]
     fn the_header_counts_before_the_address() {
         let mut cursor = Cursor::default();
-        cursor.channels.insert("room-1".into(), 7);
+        cursor.channels.insert("room-1".into(), Offset::new(7));
         for (query, headers, want) in [
             ("lastEventId=eyJyb29tLTEiOjd9", "", Some(Ok(cursor.clone()))),
             ("last_event_id=eyJyb29tLTEiOjd9", "", Some(Ok(cursor.clone()))),

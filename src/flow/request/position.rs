@@ -1,5 +1,6 @@
 //! What a subscriber has already of what it asks for.
 
+use crate::base::offset::Offset;
 use crate::base::stamp::Stamp;
 use crate::flow::request::documents::Versions;
 use crate::wire::key::Name;
@@ -12,7 +13,7 @@ pub enum Position {
     #[default]
     Nothing,
     /// The publications of this epoch up to this offset: it wants those behind it.
-    Offset(Box<str>, u64),
+    Offset(Box<str>, Offset),
     /// The document at this version, if that is the present one; the state otherwise (`?v=` of the ooo dialect).
     Version(Stamp),
     /// Nothing of what is kept of a channel: it wants all of that.

@@ -1,6 +1,7 @@
 //! The first step: what an application, or a client that may write, asks for.
 
 use crate::base::id::ShardId;
+use crate::base::offset::Offset;
 use crate::base::stamp::Stamp;
 use crate::wire::feed::Publish;
 use crate::wire::json::Json;
@@ -54,7 +55,7 @@ pub enum Done {
     /// This many documents were deleted.
     Swept(u32),
     /// A channel stands at this offset; the stamp of the publication, if it has one.
-    Channel(Arc<str>, u64, Stamp),
+    Channel(Arc<str>, Offset, Stamp),
     /// Every write of a batch was done.
     Batch,
 }

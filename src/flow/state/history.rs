@@ -1,5 +1,6 @@
 //! What was published into a channel: a stretch of its offsets without a gap, bounded by count, bytes and age.
 
+use crate::base::offset::Offset;
 use crate::base::stamp::Stamp;
 use crate::flow::limits::channels::Retention;
 use crate::wire::feed::Publish;
@@ -61,18 +62,18 @@ impl HistoryEntry {
 pub struct History {
     entries: VecDeque<HistoryEntry>,
     /// The offset of the first entry; of the next one, if there is none.
-    first: u64,
+    first: Offset,
     bytes: usize,
 }
 
 impl History {
     /// An empty one, whose first publication will have the offset behind `last`.
-    pub fn new(last: u64) -> History {
-        History { entries: VecDeque::new(), first: last + 1, bytes: 0 }
+    pub fn new(last: Offset) -> History {
+        History { entries: VecDeque::new(), first: last.next(), bytes: 0 }
     }
 
     /// Takes the next publication and returns its offset; lets go what is beyond `keep`.
-    pub fn push(&mut self, entry: HistoryEntry, keep: Retention) -> u64 {
+    pub fn push(&mut self, entry: HistoryEntry, keep: Retention) -> Offset {
         debug_assert!(self.entries.back().is_none_or(|last| last.stamp < entry.stamp));
         let now = entry.stamp.get();
         self.bytes += entry.bytes();
@@ -86,7 +87,7 @@ impl History {
         while let Some(oldest) = self.entries.front().filter(|_| self.is_beyond(keep, now)) {
             self.bytes -= oldest.bytes();
             self.entries.pop_front();
-            self.first += 1;
+            self.first = self.first.next();
         }
         if self.entries.is_empty() {
             self.entries = VecDeque::new();
@@ -107,8 +108,13 @@ impl History {
     }
 
     /// The offset of the last publication there was.
-    pub fn last(&self) -> u64 {
-        self.first + self.entries.len() as u64 - 1
+    pub fn last(&self) -> Offset {
+        Offset::new(self.first.get() + self.entries.len() as u64 - 1)
+    }
+
+    /// The offset behind which everything is kept.
+    pub fn start(&self) -> Offset {
+        Offset::new(self.first.get() - 1)
     }
 
     /// How many are kept, deleted ones included.
@@ -127,25 +133,25 @@ impl History {
     }
 
     /// Everything behind `offset`, oldest first, with its offset. `None` if some of it is gone, or `offset` lies ahead.
-    pub fn since(&self, offset: u64) -> Option<impl Iterator<Item = (u64, &HistoryEntry)>> {
-        if offset > self.last() || offset + 1 < self.first {
+    pub fn since(&self, offset: Offset) -> Option<impl Iterator<Item = (Offset, &HistoryEntry)>> {
+        if offset > self.last() || offset.next() < self.first {
             return None;
         }
-        let from = (offset + 1 - self.first) as usize;
-        let there = self.entries.range(from..).zip(offset + 1..);
+        let from = (offset.next().get() - self.first.get()) as usize;
+        let there = self.entries.range(from..).zip((offset.next().get()..).map(Offset::new));
         Some(there.filter(|(entry, _)| !entry.deleted).map(|(entry, offset)| (offset, entry)))
     }
 
     /// What a query means, newest first, with its offset.
-    pub fn query<'a>(&'a self, query: &'a Query) -> impl Iterator<Item = (u64, &'a HistoryEntry)> {
+    pub fn query<'a>(&'a self, query: &'a Query) -> impl Iterator<Item = (Offset, &'a HistoryEntry)> {
         let search = query.search.as_ref().map(|search| {
             let mut text = Vec::new();
             write_string(search, &mut text);
             let text = String::from_utf8_lossy(&text).to_lowercase();
             text[1..text.len() - 1].to_owned()
         });
-        let place = |offset: u64, entry: &HistoryEntry, bound: Bound| match bound {
-            Bound::Sequence(at) => offset.cmp(&at),
+        let place = |offset: Offset, entry: &HistoryEntry, bound: Bound| match bound {
+            Bound::Sequence(at) => offset.get().cmp(&at),
             Bound::Time(at) => entry.stamp.get().cmp(&at),
         };
         let range = move |offset, entry: &HistoryEntry| {
@@ -153,7 +159,8 @@ impl History {
                 && query.after.is_none_or(|after| place(offset, entry, after).is_ge())
         };
         let last = self.last();
-        let newest = self.entries.iter().rev().zip(0..).map(move |(entry, n)| (entry, last - n));
+        let newest =
+            self.entries.iter().rev().zip(0..).map(move |(entry, n)| (entry, Offset::new(last.get() - n)));
         newest
             .filter(move |(entry, offset)| range(*offset, entry) && entry.matches(query, search.as_deref()))
             .map(|(entry, offset)| (offset, entry))
@@ -161,15 +168,16 @@ impl History {
     }
 
     /// The newest publication that is there, and its offset.
-    pub fn newest(&self) -> Option<(u64, &HistoryEntry)> {
+    pub fn newest(&self) -> Option<(Offset, &HistoryEntry)> {
         let at = self.entries.iter().rposition(|entry| !entry.deleted)?;
-        Some((self.first + at as u64, &self.entries[at]))
+        Some((Offset::new(self.first.get() + at as u64), &self.entries[at]))
     }
 
     /// The publication with that id, and its offset.
-    pub fn find(&self, id: Stamp) -> Option<(u64, &HistoryEntry)> {
+    pub fn find(&self, id: Stamp) -> Option<(Offset, &HistoryEntry)> {
         let at = self.entries.binary_search_by_key(&id, |entry| entry.stamp).ok()?;
-        Some((self.first + at as u64, &self.entries[at])).filter(|(_, entry)| !entry.deleted)
+        Some((Offset::new(self.first.get() + at as u64), &self.entries[at]))
+            .filter(|(_, entry)| !entry.deleted)
     }
 
     /// Whether a user reacts to a publication with this.
@@ -240,6 +248,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::{History, HistoryEntry, Retention};
+    use crate::base::offset::Offset;
     use crate::base::stamp::Stamp;
     use crate::wire::feed::Publish;
     use crate::wire::hub::{Bound, Query};
@@ -284,7 +293,7 @@ mod tests {
             let mut rng = Rng::with_seed(seed);
             let keep =
                 Retention { count: rng.usize(1..40), bytes: rng.usize(500..9000), age: rng.u64(5..400) };
-            let (mut history, mut model, mut now) = (History::new(0), Model::new(), 1);
+            let (mut history, mut model, mut now) = (History::new(Offset::ZERO), Model::new(), 1);
             let mut first = 0;
             for _ in 0..200 {
                 now += rng.u64(1..10);
@@ -292,7 +301,7 @@ mod tests {
                     0..=3 => {
                         let entry = HistoryEntry::new(Stamp::new(now), publish(&mut rng));
                         model.push(entry.clone());
-                        assert_eq!(history.push(entry, keep), model.len() as u64);
+                        assert_eq!(history.push(entry, keep).get(), model.len() as u64);
                     }
                     4 => history.trim(keep, now),
                     n => {
@@ -335,13 +344,14 @@ mod tests {
     }
 
     fn check(rng: &mut Rng, history: &History, model: &Model, first: usize) {
-        assert_eq!((history.len(), history.last()), (model.len() - first, model.len() as u64));
+        assert_eq!((history.len(), history.last().get()), (model.len() - first, model.len() as u64));
         assert_eq!(history.bytes(), model[first..].iter().map(HistoryEntry::bytes).sum::<usize>());
-        let offset = rng.u64(0..model.len() as u64 + 3);
+        let offset = Offset::new(rng.u64(0..model.len() as u64 + 3));
         let live = |(at, entry): &(usize, &HistoryEntry)| *at >= first && !entry.deleted;
-        let all = || model.iter().enumerate().filter(live).map(|(at, entry)| (at as u64 + 1, entry));
+        let all =
+            || model.iter().enumerate().filter(live).map(|(at, entry)| (Offset::new(at as u64 + 1), entry));
         let want: Vec<_> = all().filter(|(own, _)| *own > offset).collect();
-        let reaches = offset >= first as u64 && offset <= model.len() as u64;
+        let reaches = offset.get() >= first as u64 && offset.get() <= model.len() as u64;
         assert_eq!(history.since(offset).map(Iterator::collect), reaches.then_some(want), "since {offset}");
         let most = model.len() as u64 + 2;
         let word = |rng: &mut Rng| rng.bool().then(|| Arc::from(rng.choice(["u", "v", "w"]).unwrap()));
@@ -371,7 +381,9 @@ mod tests {
             }
         };
         let mut want: Vec<_> = all()
-            .filter(|(own, e)| fits(*own, e, query.before, false) && fits(*own, e, query.after, true))
+            .filter(|(own, e)| {
+                fits(own.get(), e, query.before, false) && fits(own.get(), e, query.after, true)
+            })
             .filter(|(_, e)| &*e.publish.kind == "message")
             .filter(|(_, e)| query.user.is_none() || query.user == e.publish.user_id)
             .filter(|(_, e)| query.thread.is_none() || query.thread == e.publish.thread_id)
@@ -387,15 +399,18 @@ mod tests {
 
     #[test]
     fn an_offset_that_lies_ahead_has_no_past() {
-        let history = History::new(0);
-        assert!(history.since(u64::MAX).is_none() && history.since(1).is_none());
+        let history = History::new(Offset::ZERO);
+        assert!(history.since(Offset::new(u64::MAX)).is_none() && history.since(Offset::new(1)).is_none());
     }
 
     #[test]
     fn a_user_reacts_once_with_each_emoji() {
         let keep = Retention { count: 9, bytes: 9999, age: 9 };
-        let (mut history, id) = (History::new(41), Stamp::new(7));
-        assert_eq!(history.push(HistoryEntry::new(id, publish(&mut Rng::with_seed(1))), keep), 42);
+        let (mut history, id) = (History::new(Offset::new(41)), Stamp::new(7));
+        assert_eq!(
+            history.push(HistoryEntry::new(id, publish(&mut Rng::with_seed(1))), keep),
+            Offset::new(42)
+        );
         let [up, down, u, v] = ["+", "-", "u", "v"].map(Arc::from);
         for (emoji, user, add, changes) in [
             (&up, &u, true, true),
@@ -411,6 +426,9 @@ mod tests {
         }
         assert_eq!(history.find(id).unwrap().1.reactions, [(down, vec![u])]);
         assert!(history.delete(id) && !history.delete(id) && history.find(id).is_none());
-        assert_eq!((history.since(41).unwrap().count(), history.since(40).is_none()), (0, true));
+        assert_eq!(
+            (history.since(Offset::new(41)).unwrap().count(), history.since(Offset::new(40)).is_none()),
+            (0, true)
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! Subscriptions of one connection to channels, and the frames that wait to be told where a subscription begins.
 
+use crate::base::offset::Offset;
 use crate::flow::fanout::pool::PoolId;
 use crate::flow::fanout::reach::Reach;
 use crate::flow::request::position::Position;
@@ -150,7 +151,7 @@ pub fn count(view: &View<'_>, rooms: &Memberships) -> usize {
 }
 
 /// How far a connection has come in the channels that it follows.
-pub fn positions(view: &View<'_>) -> Vec<(Arc<str>, u64)> {
+pub fn positions(view: &View<'_>) -> Vec<(Arc<str>, Offset)> {
     let followed = named(view).into_iter().filter(|(_, pool)| view.is_member(*pool));
     followed.map(|(name, pool)| (name, view.position(pool).as_offset())).collect()
 }

@@ -1,6 +1,7 @@
 //! Subscriptions: what is asked of the owner of a subject, and what it answers.
 
 use crate::base::id::ConnId;
+use crate::base::offset::Offset;
 use crate::flow::encode::frame::{Frame, Variant};
 use crate::flow::fanout::pool::PoolId;
 use crate::flow::fanout::reach::Reach;
@@ -83,7 +84,7 @@ pub struct Joined {
 #[derive(Clone, Debug)]
 pub struct HistoryBatch {
     /// Where each publication ends in the run of bytes, and its offset.
-    pub marks: Vec<(usize, u64)>,
+    pub marks: Vec<(usize, Offset)>,
     /// For readers of a route: what they call the last publication that there is.
     pub last: Option<Box<str>>,
     /// Whether there is more: it is to be asked for when this is sent, and nothing follows by itself.

@@ -1,5 +1,6 @@
 //! What shards tell each other about users: quotas, memberships, sessions.
 
+use crate::base::offset::Offset;
 use crate::base::stamp::Stamp;
 use crate::flow::limits::documents::PatchMode;
 use crate::wire::key::Name;
@@ -62,7 +63,7 @@ pub struct Session {
     /// Rooms that it was in.
     pub rooms: Vec<Arc<str>>,
     /// Channels, and the last publication of each that was sent.
-    pub channels: Vec<(Arc<str>, u64)>,
+    pub channels: Vec<(Arc<str>, Offset)>,
     /// Names of documents, and how their changes come.
     pub documents: Vec<(Name, PatchMode, u32)>,
 }

@@ -1,5 +1,6 @@
 //! The plain answers of routes: what a client has missed of a channel, and what has happened in its views.
 
+use crate::base::offset::Offset;
 use crate::flow::encode::events::write_offset;
 use crate::flow::filter;
 use crate::flow::limits::route::RouteId;
@@ -46,7 +47,7 @@ pub fn views(ctx: &Context, channel: &Channel, name: &Arc<str>, route: RouteId, 
     let id_field = id_field(ctx, route);
     let (first, _) = channel.resolve(ctx, name, &Position::First, id_field);
     // each publication is read once, however many views there are
-    let notes: Vec<(u64, Note)> = channel
+    let notes: Vec<(Offset, Note)> = channel
         .start(&ctx.epoch, &first)
         .missed
         .iter()
@@ -73,7 +74,7 @@ pub fn views(ctx: &Context, channel: &Channel, name: &Arc<str>, route: RouteId, 
 }
 
 /// Which organizations something has happened in, and whether their membership has changed.
-fn signals(notes: &[(u64, Note)]) -> Map<String, Value> {
+fn signals(notes: &[(Offset, Note)]) -> Map<String, Value> {
     let mut changes: BTreeMap<&str, bool> = BTreeMap::new();
     for (_, note) in notes {
         if let Some(organization) = &note.organization {
@@ -111,7 +112,7 @@ impl Note {
 }
 
 /// The answer about one view. Where it is not known what the client had, there is nothing to say.
-fn look(view: &ViewQuery, notes: Option<&[(u64, Note)]>) -> Value {
+fn look(view: &ViewQuery, notes: Option<&[(Offset, Note)]>) -> Value {
     let Some(notes) = notes else { return json!({"key": view.key, "status": "opaque"}) };
     let (mut counts, mut frontiers): (BTreeMap<&str, u64>, BTreeMap<&str, u64>) = Default::default();
     for (_, note) in notes {

@@ -1,5 +1,6 @@
 //! One channel: the offset of its last publication, what is kept of its past, and where a reader stands in it.
 
+use crate::base::offset::Offset;
 use crate::base::stamp::Stamp;
 use crate::flow::encode::hub;
 use crate::flow::filter;
@@ -34,7 +35,7 @@ pub enum ChannelKind {
 #[derive(Debug)]
 pub struct Channel {
     /// The offset of its last publication.
-    offset: u64,
+    offset: Offset,
     kind: ChannelKind,
     history: Option<Box<History>>,
     /// Rises with everything that changes what is replayed of it.
@@ -49,7 +50,7 @@ pub struct Channel {
 #[derive(Debug)]
 pub struct Start<'a> {
     /// The offset of the last publication.
-    pub offset: u64,
+    pub offset: Offset,
     /// Whether publications are lost that the subscriber has not seen.
     pub gap: bool,
     /// Those that it has missed, with their places.
@@ -58,12 +59,12 @@ pub struct Start<'a> {
 
 impl Channel {
     /// An open channel whose first publication comes behind `offset`.
-    pub fn new(offset: u64) -> Channel {
+    pub fn new(offset: Offset) -> Channel {
         Channel { offset, kind: ChannelKind::Open, history: None, revision: 0, touched: 0, keep: None }
     }
 
     /// The offset of its last publication.
-    pub fn offset(&self) -> u64 {
+    pub fn offset(&self) -> Offset {
         self.offset
     }
 
@@ -110,7 +111,7 @@ impl Channel {
         self.history.as_ref().is_some_and(|history| history.is_beyond(keep, ctx.now.wall)).then_some(keep)
     }
 
-    fn placed(&self, sequence: u64, entry: &HistoryEntry) -> Placed {
+    fn placed(&self, sequence: Offset, entry: &HistoryEntry) -> Placed {
         Placed { room: self.kind != ChannelKind::Open, sequence, stamp: entry.stamp, told: true }
     }
 
@@ -157,7 +158,7 @@ impl Channel {
     ) -> (Position, bool) {
         let epoch = || Box::from(&*ctx.epoch);
         let (first, last) = match self.history() {
-            Some(history) => (history.last() - history.len() as u64, history.last()),
+            Some(history) => (history.start(), history.last()),
             None => (self.offset, self.offset),
         };
         match has {
@@ -179,12 +180,12 @@ impl Channel {
     }
 
     /// The offset of the last publication with this text in a field.
-    fn named(&self, field: &str, name: &str) -> Option<u64> {
+    fn named(&self, field: &str, name: &str) -> Option<Offset> {
         let history = self.history()?;
         // a name of plain characters stands in the data as it is; the others are read
         let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
         let finder = plain.then(|| memmem::Finder::new(name.as_bytes()));
-        let all = history.since(history.last() - history.len() as u64)?;
+        let all = history.since(history.start())?;
         let is = |data| filter::field(data, field).is_some_and(|found| *found == *name);
         let found = all.filter(|(_, entry)| {
             let data = &entry.publish.data;
@@ -198,7 +199,7 @@ impl Channel {
         let newest = self.history().and_then(History::newest);
         let newest =
             newest.map(|(offset, entry)| hub::name(&entry.publish, offset, route, &ctx.limits, &ctx.epoch));
-        let place = || (self.offset > 0).then(|| hub::place(name, self.offset, &ctx.epoch));
+        let place = || (self.offset > Offset::ZERO).then(|| hub::place(name, self.offset, &ctx.epoch));
         newest.or_else(place).map(String::into_boxed_str)
     }
 
@@ -208,7 +209,9 @@ impl Channel {
         self.offset = placed.sequence;
         self.revision += 1;
         if keep.count > 0 {
-            let history = self.history.get_or_insert_with(|| Box::new(History::new(placed.sequence - 1)));
+            let history = self
+                .history
+                .get_or_insert_with(|| Box::new(History::new(Offset::new(placed.sequence.get() - 1))));
             history.push(HistoryEntry::new(placed.stamp, publish.clone()), *keep);
         } else {
             // a history has no gap

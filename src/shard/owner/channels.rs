@@ -1,5 +1,6 @@
 //! The channels of an owner: which there are, the next publication of each, and which are forgotten.
 
+use crate::base::offset::Offset;
 use crate::base::stamp::Stamp;
 use crate::base::time::SEC;
 use crate::flow::conn::listing::Row;
@@ -23,7 +24,7 @@ pub struct Channels {
     map: HashMap<Arc<str>, Channel>,
     /// The highest offset in a channel that is forgotten: every other begins behind it, so that the offsets of a name
     /// never go back.
-    floor: u64,
+    floor: Offset,
     /// Those that are new since idle ones were last looked for.
     opened: Vec<Arc<str>>,
     /// Every other once, with the moment at which it may be forgotten, if nothing has come between.
@@ -67,7 +68,7 @@ impl Channels {
         };
         let told = keep.count > 0 || publish.client;
         let stamp = if told { ctx.stamp() } else { Stamp::ZERO };
-        let placed = Placed { room: kind != ChannelKind::Open, sequence: offset + 1, stamp, told };
+        let placed = Placed { room: kind != ChannelKind::Open, sequence: offset.next(), stamp, told };
         Publication { placed, keep, publish }
     }
 
@@ -182,7 +183,7 @@ mod tests {
             let publish = Publish::new(&name, "message", Json::null());
             let publication = channels.next(&mut ctx, Arc::new(publish));
             channels.append(&publication);
-            let offset = publication.placed.sequence;
+            let offset = publication.placed.sequence.get();
             let before = last.insert(name.clone(), offset).unwrap_or(0);
             assert!(offset > before, "{name}: {before}, then {offset}");
             while let Some(record) = channels.next_idle(&ctx, |name| &**name == "c1") {

@@ -5,6 +5,7 @@
 
 use super::Owner;
 use crate::base::id::{ConnId, ShardId};
+use crate::base::offset::Offset;
 use crate::base::stamp::Stamp;
 use crate::base::time::{MS, Now, SEC};
 use crate::flow::encode::frame::{Dialect, Variant};
@@ -183,7 +184,7 @@ impl World {
         if self.rng.bool() {
             return self.shards[from].0.post_to_owner(&name, ToOwner::Leave { pool, subject });
         }
-        let has = Position::Offset("e".into(), self.rng.u64(0..9));
+        let has = Position::Offset("e".into(), Offset::new(self.rng.u64(0..9)));
         self.join(from, Join { has, ..join(pool, subject, user) });
     }
 

@@ -1,6 +1,7 @@
 //! What subscribers of a channel have missed: those who come back together have mostly missed the same, so it is made
 //! once for all of them.
 
+use crate::base::offset::Offset;
 use crate::flow::encode::frame::{Dialect, Frame, Variant};
 use crate::flow::encode::hub;
 use crate::flow::fanout::reach::Reach;
@@ -34,7 +35,7 @@ struct Replay {
 /// The latest answers.
 #[derive(Debug, Default)]
 pub struct Replays {
-    kept: HashMap<(Subject, Variant, u64), Replay>,
+    kept: HashMap<(Subject, Variant, Offset), Replay>,
     bytes: usize,
 }
 

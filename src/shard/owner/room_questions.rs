@@ -224,7 +224,7 @@ impl RoomQuestion<'_> {
             let object = object.id("id", stamp).id("message_id", stamp).text("room_id", name);
             let object = object.maybe("user_id", actor.user().map(|user| &**user));
             let object = object.raw("data", publication.publish.data.as_bytes());
-            object.number("sequence", sequence).time("timestamp", stamp.get())
+            object.number("sequence", sequence.get()).time("timestamp", stamp.get())
         });
         Ok(Decision { records: vec![Record::Published(publication)], reply: RoomReply::Text(text) })
     }

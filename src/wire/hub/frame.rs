@@ -1,5 +1,6 @@
 //! What clients of the hub send, as values: frames and what they ask for.
 
+use crate::base::offset::Offset;
 use crate::base::stamp::Stamp;
 use crate::wire::feed::is_channel;
 use crate::wire::json::Json;
@@ -154,7 +155,7 @@ pub struct Recover {
     /// Which life of the server's memory.
     pub epoch: Box<str>,
     /// The last publication that was received.
-    pub offset: u64,
+    pub offset: Offset,
 }
 
 /// How documents are wanted.

@@ -1,5 +1,6 @@
 //! Reads what clients send.
 
+use crate::base::offset::Offset;
 use crate::base::stamp::Stamp;
 use crate::wire::feed::{MAX_CHANNEL, is_channel};
 use crate::wire::hub::frame::{
@@ -147,7 +148,7 @@ fn recover(members: &RawMembers<'_>) -> Result<Option<Recover>, FrameFault> {
     let members = RawMembers::read(raw.as_bytes()).ok_or(FrameFault::Field(why))?;
     let epoch = members.name("epoch", MAX_NAME, why)?.ok_or(FrameFault::Field(why))?;
     let offset = members.number("offset", why)?.ok_or(FrameFault::Field(why))?;
-    Ok(Some(Recover { epoch: epoch.as_ref().into(), offset }))
+    Ok(Some(Recover { epoch: epoch.as_ref().into(), offset: Offset::new(offset) }))
 }
 
 fn follow(members: &RawMembers<'_>, verb: &str) -> Result<Command, FrameFault> {

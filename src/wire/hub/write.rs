@@ -1,6 +1,7 @@
 //! What the server sends, as JSON text. The text of a frame is the same for everyone who gets it, except replies and
 //! errors.
 
+use crate::base::offset::Offset;
 use crate::base::stamp::Stamp;
 use crate::wire::feed::Publish;
 use crate::wire::json::write_string;
@@ -140,7 +141,7 @@ pub struct Placed {
     /// Whether its channel is a room.
     pub room: bool,
     /// Its number in the channel.
-    pub sequence: u64,
+    pub sequence: Offset,
     /// The owner's stamp: its id, and its time.
     pub stamp: Stamp,
     /// Whether id and time are sent too: if history is kept, and for a client's publication.
@@ -159,7 +160,7 @@ pub fn publication(publish: &Publish, placed: Placed, out: &mut Vec<u8>) {
         .raw("data", publish.data.as_bytes())
         .maybe_raw("metadata", publish.metadata.as_ref().map(|json| json.as_bytes()))
         .maybe("thread_id", publish.thread_id.as_deref())
-        .number("sequence", placed.sequence);
+        .number("sequence", placed.sequence.get());
     let frame = if placed.told { frame.time("timestamp", placed.stamp.get()) } else { frame };
     frame.end();
 }
@@ -168,13 +169,13 @@ pub fn publication(publish: &Publish, placed: Placed, out: &mut Vec<u8>) {
 pub fn subscribed(
     request: Option<&str>,
     channel: &str,
-    (epoch, offset): (&str, u64),
+    (epoch, offset): (&str, Offset),
     recovered: bool,
     out: &mut Vec<u8>,
 ) {
     let reply =
         Object::reply("subscribed", request, out).text("channel", channel).text("channel_id", channel);
-    reply.text("epoch", epoch).number("offset", offset).flag("recovered", recovered).end();
+    reply.text("epoch", epoch).number("offset", offset.get()).flag("recovered", recovered).end();
 }
 
 /// The reply to the end of a subscription.
@@ -183,9 +184,9 @@ pub fn unsubscribed(request: Option<&str>, channel: &str, out: &mut Vec<u8>) {
 }
 
 /// The reply to a publication, where one was asked for.
-pub fn published(request: &str, channel: &str, (stamp, offset): (Stamp, u64), out: &mut Vec<u8>) {
+pub fn published(request: &str, channel: &str, (stamp, offset): (Stamp, Offset), out: &mut Vec<u8>) {
     let reply = Object::reply("published", Some(request), out).text("channel", channel);
-    reply.text("channel_id", channel).id("id", stamp).number("offset", offset).end();
+    reply.text("channel_id", channel).id("id", stamp).number("offset", offset.get()).end();
 }
 
 /// The error reply to a frame that was refused.
@@ -335,6 +336,7 @@ pub fn member(room: &str, joined: bool, member: &MemberFields<'_>, out: &mut Vec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::offset::Offset;
     use crate::base::stamp::Stamp;
     use crate::wire::json::Json;
     use serde_json::{Value, json};
@@ -356,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_publication_says_what_exists_and_no_more() {
-        let placed = Placed { room: false, sequence: 7, stamp: STAMP, told: false };
+        let placed = Placed { room: false, sequence: Offset::new(7), stamp: STAMP, told: false };
         assert_eq!(
             read(|out| publication(&publish("a\n</b"), placed, out)),
             json!({"channel": "a\n</b", "type": "message", "channel_id": "a\n</b", "data": [1.0], "sequence": 7})
@@ -402,7 +404,7 @@ mod tests {
         let one = MemberFields { user: "u", role: "owner", joined_at: STAMP.get() };
         let cases: [(Value, Value); 10] = [
             (
-                read(|out| subscribed(Some("1"), "c", ("e", 5), true, out)),
+                read(|out| subscribed(Some("1"), "c", ("e", Offset::new(5)), true, out)),
                 json!({"type": "subscribed", "request_id": 1, "channel": "c", "channel_id": "c", "epoch": "e",
                        "offset": 5, "recovered": true}),
             ),
@@ -411,7 +413,7 @@ mod tests {
                 json!({"type": "unsubscribed", "channel": "c", "channel_id": "c"}),
             ),
             (
-                read(|out| published("\"x\"", "c", (STAMP, 6), out)),
+                read(|out| published("\"x\"", "c", (STAMP, Offset::new(6)), out)),
                 json!({"type": "published", "request_id": "x", "channel": "c", "channel_id": "c", "id": ID, "offset": 6}),
             ),
             (

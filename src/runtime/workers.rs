@@ -111,7 +111,10 @@ struct Worker<F> {
     make: F,
 }
 
-impl<F: FnOnce(ShardId) -> Shard + Send + 'static> Worker<F> {
+impl<F> Worker<F>
+where
+    F: FnOnce(ShardId) -> Shard + Send + 'static,
+{
     fn start(self, stopper: Stopper, ready: Sender<()>) -> Result<Thread, RuntimeError> {
         let Worker { id, core, .. } = self;
         LocalExecutorBuilder::new(Placement::Fixed(core))

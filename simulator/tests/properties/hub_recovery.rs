@@ -253,3 +253,37 @@ fn what_many_have_missed_alike_is_made_once() {
         assert_eq!(of_type(&got, "message").len(), 91);
     }
 }
+
+/// A session brings back as many channels as its user may have: those of its rooms do not count, as before.
+#[test]
+fn the_channels_of_a_sessions_rooms_do_not_count() {
+    for shards in SHARDS {
+        let limits = Limits {
+            hub: hub(|hub| (hub.session_ttl, hub.channels_per_user) = (30 * SEC, 2)).hub,
+            ..keeping(100)
+        };
+        let mut world = World::new(15, shards, limits);
+        let mut app = Application::open(&mut world);
+        let mut first = HubClient::open(&mut world, "user=ann&session_id=", 1 << 20);
+        for room in ["r1", "r2"] {
+            first.send(&mut world, &json!({"type": "room.create", "room_id": room}));
+            first.send(&mut world, &json!({"type": "join", "room_id": room}));
+        }
+        for channel in ["c1", "c2"] {
+            first.send(&mut world, &json!({"type": "subscribe", "channel": channel}));
+        }
+        let [got] = rest(&mut world, [&mut first]);
+        assert_eq!(of_type(&got, "error"), Vec::<&Value>::new(), "{shards} shards");
+        let (name, _) = session(&got);
+        world.disconnect(first.peer);
+        world.settle(|_| {});
+        let mut again = HubClient::open(&mut world, &format!("user=ann&session_id={name}"), 1 << 20);
+        let [got] = rest(&mut world, [&mut again]);
+        assert!(session(&got).1 && of_type(&got, "error").is_empty(), "{shards} shards: {got:?}");
+        for channel in ["r1", "r2", "c1", "c2"] {
+            app.send(&mut world, &json!({"op": "publish", "channel": channel, "data": 1}));
+        }
+        let [got] = rest(&mut world, [&mut again]);
+        assert_eq!(of_type(&got, "message").len(), 4, "{shards} shards: {got:?}");
+    }
+}

@@ -78,9 +78,12 @@ mod tests {
     use super::{Eviction, FrontDoor};
     use crate::base::id::{ConnId, ShardId};
     use crate::base::stamp::Stamp;
+    use crate::flow::identity::Actor;
+    use crate::flow::request::rooms::RoomAsk;
     use crate::flow::request::write::Write;
     use crate::shard::context::Context;
-    use crate::shard::mail::question::{Question, Read, WriteOrigin, WriteTicket};
+    use crate::shard::mail::question::{Origin, Question, Read, Ticket, WriteOrigin, WriteTicket};
+    use crate::wire::hub::RoomCommand;
     use crate::wire::key::Key;
 
     #[test]
@@ -115,5 +118,24 @@ mod tests {
             );
         }
         assert!(front.next(&ctx).is_none() && !front.holds(&ctx, &write(5)));
+    }
+
+    #[test]
+    fn changes_of_rooms_wait_as_well_and_questions_about_them_do_not() {
+        let ctx = Context::new(ShardId(0), 1, Default::default(), "e".into());
+        let mut front = FrontDoor::default();
+        front.close(Vec::new());
+        for (want, waits) in [
+            (RoomCommand::Delete, true),
+            (RoomCommand::Erase(Stamp::new(1)), true),
+            (RoomCommand::Leave, true),
+            (RoomCommand::Members, false),
+            (RoomCommand::Typing(true), false),
+        ] {
+            let ask = Box::new(RoomAsk { room: "r".into(), actor: Actor::App, want, reserved: None });
+            let conn = ConnId { slot: 1, generation: 1 };
+            let question = Question::Room { ask, ticket: Ticket { conn, origin: Origin::Request } };
+            assert_eq!(front.holds(&ctx, &question), waits, "{question:?}");
+        }
     }
 }

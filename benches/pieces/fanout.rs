@@ -8,7 +8,6 @@ use fanfare::flow::fanout::pool::PoolMember;
 use fanfare::flow::fanout::reach::Reach;
 use fanfare::flow::fanout::send_queue::Budget;
 use fanfare::flow::fanout::sockets::{Due, Short, Slices, Sockets};
-use fanfare::flow::limits::channels::Overflow;
 use fanfare::flow::route::subject::Subject;
 
 /// Frames in a busy turn.
@@ -45,15 +44,10 @@ pub fn many_frames(members: usize) -> Work {
 
 fn fan_out(members: usize, frames: usize) -> Work {
     let mut fanout = Fanout::new(Budget { bytes: 64 << 10, frames: 256 });
-    let pool = fanout.pools.enter(
-        &Subject::Channel("news".into()),
-        Variant::plain(Dialect::Hub),
-        0,
-        Overflow::Disconnect,
-    );
+    let pool = fanout.pools.enter(&Subject::Channel("news".into()), Variant::plain(Dialect::Hub), 0);
     for slot in 0..members as u32 {
         fanout.open(slot);
-        fanout.join(pool, PoolMember { slot, sub: 0 });
+        fanout.join(pool, PoolMember { slot, sub: 0 }, Reach::default());
     }
     let frame = Frame::from(&[b'x'; 128][..]);
     let (mut sockets, mut outcomes) = (Null::default(), Vec::new());

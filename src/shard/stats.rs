@@ -67,7 +67,9 @@ pub struct Stats {
     pub drained: u64,
     /// Times that a document's subscriber fell behind: it gets the latest state later.
     pub conflated: u64,
-    /// Publications left out for readers that were behind.
+    /// Times that a channel's subscriber fell behind: it gets what it misses later.
+    pub late: u64,
+    /// Publications that late readers never got, because nothing held them any more.
     pub dropped: u64,
     /// Subscriptions answered: with the state, and without because the client had it or there is none.
     pub joins: [u64; 2],
@@ -211,8 +213,13 @@ pub const METRICS: &[Metric] = &[
         |s| from_ref(&s.conflated),
     ),
     counter(
+        "fanfare_late_total",
+        "Times that a reader of a channel fell behind and was left to get what it missed later.",
+        |s| from_ref(&s.late),
+    ),
+    counter(
         "fanfare_publications_dropped_total",
-        "Publications dropped for readers that fell behind.",
+        "Publications that late readers did not get, because neither a history nor the tail held them any more.",
         |s| from_ref(&s.dropped),
     ),
     by(

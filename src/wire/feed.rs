@@ -38,13 +38,16 @@ pub enum FeedOp {
     Batch(Vec<FeedOp>),
 }
 
+/// The kind of a publication that does not say it.
+const MESSAGE: &str = "message";
+
 /// One publication as it was sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Publish {
     /// The channel; `*` means every hub connection.
     pub channel: Arc<str>,
-    /// The kind, `message` unless said.
-    pub kind: Arc<str>,
+    /// The kind, if it is not `message`.
+    pub kind: Option<Arc<str>>,
     /// The payload.
     pub data: Json,
     /// The name of its event.
@@ -63,8 +66,21 @@ impl Publish {
     /// A publication with nothing but its payload.
     pub fn new(channel: &str, kind: &str, data: Json) -> Publish {
         let (event, user_id, metadata, thread_id) = Default::default();
-        let (channel, kind, client) = (channel.into(), kind.into(), false);
+        let (channel, kind, client) = (channel.into(), (kind != MESSAGE).then(|| kind.into()), false);
         Publish { channel, kind, data, event, user_id, metadata, thread_id, client }
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> &str {
+        self.kind.as_deref().unwrap_or(MESSAGE)
+    }
+
+    /// Roughly what it takes in memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
+        let metadata = self.metadata.as_ref().map_or(0, |json| json.as_bytes().len());
+        let texts = text(&self.event) + text(&self.user_id) + text(&self.thread_id) + text(&self.kind);
+        size_of::<Publish>() + self.data.as_bytes().len() + metadata + texts
     }
 }
 
@@ -219,7 +235,7 @@ fn publish(fields: &LineFields<'_>, data: Json) -> Result<Publish, LineError> {
     }
     Ok(Publish {
         channel: (*channel).into(),
-        kind: word(fields.kind, "\"type\" must be a string")?.unwrap_or_else(|| "message".into()),
+        kind: word(fields.kind, "\"type\" must be a string")?.filter(|kind| **kind != *MESSAGE),
         data,
         event: word(fields.event, "\"event\" must be a string")?,
         user_id: word(fields.user_id, "\"user_id\" must be a string")?,

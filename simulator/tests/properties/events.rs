@@ -1,6 +1,7 @@
 //! What must hold for server-sent events.
 
 use crate::support::events::{fold, numbers, publish, settle};
+use crate::support::hub::short_tail;
 use fanfare::base::time::SEC;
 use fanfare::flow::limits::Limits;
 use fanfare::shard::end_reason::EndReason;
@@ -70,7 +71,7 @@ fn each_publication_arrives_once_with_the_place_of_its_reader() {
 #[test]
 fn a_stalled_reader_is_treated_as_over_websocket() {
     for shards in SHARDS {
-        let limits = Limits { queue_bytes: 4096, write_timeout: u64::MAX / 4, ..Limits::default() };
+        let limits = Limits { queue_bytes: 4096, write_timeout: u64::MAX / 4, ..short_tail() };
         let mut world = World::new(4, shards, limits);
         let mut app = Application::open(&mut world);
         let mut channel = EventSource::open(&mut world, "/sse?channels=c", 1000);

@@ -2,6 +2,7 @@
 
 use crate::support::hub::{codes, hub, keeping, of_type, rest};
 use fanfare::base::time::{MS, SEC};
+use fanfare::flow::limits::channels::TailLimits;
 use fanfare::flow::limits::{Access, Limits};
 use fastrand::Rng;
 use serde_json::json;
@@ -319,11 +320,13 @@ fn hostile_frames_are_answered_and_do_no_harm() {
     }
 }
 
-/// What waits is bounded in frames as well as in bytes, and whoever can understand it is told why it is let go.
+/// What waits is bounded in frames as well as in bytes; whoever is so late that nothing holds any more what it has missed
+/// is let go and, if it can understand it, told why.
 #[test]
-fn a_reader_with_too_many_frames_waiting_is_let_go_and_told_why() {
+fn a_reader_that_has_missed_too_much_is_let_go_and_told_why() {
     for shards in SHARDS {
-        let limits = Limits { queue_bytes: 1 << 20, ..hub(|hub| hub.queue_frames = 20) };
+        let tail = TailLimits { bytes: 4096, age: u64::MAX };
+        let limits = Limits { queue_bytes: 1 << 20, ..hub(|hub| (hub.queue_frames, hub.tail) = (20, tail)) };
         let mut world = World::new(10, shards, limits);
         let mut app = Application::open(&mut world);
         let mut slow = HubClient::open(&mut world, "session_id=&channels=a", 400);

@@ -1,6 +1,6 @@
 //! Limits that are replaced while the server runs: they hold for what was there before, and nothing else notices.
 
-use crate::support::hub::{codes, keeping, of_type, rest};
+use crate::support::hub::{codes, keeping, of_type, rest, short_tail};
 use fanfare::base::time::SEC;
 use fanfare::flow::limits::Limits;
 use fanfare::flow::limits::channels::{ChannelRule, Overflow};
@@ -148,7 +148,7 @@ fn what_waits_is_bounded_by_the_budget_and_the_rule_that_hold() {
             queue_bytes,
             write_timeout: u64::MAX / 4,
             channel_rules: vec![rule(overflow)],
-            ..Limits::default()
+            ..short_tail()
         };
         let mut world = World::new(6, shards, limits(SMALL, Overflow::Disconnect));
         let mut app = Application::open(&mut world);
@@ -255,7 +255,7 @@ fn the_largest_message_is_that_of_the_present_limits() {
 #[test]
 fn changed_limits_hold_for_open_connections() {
     for shards in SHARDS {
-        let before = Limits { max_message: 500, queue_bytes: 2000, ..Limits::default() };
+        let before = Limits { max_message: 500, queue_bytes: 2000, ..short_tail() };
         let rule = ChannelRule {
             channel: "c".into(),
             overflow: Some(Overflow::DropOldest),

@@ -8,6 +8,7 @@ mod events;
 mod hub;
 mod hub_recovery;
 mod imports;
+mod late;
 mod limits;
 mod native_documents;
 mod pressure;

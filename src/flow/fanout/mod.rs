@@ -14,11 +14,10 @@ pub mod sockets;
 use crate::base::bits::Bits;
 use crate::flow::encode::frame::Frame;
 use crate::flow::fanout::plan::{PlannedSend, Run, SendPlan};
-use crate::flow::fanout::pool::{PoolId, PoolMember, Pools};
+use crate::flow::fanout::pool::{Newcomer, PoolId, PoolMember, Pools};
 use crate::flow::fanout::reach::Reach;
-use crate::flow::fanout::send_queue::{Budget, Offered, Queue, Waiting};
+use crate::flow::fanout::send_queue::{Budget, Queue, Waiting};
 use crate::flow::fanout::sockets::{Came, Due, Short, Slices, Sockets};
-use crate::flow::limits::channels::Overflow;
 use std::collections::VecDeque;
 
 /// How many sends one slice holds: about 2 ms of kernel time.
@@ -35,8 +34,6 @@ pub enum Outcome {
     Drained(u32),
     /// Its queue would grow over the budget: what the pool had for it was left out, from behind there on.
     Behind(u32, PoolId, Reach),
-    /// So many runs of a channel made room for newer ones.
-    Dropped(u32),
     /// Its socket is broken.
     Broken(u32),
 }
@@ -161,11 +158,14 @@ impl Fanout {
         }
     }
 
-    /// Puts a connection into a pool; it gets what is delivered from now on. Returns its place there.
-    pub fn join(&mut self, id: PoolId, member: PoolMember) -> u32 {
+    /// Puts a connection into a pool that has come as far as `at`; it gets what is delivered from now on. Returns its
+    /// place there.
+    pub fn join(&mut self, id: PoolId, member: PoolMember, at: Reach) -> u32 {
         let pool = self.pools.get_mut(id).expect("joined by name");
+        pool.at = pool.at.max(at);
         if !pool.frames.is_empty() {
-            pool.newcomers.push((member.slot, pool.frames.len() as u32));
+            let skips = pool.frames.len() as u32;
+            pool.newcomers.push(Newcomer { slot: member.slot, skips, at });
         }
         pool.members.push(member);
         pool.members.len() as u32 - 1
@@ -176,7 +176,7 @@ impl Fanout {
     pub fn leave(&mut self, id: PoolId, place: u32) -> Option<PoolMember> {
         let pool = self.pools.get_mut(id).expect("left by name");
         let slot = pool.members.swap_remove(place as usize).slot;
-        pool.newcomers.retain(|(newcomer, _)| *newcomer != slot);
+        pool.newcomers.retain(|newcomer| newcomer.slot != slot);
         pool.members.get(place as usize).copied()
     }
 
@@ -185,14 +185,15 @@ impl Fanout {
     #[must_use]
     pub fn hand_over(&mut self, id: PoolId, slot: u32) -> bool {
         let Some(pool) = self.pools.get(id) else { return true };
-        let from = pool.newcomers.iter().find(|(newcomer, _)| *newcomer == slot).map_or(0, |(_, from)| *from);
+        let from =
+            pool.newcomers.iter().find(|newcomer| newcomer.slot == slot).map_or(0, |newcomer| newcomer.skips);
         let due: Vec<Frame> = pool.frames[from as usize..].to_vec();
         due.into_iter().all(|frame| self.try_send(slot, frame))
     }
 
     /// How far a member of a pool has surely come.
     pub fn position(&self, id: PoolId, slot: u32) -> Reach {
-        self.pools.get(id).map_or(Reach::default(), |pool| pool.position(self.due.contains(slot)))
+        self.pools.get(id).map_or(Reach::default(), |pool| pool.position(slot, self.due.contains(slot)))
     }
 
     /// A frame for every member, which brings the pool to `at`.
@@ -219,17 +220,28 @@ impl Fanout {
     #[must_use]
     pub fn try_send(&mut self, slot: u32, frame: Frame) -> bool {
         self.sent.deliveries += 1;
-        let queue = self.states[slot as usize].queue.get_or_insert_default();
-        if self.blocked.contains(slot) && !queue.takes(frame.len(), self.budget.bytes) {
+        if self.blocked.contains(slot) && !self.has_room(slot, frame.len()) {
             return false;
         }
         self.force_send(slot, frame);
         true
     }
 
+    /// A frame of a pool for one member only. False if no more may wait for it: nothing of that pool may follow then.
+    #[must_use]
+    pub fn offer(&mut self, slot: u32, frame: Frame) -> bool {
+        self.sent.deliveries += 1;
+        let takes = self.has_room(slot, frame.len());
+        if takes {
+            self.force_send(slot, frame);
+        }
+        takes
+    }
+
     /// A frame for one connection, beyond its budget if need be: for whoever bounds by other means what waits.
     pub fn force_send(&mut self, slot: u32, frame: Frame) {
-        self.states[slot as usize].queue.get_or_insert_default().push(frame);
+        let queue = self.states[slot as usize].queue.get_or_insert_default();
+        queue.push(Waiting { bytes: frame, frames: 1 });
         if self.blocked.contains(slot) {
             return;
         }
@@ -295,16 +307,16 @@ impl Fanout {
         let Some(pool) = self.pools.get_mut(id) else { return };
         let frames = std::mem::take(&mut pool.frames);
         let mut newcomers = std::mem::take(&mut pool.newcomers);
-        newcomers.sort_unstable();
+        newcomers.sort_unstable_by_key(|newcomer| newcomer.slot);
         self.sent.deliveries += (frames.len() * pool.members.len()) as u64;
         let before = pool.before;
         pool.planned = Some(before);
         let whole = self.plan.add_run(&frames, id, before);
         for member in &pool.members {
-            let run = match newcomers.binary_search_by_key(&member.slot, |(slot, _)| *slot) {
-                Ok(at) => match &frames[newcomers[at].1 as usize..] {
+            let run = match newcomers.binary_search_by_key(&member.slot, |newcomer| newcomer.slot) {
+                Ok(found) => match &frames[newcomers[found].skips as usize..] {
                     [] => continue,
-                    since => self.plan.add_run(since, id, before),
+                    since => self.plan.add_run(since, id, newcomers[found].at),
                 },
                 Err(_) => whole,
             };
@@ -438,49 +450,27 @@ impl Fanout {
         let queue = self.states[entry.slot as usize].queue.get_or_insert_default();
         let mut behind = Vec::new();
         for run in plan.runs_of(entry) {
-            if behind.contains(&run.pool) {
-                continue; // nothing may follow what was left out
-            }
-            let overflow = self.pools.get(run.pool).map_or(Overflow::Conflate, |pool| pool.overflow);
-            let mut offered = queue.offer(&run.bytes, run.frames, self.budget, run.pool, overflow);
-            if offered == Offered::Refused && overflow == Overflow::Disconnect {
-                for pool in queue.yield_room() {
-                    behind.push(pool);
-                    outcomes.push(Outcome::Behind(entry.slot, pool, Reach::default()));
-                }
-                offered = queue.offer(&run.bytes, run.frames, self.budget, run.pool, overflow);
-            }
-            match offered {
-                Offered::Taken => {}
-                Offered::Dropped(count) => outcomes.push(Outcome::Dropped(count)),
-                Offered::Refused => {
-                    behind.push(run.pool);
-                    outcomes.push(Outcome::Behind(entry.slot, run.pool, run.before));
-                }
+            // nothing may follow what was left out
+            if !behind.contains(&run.pool) && queue.takes(run.bytes.len(), run.frames, self.budget) {
+                queue.push(Waiting { bytes: run.bytes.clone(), frames: run.frames });
+            } else if !behind.contains(&run.pool) {
+                behind.push(run.pool);
+                outcomes.push(Outcome::Behind(entry.slot, run.pool, run.before));
             }
         }
     }
 
-    /// A frame of a pool for one member only, under the pool's rule.
-    pub fn offer(&mut self, slot: u32, id: PoolId, frame: Frame) -> Offered {
-        self.sent.deliveries += 1;
-        let overflow = self.pools.get(id).map_or(Overflow::Conflate, |pool| pool.overflow);
-        if !self.blocked.contains(slot) {
-            self.force_send(slot, frame);
-            return Offered::Taken;
-        }
-        let queue = self.states[slot as usize].queue.get_or_insert_default();
-        queue.offer(&frame, 1, self.budget, id, overflow)
+    /// Whether so many bytes more may wait for a connection.
+    pub fn has_room(&self, slot: u32, bytes: usize) -> bool {
+        self.states[slot as usize].queue.as_ref().is_none_or(|queue| queue.takes(bytes, 1, self.budget))
     }
 
     /// The socket took `n` bytes of the connection's runs and is full now.
     fn keep_rest(&mut self, plan: &SendPlan, entry: &PlannedSend, mut n: usize) {
         let mut rest = Vec::new();
-        for Run { bytes, frames, pool, .. } in plan.runs_of(entry) {
+        for Run { bytes, frames, .. } in plan.runs_of(entry) {
             if n < bytes.len() {
-                let yields = self.pools.get(*pool).is_some_and(|pool| pool.overflow == Overflow::Yield);
-                let (bytes, frames, pool) = (bytes.clone(), *frames, Some(*pool));
-                rest.push((Waiting { bytes, frames, pool, yields }, n));
+                rest.push((Waiting { bytes: bytes.clone(), frames: *frames }, n));
             }
             n = n.saturating_sub(bytes.len());
         }

@@ -4,7 +4,6 @@ use crate::base::slab::{Id, Slab};
 use crate::base::time::SEC;
 use crate::flow::encode::frame::{Frame, Variant};
 use crate::flow::fanout::reach::Reach;
-use crate::flow::limits::channels::Overflow;
 use crate::flow::route::subject::Subject;
 use crate::wire::key::Key;
 use hashbrown::HashMap;
@@ -31,8 +30,6 @@ pub struct Pool {
     pub variant: Variant,
     /// At most so many deliveries a second; 0: as they come.
     pub max_hz: u32,
-    /// What happens to a member that is full to its budget.
-    pub overflow: Overflow,
     /// Those that have the state and follow it.
     pub members: Vec<PoolMember>,
     /// How many more are on their way in (or behind, and to come back).
@@ -47,8 +44,19 @@ pub struct Pool {
     pub paced: Option<Box<Paced>>,
     /// What is due to every member; joined to one run when the next plan is made.
     pub frames: SmallVec<[Frame; 1]>,
-    /// Members that came behind the first `.1` of `frames`, by slot.
-    pub newcomers: Vec<(u32, u32)>,
+    /// Members that came when some of `frames` were there already.
+    pub newcomers: Vec<Newcomer>,
+}
+
+/// A member that does not get all of a pool's frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Newcomer {
+    /// Its slot.
+    pub slot: u32,
+    /// How many of the frames it does not get.
+    pub skips: u32,
+    /// How far it has come without them.
+    pub at: Reach,
 }
 
 /// The pace of a pool, and what waits for its next moment.
@@ -66,9 +74,12 @@ pub struct Paced {
 
 impl Pool {
     /// How far a member has surely come; `due`: whether the plan under way has something for it still.
-    pub fn position(&self, due: bool) -> Reach {
+    pub fn position(&self, slot: u32, due: bool) -> Reach {
         if let Some(planned) = self.planned.filter(|_| due) {
             return planned;
+        }
+        if let Some(newcomer) = self.newcomers.iter().find(|newcomer| newcomer.slot == slot) {
+            return newcomer.at;
         }
         match &self.paced {
             _ if !self.frames.is_empty() => self.before,
@@ -98,7 +109,7 @@ pub struct Pools {
 impl Pools {
     /// The pool of a subject in a variant, made if need be. `max_hz`: at most so many deliveries a second, 0: as they
     /// come.
-    pub fn enter(&mut self, subject: &Subject, variant: Variant, max_hz: u32, overflow: Overflow) -> PoolId {
+    pub fn enter(&mut self, subject: &Subject, variant: Variant, max_hz: u32) -> PoolId {
         let name = (subject.clone(), variant, max_hz);
         if let Some(id) = self.index.get(&name) {
             return *id;
@@ -114,7 +125,6 @@ impl Pools {
             subject,
             variant,
             max_hz,
-            overflow,
             members,
             waiting,
             at,
@@ -150,15 +160,6 @@ impl Pools {
         debug_assert!(pool.is_idle());
         self.index.remove(&(pool.subject.clone(), pool.variant, pool.max_hz));
         Some(pool)
-    }
-
-    /// Decides anew what happens to members that are full to their budget.
-    pub fn set_overflow(&mut self, overflow: impl Fn(&Subject) -> Overflow) {
-        for id in self.index.values() {
-            if let Some(pool) = self.slab.get_mut(*id) {
-                pool.overflow = overflow(&pool.subject);
-            }
-        }
     }
 
     /// How many there are.

@@ -69,6 +69,15 @@ impl Retention {
     pub const ROOM: Retention = Retention { count: 1000, ..Retention::NOTHING };
 }
 
+/// How much of the latest publications of all channels a shard keeps for late readers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TailLimits {
+    /// Bytes, with what an entry takes beside its text.
+    pub bytes: usize,
+    /// Nanoseconds.
+    pub age: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::ChannelRule;

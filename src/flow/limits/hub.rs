@@ -1,6 +1,7 @@
 //! The limits of the hub.
 
 use crate::base::time::SEC;
+use crate::flow::limits::channels::TailLimits;
 
 /// The limits of the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub struct HubLimits {
     pub max_message: usize,
     /// Frames that may wait for one connection.
     pub queue_frames: usize,
+    /// How much is kept for late readers of channels, on each shard.
+    pub tail: TailLimits,
     /// Frames that a connection may send per second.
     pub rate: u32,
     /// Frames that it may send at once.
@@ -42,6 +45,7 @@ impl Default for HubLimits {
             ping_interval: 30 * SEC,
             max_message: 64 << 10,
             queue_frames: 256,
+            tail: TailLimits { bytes: 64 << 20, age: 60 * SEC },
             rate: 100,
             burst: 20,
             connections_per_user: 5,

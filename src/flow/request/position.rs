@@ -14,6 +14,9 @@ pub enum Position {
     Nothing,
     /// The publications of this epoch up to this offset: it wants those behind it.
     Offset(Box<str>, Offset),
+    /// The publications up to this offset of the present epoch. It is subscribed and only late, so it goes on behind the
+    /// first that is kept if those behind it are gone.
+    Late(Offset),
     /// The document at this version, if that is the present one; the state otherwise (`?v=` of the ooo dialect).
     Version(Stamp),
     /// Nothing of what is kept of a channel: it wants all of that.

@@ -41,6 +41,11 @@ impl Subject {
         }
     }
 
+    /// Whether it is about publications: each of them counts, and none makes up for another.
+    pub fn is_channel(&self) -> bool {
+        matches!(self, Subject::Channel(_) | Subject::Chosen(..) | Subject::Every(_))
+    }
+
     /// What it is called; empty for the clock.
     pub fn name(&self) -> &str {
         match self {

@@ -14,6 +14,7 @@ pub mod room;
 pub mod scan;
 pub mod stamp;
 pub mod store;
+pub mod tail;
 pub mod typing;
 
 #[cfg(test)]

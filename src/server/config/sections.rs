@@ -64,8 +64,12 @@ pub struct HubSettings {
     pub ping_interval: Span,
     /// The largest frame from a client; beyond it: the error `message_too_large`.
     pub max_message: ByteSize,
-    /// Frames that may wait for one slow reader.
+    /// Frames that may wait for one reader.
     pub queue_frames: u64,
+    /// Bytes of the latest publications that each core keeps for late readers.
+    pub tail_bytes: ByteSize,
+    /// For how long it keeps them.
+    pub tail_age: Span,
     /// Frames that a connection may send per second; beyond it: the error `rate_limited`.
     pub rate: u32,
     /// Frames that it may send at once.
@@ -166,6 +170,8 @@ impl Default for HubSettings {
             ping_interval: Span::nanos(limits.ping_interval),
             max_message: size(limits.max_message),
             queue_frames: limits.queue_frames as u64,
+            tail_bytes: size(limits.tail.bytes),
+            tail_age: Span::nanos(limits.tail.age),
             rate: limits.rate,
             burst: limits.burst,
             connections_per_user: limits.connections_per_user,

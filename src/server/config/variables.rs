@@ -8,7 +8,7 @@ use crate::server::error::ServerError;
 type Setter = fn(&mut Settings, &str) -> Result<(), String>;
 
 /// The variables that hold settings. `[[rule]]` and `[[route]]` have none: a list of tables does not fit a variable.
-const VARIABLES: [(&str, Setter); 43] = [
+const VARIABLES: [(&str, Setter); 45] = [
     ("FANFARE_LISTEN", |s, text| put_list(&mut s.listen, text)),
     ("FANFARE_ADMIN", |s, text| put(&mut s.admin, text)),
     ("FANFARE_CORES", |s, text| put(&mut s.cores, text)),
@@ -31,6 +31,8 @@ const VARIABLES: [(&str, Setter); 43] = [
     ("FANFARE_HUB_PING_INTERVAL", |s, text| put(&mut s.hub.ping_interval, text)),
     ("FANFARE_HUB_MAX_MESSAGE", |s, text| put(&mut s.hub.max_message, text)),
     ("FANFARE_HUB_QUEUE_FRAMES", |s, text| put(&mut s.hub.queue_frames, text)),
+    ("FANFARE_HUB_TAIL_BYTES", |s, text| put(&mut s.hub.tail_bytes, text)),
+    ("FANFARE_HUB_TAIL_AGE", |s, text| put(&mut s.hub.tail_age, text)),
     ("FANFARE_HUB_RATE", |s, text| put(&mut s.hub.rate, text)),
     ("FANFARE_HUB_BURST", |s, text| put(&mut s.hub.burst, text)),
     ("FANFARE_HUB_CONNECTIONS_PER_USER", |s, text| put(&mut s.hub.connections_per_user, text)),

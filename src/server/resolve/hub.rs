@@ -1,5 +1,6 @@
 //! Resolves `[hub]`.
 
+use crate::flow::limits::channels::TailLimits;
 use crate::flow::limits::hub::HubLimits;
 use crate::server::config::sections::HubSettings;
 use crate::server::error::ServerError;
@@ -20,6 +21,10 @@ pub fn hub(written: &HubSettings) -> Result<HubLimits, ServerError> {
         ping_interval: span("[hub] ping_interval", written.ping_interval)?,
         max_message: size("[hub] max_message", written.max_message)?,
         queue_frames: number("queue_frames", written.queue_frames)? as usize,
+        tail: TailLimits {
+            bytes: size("[hub] tail_bytes", written.tail_bytes)?,
+            age: span("[hub] tail_age", written.tail_age)?,
+        },
         rate: some("rate", written.rate)?,
         burst: some("burst", written.burst)?,
         connections_per_user: some("connections_per_user", written.connections_per_user)?,

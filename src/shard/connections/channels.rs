@@ -58,8 +58,7 @@ impl ChannelSubscriptions {
         match pool(view, &channel) {
             Some(pool) if *channel == *EVERYONE || !recovers => {
                 self.expect(pool, reply_to, false);
-                if view.is_member(pool) {
-                    let at = view.position(pool);
+                if let Some(at) = view.position(pool) {
                     self.joined(view, pool, at, false);
                 }
                 return Ok(());
@@ -130,6 +129,14 @@ pub fn of_channel(channel: Arc<str>) -> ReplyTo {
     ReplyTo { channel: Some(channel), ..ReplyTo::default() }
 }
 
+/// Publications are gone that a late reader has not seen: the next one is behind `next`.
+pub fn send_gap(view: &mut View<'_>, pool: PoolId, next: Reach) {
+    if let Some(Subject::Channel(channel)) = view.subject(pool).cloned() {
+        let epoch = view.ctx.epoch.clone();
+        view.send_text(|out| write::gap(&channel, (&epoch, next.as_offset()), out));
+    }
+}
+
 /// The pool over which a connection gets a channel, if it is subscribed.
 pub fn pool(view: &View<'_>, channel: &Arc<str>) -> Option<PoolId> {
     view.pool_of(&Subject::Channel(channel.clone()))
@@ -150,10 +157,10 @@ pub fn count(view: &View<'_>, rooms: &Memberships) -> usize {
     named(view).iter().filter(|(name, _)| rooms.get(name).is_none()).count()
 }
 
-/// How far a connection has come in the channels that it follows.
+/// How far a connection has come in the channels of which it has something.
 pub fn positions(view: &View<'_>) -> Vec<(Arc<str>, Offset)> {
-    let followed = named(view).into_iter().filter(|(_, pool)| view.is_member(*pool));
-    followed.map(|(name, pool)| (name, view.position(pool).as_offset())).collect()
+    let named = named(view).into_iter();
+    named.filter_map(|(name, pool)| Some((name, view.position(pool)?.as_offset()))).collect()
 }
 
 /// A connection that gets every channel for want of a subscription has one now: it gets what it asks for, and no more.

@@ -8,7 +8,6 @@ use crate::base::stamp::Stamp;
 use crate::flow::encode::documents;
 use crate::flow::encode::frame::Variant;
 use crate::flow::fanout::pool::PoolId;
-use crate::flow::limits::channels::Overflow;
 use crate::flow::limits::documents::PatchMode;
 use crate::flow::request::documents::{DocumentRequest, Versions};
 use crate::flow::request::position::Position;
@@ -152,7 +151,7 @@ impl DocumentSubscriptions {
             merged.manner = taken.manner;
             for pool in taken.pools {
                 if let Some(Subject::Part(_, owner)) = view.subject(pool) {
-                    merged.limit(*owner, view.position(pool).as_stamp());
+                    merged.limit(*owner, view.position(pool).unwrap_or_default().as_stamp());
                 }
                 view.unsubscribe(pool);
             }
@@ -183,7 +182,7 @@ impl DocumentSubscriptions {
             let Some(variant) = view.variant(&subject) else { return };
             let variant = Variant { patch, ..variant };
             let all = &mut view.shared.subscriptions.fanout.pools;
-            let pool = all.enter(&subject, variant, max_hz, Overflow::Conflate);
+            let pool = all.enter(&subject, variant, max_hz);
             pools.push(pool);
             missing.push((pool, has));
         }

@@ -148,24 +148,28 @@ impl EventsSession {
     pub fn joined(&mut self, view: &mut View<'_>, joined: Joined) {
         let Joined { pool, at, count, gap, state, batch, .. } = joined;
         let Some(subject) = view.subject(pool).cloned() else { return };
-        let channel = matches!(subject, Subject::Channel(_) | Subject::Chosen(..) | Subject::Every(_));
         if let Subject::Room(room) = &subject {
             self.rooms.joined(view, room);
         }
-        if gap && channel {
-            self.resync(view);
+        if subject.is_channel() {
+            let next = batch.as_ref().map_or(at, |batch| batch.since);
+            match gap {
+                true if !view.is_late(pool) => self.resync(view),
+                true if !view.goes_on_behind_gap(pool, next) => return,
+                true => drop(self.send_gap(view)),
+                false => {}
+            }
+            let run = state.unwrap_or_default();
+            let missed = batch.as_deref().map(|batch| (self.history(view, &subject, &run, batch), batch));
+            if !view.follow_channel(pool, at, missed) {
+                self.advance(&subject, next, view.ctx.shards);
+            }
+            if !view.is_member(pool) {
+                return;
+            }
         } else if gap {
             self.send_gap(view);
             return self.restart_documents(view);
-        }
-        if let Some(batch) = batch {
-            self.send_history(view, &subject, &state.unwrap_or_default(), &batch);
-            if batch.more {
-                return view.follow_later(pool, batch.reach());
-            }
-            view.follow_channel(pool, None, at);
-        } else if channel {
-            view.follow_channel(pool, state, at);
         } else if !view.follow(pool, state, at) {
             return;
         }
@@ -177,19 +181,20 @@ impl EventsSession {
         }
     }
 
-    /// A stretch of history on its way to its reader.
-    fn send_history(&mut self, view: &mut View<'_>, subject: &Subject, run: &Frame, batch: &HistoryBatch) {
+    /// A stretch of history as its reader gets it, who has come to its end by that.
+    fn history(&mut self, view: &View<'_>, subject: &Subject, run: &Frame, batch: &HistoryBatch) -> Frame {
+        if !self.personal {
+            self.advance(subject, batch.reach, view.ctx.shards);
+            return run.clone();
+        }
         let (mut bytes, mut from) = (Vec::new(), 0);
         for (end, at) in &batch.marks {
             self.advance(subject, Reach::offset(*at), view.ctx.shards);
-            if self.personal {
-                bytes.extend(chunk(|out| write_id(&self.cursor.encode(), out)));
-            }
+            bytes.extend(chunk(|out| write_id(&self.cursor.encode(), out)));
             bytes.extend_from_slice(&run[std::mem::replace(&mut from, *end)..*end]);
         }
-        if !bytes.is_empty() {
-            view.force_send(bytes);
-        }
+        self.advance(subject, batch.reach, view.ctx.shards);
+        bytes.into()
     }
 
     /// A frame of a pool whose members add their own place to it. `before`: how far the pool had come before.

@@ -79,25 +79,15 @@ impl HubSession {
 
     /// The state of a subscription.
     pub fn joined(&mut self, view: &mut View<'_>, joined: Joined) {
+        if view.subject(joined.pool).is_some_and(Subject::is_channel) {
+            return self.channel_joined(view, joined);
+        }
         let Joined { pool, at, count, gap, state, .. } = joined;
         let client = &mut self.client;
-        match view.subject(pool) {
-            Some(Subject::Channel(_) | Subject::Chosen(..) | Subject::Every(_)) => {
-                if matches!(view.subject(pool), Some(Subject::Channel(name)) if **name != *EVERYONE) {
-                    channels::end_implicit(view);
-                }
-                if let Some(client) = client {
-                    client.channels.joined(view, pool, at, gap);
-                }
-                return view.follow_channel(pool, state, at);
-            }
-            Some(Subject::Room(room)) => {
-                let room = room.clone();
-                if let Some(client) = client {
-                    client.rooms.joined(view, &room);
-                }
-            }
-            _ => {}
+        if let Some(Subject::Room(room)) = view.subject(pool).cloned()
+            && let Some(client) = client
+        {
+            client.rooms.joined(view, &room);
         }
         match client {
             Some(client) if gap && client.has_cursor() => return client.resync(view),
@@ -109,6 +99,28 @@ impl HubSession {
         {
             client.documents.joined(view, pool, count);
         }
+    }
+
+    /// What was missed of a channel, a stretch at a time.
+    fn channel_joined(&mut self, view: &mut View<'_>, joined: Joined) {
+        let Joined { pool, at, gap, state, batch, .. } = joined;
+        let late = view.is_late(pool);
+        if late && gap {
+            let next = batch.as_ref().map_or(at, |batch| batch.since);
+            if !view.goes_on_behind_gap(pool, next) {
+                return;
+            }
+            if self.class() > Class::Plain {
+                channels::send_gap(view, pool, next);
+            }
+        }
+        if matches!(view.subject(pool), Some(Subject::Channel(name)) if **name != *EVERYONE) {
+            channels::end_implicit(view);
+        }
+        if let Some(client) = self.client.as_mut().filter(|_| !late) {
+            client.channels.joined(view, pool, at, gap);
+        }
+        view.follow_channel(pool, at, batch.as_deref().map(|batch| (state.unwrap_or_default(), batch)));
     }
 
     /// What the client has of a state that is on its way.

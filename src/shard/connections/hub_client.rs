@@ -288,7 +288,7 @@ impl HubClient {
             return Err(Rejection::for_now("too much is on its way; wait a moment", 100));
         }
         self.in_flight += 1;
-        let (kind, user_id) = ("message".into(), view.user().cloned());
+        let (kind, user_id) = (None, view.user().cloned());
         let NewMessage { data, event, metadata, thread: thread_id } = message;
         let owner = channel.clone();
         let publish = Publish { channel, kind, data, event, user_id, metadata, thread_id, client: true };

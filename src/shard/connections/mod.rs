@@ -289,7 +289,6 @@ impl Connections {
     fn handle_outcome(&mut self, ctx: &mut Context, outcome: Outcome) {
         match outcome {
             Outcome::Broken(slot) => self.broken(ctx, self.table.id(slot)),
-            Outcome::Dropped(count) => ctx.stats.dropped += u64::from(count),
             Outcome::Blocked(slot) => {
                 self.table.with(ctx, self.table.id(slot), |_, view| {
                     view.record.blocked_since = view.ctx.now.mono;

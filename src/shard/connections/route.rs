@@ -51,21 +51,19 @@ impl RouteSession {
     /// What it missed, a stretch at a time; behind the last one it is told up to where it has caught up.
     pub fn joined(&mut self, view: &mut View<'_>, joined: Joined) {
         let Joined { pool, at, gap, state, batch, .. } = joined;
-        if gap && !std::mem::replace(&mut self.told_of_gap, true) {
+        let next = batch.as_ref().map_or(at, |batch| batch.since);
+        let late = view.is_late(pool);
+        if gap && late && !view.goes_on_behind_gap(pool, next) {
+            return;
+        }
+        if gap && (late || !std::mem::replace(&mut self.told_of_gap, true)) {
             view.force_send(chunk(encode::write_resync));
         }
-        let Some(batch) = batch else { return view.follow_channel(pool, state, at) };
         let mut bytes = state.map_or_else(Vec::new, |state| state.to_vec());
-        if !batch.more {
+        if let Some(batch) = batch.as_ref().filter(|batch| !batch.more) {
             bytes.extend(chunk(|out| self.write_caught_up(batch.last.as_deref(), out)));
         }
-        if !bytes.is_empty() {
-            view.force_send(bytes);
-        }
-        if batch.more {
-            return view.follow_later(pool, batch.reach());
-        }
-        view.follow_channel(pool, None, at);
+        view.follow_channel(pool, at, batch.as_deref().map(|batch| (bytes.into(), batch)));
     }
 
     fn write_caught_up(&self, last: Option<&str>, out: &mut Vec<u8>) {

@@ -54,6 +54,10 @@ impl Subscriber {
             Subscriber::Events(session) => session.joined(view, joined),
             Subscriber::Route(session) => session.joined(view, joined),
         }
+        // one channel at a time: the next
+        if view.shared.subscriptions.may_catch_up(view.id.slot) && !view.is_ending() {
+            view.catch_up(|pool| self.missing(pool));
+        }
     }
 
     /// The owner refuses a subscription.
@@ -135,7 +139,7 @@ impl Subscriber {
             return;
         }
         let Some(subject) = view.subject(pool).cloned() else { return };
-        let at = view.position(pool);
+        let at = view.position(pool).unwrap_or_default();
         view.unsubscribe(pool);
         view.subscribe(&subject, Position::Offset((*view.ctx.epoch).into(), at.as_offset()));
     }

@@ -11,7 +11,6 @@ use crate::flow::fanout::pool::{PoolId, PoolMember};
 use crate::flow::fanout::reach::Reach;
 use crate::flow::fanout::send_queue::Budget;
 use crate::flow::limits::Limits;
-use crate::flow::limits::channels::Overflow;
 use crate::flow::request::position::Position;
 use crate::flow::route::subject::Subject;
 use crate::shard::context::Context;
@@ -27,19 +26,21 @@ pub struct Subscription {
     pub pool: PoolId,
     /// How far it is.
     pub stage: Stage,
-    /// How far it had come when it fell behind; the default if it has nothing.
+    /// How far it had come when it fell behind.
     pub since: Reach,
 }
 
 /// How far a subscription is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Asked for; the state comes with this number.
-    Waiting(u32),
+    /// Asked for, for the first time; the state comes with this number.
+    Joining(u32),
     /// A member of the pool, at this place.
     Member(u32),
     /// Fell behind: it is asked for again when the socket has drained.
     Behind,
+    /// Asked for again; what it has missed comes with this number.
+    Rejoining(u32),
 }
 
 /// Who subscribes.
@@ -82,7 +83,6 @@ impl Subscriptions {
     /// Other limits hold from now on.
     pub fn limits_changed(&mut self, limits: &Limits) {
         self.fanout.set_budget(budget(limits));
-        self.fanout.pools.set_overflow(|subject| overflow(subject, limits));
     }
 
     /// A new connection has the slot.
@@ -133,7 +133,7 @@ impl Subscriptions {
         if list.iter().any(|sub| sub.pool == pool) {
             return;
         }
-        list.push(Subscription { pool, stage: Stage::Behind, since: Reach::default() });
+        list.push(Subscription { pool, stage: Stage::Joining(0), since: Reach::default() });
         self.fanout.pools.get_mut(pool).expect("just entered").waiting += 1;
         self.ask_state(ctx, joiner, pool, position);
     }
@@ -144,7 +144,10 @@ impl Subscriptions {
         let ticket = self.tickets;
         let Joiner { conn, user, enters } = joiner;
         let Some(sub) = self.find_mut(conn.slot, pool) else { return };
-        sub.stage = Stage::Waiting(ticket);
+        sub.stage = match sub.stage {
+            Stage::Joining(_) => Stage::Joining(ticket),
+            Stage::Behind | Stage::Rejoining(_) | Stage::Member(_) => Stage::Rejoining(ticket),
+        };
         let p = self.fanout.pools.get(pool).expect("a subscription's pool is there");
         let (subject, variant) = (p.subject.clone(), p.variant);
         let owner = subject.owner(ctx.shards);
@@ -154,7 +157,8 @@ impl Subscriptions {
 
     /// Whether a connection waits for the state of a pool, by that number.
     pub fn waits_for(&self, slot: u32, pool: PoolId, ticket: u32) -> bool {
-        self.find(slot, pool).is_some_and(|sub| sub.stage == Stage::Waiting(ticket))
+        let waits = [Stage::Joining(ticket), Stage::Rejoining(ticket)];
+        self.find(slot, pool).is_some_and(|sub| waits.contains(&sub.stage))
     }
 
     /// Whether a connection follows a pool, and does not only wait to.
@@ -170,17 +174,17 @@ impl Subscriptions {
     /// The state is on its way to a connection, which follows from here on. The owner made it at `at`.
     pub fn follow(&mut self, slot: u32, pool: PoolId, at: Reach) {
         let Some(place) = self.of(slot).iter().position(|sub| sub.pool == pool) else { return };
-        let member = self.fanout.join(pool, PoolMember { slot, sub: place as u32 });
-        let p = self.fanout.pools.get_mut(pool).expect("joined");
-        p.waiting -= 1;
-        p.at = p.at.max(at);
-        self.lists.at_mut(slot).expect("just seen")[place].stage = Stage::Member(member);
+        let member = self.fanout.join(pool, PoolMember { slot, sub: place as u32 }, at);
+        self.fanout.pools.get_mut(pool).expect("joined").waiting -= 1;
+        let sub = &mut self.lists.at_mut(slot).expect("just seen")[place];
+        sub.stage = Stage::Member(member);
     }
 
     /// The state that was waited for goes out only in part, or not at all; `since`: how far the connection has come.
     pub fn stay_behind(&mut self, slot: u32, pool: PoolId, since: Reach) {
         if let Some(sub) = self.find_mut(slot, pool) {
             (sub.stage, sub.since) = (Stage::Behind, since);
+            self.fanout.tell_drained(slot);
         }
     }
 
@@ -191,33 +195,56 @@ impl Subscriptions {
         (sub.stage, sub.since) = (Stage::Behind, since);
         self.fanout.pools.get_mut(pool).expect("a member's pool").waiting += 1;
         self.take_out(pool, place);
+        // it is asked for again once what waits has gone
+        self.fanout.tell_drained(slot);
         true
     }
 
-    /// The subscriptions of a connection that have fallen behind, each with its `since`.
-    pub fn behind(&self, slot: u32) -> SmallVec<[(PoolId, Reach); 4]> {
-        let behind = self.of(slot).iter().filter(|sub| sub.stage == Stage::Behind);
-        behind.map(|sub| (sub.pool, sub.since)).collect()
+    /// What of a connection's subscriptions is to be asked for next, with what it has of it: everything that has fallen
+    /// behind, but one channel at a time, in turn, because what comes of it may be as much as may wait.
+    pub fn behind(&self, slot: u32) -> SmallVec<[(PoolId, Position); 4]> {
+        let list = self.of(slot);
+        let turn = self.tickets as usize % list.len().max(1);
+        let mut channel = false;
+        let (before, after) = list.split_at(turn);
+        let behind = after.iter().chain(before).filter(|sub| sub.stage == Stage::Behind);
+        let next = behind.filter_map(|sub| {
+            let is_channel = self.subject(sub.pool)?.is_channel();
+            if is_channel && std::mem::replace(&mut channel, true) {
+                return None;
+            }
+            Some((sub.pool, self.position_since(sub)))
+        });
+        next.collect()
     }
 
-    /// What a subscriber that fell behind at `since` has of a pool's subject.
-    pub fn position_since(&self, ctx: &Context, pool: PoolId, since: Reach) -> Position {
-        match self.subject(pool) {
-            Some(Subject::Channel(_) | Subject::Chosen(..)) => {
-                Position::Offset((*ctx.epoch).into(), since.as_offset())
-            }
-            Some(Subject::Part(..)) if since > Reach::default() => Position::since(since.as_stamp()),
+    /// What a subscriber that fell behind has of its subject.
+    fn position_since(&self, sub: &Subscription) -> Position {
+        match self.subject(sub.pool) {
+            Some(subject) if subject.is_channel() => Position::Late(sub.since.as_offset()),
+            Some(Subject::Part(..)) if sub.since > Reach::default() => Position::since(sub.since.as_stamp()),
             _ => Position::Nothing,
         }
     }
 
-    /// How far a connection has come in a pool.
-    pub fn position(&self, slot: u32, pool: PoolId) -> Reach {
-        match self.find(slot, pool).map(|sub| (sub.stage, sub.since)) {
-            Some((Stage::Member(_), _)) => self.fanout.position(pool, slot),
-            Some((Stage::Waiting(_) | Stage::Behind, since)) => since,
-            None => Reach::default(),
+    /// How far a connection has come in a pool; `None` if it has nothing of it.
+    pub fn position(&self, slot: u32, pool: PoolId) -> Option<Reach> {
+        let sub = self.find(slot, pool)?;
+        match sub.stage {
+            Stage::Member(_) => Some(self.fanout.position(pool, slot)),
+            Stage::Behind | Stage::Rejoining(_) => Some(sub.since),
+            Stage::Joining(_) => None,
         }
+    }
+
+    /// Whether a connection may ask at once for what is behind; if not, that is done when what waits for it has gone.
+    pub fn may_catch_up(&mut self, slot: u32) -> bool {
+        let behind = self.of(slot).iter().any(|sub| sub.stage == Stage::Behind);
+        let drained = self.fanout.queued(slot) == 0;
+        if behind && !drained {
+            self.fanout.tell_drained(slot);
+        }
+        behind && drained
     }
 
     /// Ends a subscription.
@@ -245,7 +272,7 @@ impl Subscriptions {
     fn leave(&mut self, ctx: &mut Context, sub: &Subscription) {
         match sub.stage {
             Stage::Member(place) => self.take_out(sub.pool, place),
-            Stage::Waiting(_) | Stage::Behind => {
+            Stage::Joining(_) | Stage::Behind | Stage::Rejoining(_) => {
                 self.fanout.pools.get_mut(sub.pool).expect("a subscription's pool").waiting -= 1;
             }
         }
@@ -333,24 +360,9 @@ impl Subscriptions {
         }
         ctx.backlog = self.fanout.backlog();
     }
-
-    /// What happens to a member of a pool whose socket is full to its budget.
-    pub fn overflow(&self, pool: PoolId) -> Option<Overflow> {
-        self.fanout.pools.get(pool).map(|pool| pool.overflow)
-    }
 }
 
 /// What may wait for one connection.
 fn budget(limits: &Limits) -> Budget {
     Budget { bytes: limits.queue_bytes, frames: limits.hub.queue_frames }
-}
-
-/// What happens to a subscriber of a subject whose socket is full to its budget.
-pub fn overflow(subject: &Subject, limits: &Limits) -> Overflow {
-    match subject {
-        Subject::Channel(name) | Subject::Chosen(name, _) => limits.overflow(name),
-        Subject::Every(_) => Overflow::Disconnect,
-        Subject::Key(_) | Subject::List(_) | Subject::Part(..) | Subject::Clock(_) => Overflow::Conflate,
-        Subject::Room(_) | Subject::User(_) => Overflow::Yield,
-    }
 }

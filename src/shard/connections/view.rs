@@ -4,17 +4,17 @@ use crate::base::id::ConnId;
 use crate::flow::encode::frame::{Dialect, Frame, Variant};
 use crate::flow::fanout::pool::PoolId;
 use crate::flow::fanout::reach::Reach;
-use crate::flow::fanout::send_queue::Offered;
 use crate::flow::identity::{Actor, Caller, Identity};
 use crate::flow::limits::channels::Overflow;
 use crate::flow::request::position::Position;
 use crate::flow::route::subject::Subject;
 use crate::shard::connections::close_code::SLOW;
 use crate::shard::connections::shared::{Shared, list_once};
-use crate::shard::connections::subscriptions::{Joiner, Subscriptions, overflow};
+use crate::shard::connections::subscriptions::{Joiner, Subscriptions};
 use crate::shard::context::Context;
 use crate::shard::end_reason::EndReason;
 use crate::shard::io::{Action, Door};
+use crate::shard::mail::subscription::HistoryBatch;
 use crate::shard::mail::to_owner::ToOwner;
 use crate::shard::mail::user::QuotaChange;
 use crate::wire::cursor::{Cursor, KeyPosition};
@@ -218,8 +218,7 @@ impl View<'_> {
 
     fn enter_pool(&mut self, subject: &Subject, position: Position, enters: bool) -> Option<PoolId> {
         let variant = self.variant(subject)?;
-        let overflow = overflow(subject, &self.ctx.limits);
-        let pool = self.shared.subscriptions.fanout.pools.enter(subject, variant, 0, overflow);
+        let pool = self.shared.subscriptions.fanout.pools.enter(subject, variant, 0);
         let joiner = Joiner { enters, ..self.joiner() };
         self.shared.subscriptions.subscribe(self.ctx, joiner, pool, position);
         Some(pool)
@@ -267,8 +266,8 @@ impl View<'_> {
         self.subscriptions().is_member(self.id.slot, pool)
     }
 
-    /// How far it has come in a pool.
-    pub fn position(&self, pool: PoolId) -> Reach {
+    /// How far it has come in a pool; `None` if it has nothing of it.
+    pub fn position(&self, pool: PoolId) -> Option<Reach> {
         self.subscriptions().position(self.id.slot, pool)
     }
 
@@ -279,7 +278,7 @@ impl View<'_> {
         if let Some(state) = state
             && !self.shared.subscriptions.fanout.try_send(slot, state)
         {
-            let since = self.position(pool);
+            let since = self.position(pool).unwrap_or_default();
             self.shared.subscriptions.stay_behind(slot, pool, since);
             self.ctx.stats.conflated += 1;
             return false;
@@ -288,44 +287,70 @@ impl View<'_> {
         true
     }
 
-    /// What was missed goes out, and the connection follows from there. It is bounded by the history, and nothing makes
-    /// up for what is left out, so it goes beyond the budget.
-    pub fn follow_channel(&mut self, pool: PoolId, missed: Option<Frame>, at: Reach) {
-        if let Some(missed) = missed {
-            self.force_send(missed);
+    /// What was missed of a channel goes out, at most what may wait for a connection; behind the last of it the connection
+    /// follows, and until then it is late. `at`: how far the channel is. False if no more may wait: then it is asked for
+    /// again later.
+    pub fn follow_channel(
+        &mut self,
+        pool: PoolId,
+        at: Reach,
+        missed: Option<(Frame, &HistoryBatch)>,
+    ) -> bool {
+        let (slot, subscriptions) = (self.id.slot, &mut self.shared.subscriptions);
+        let Some((bytes, batch)) = missed else {
+            subscriptions.follow(slot, pool, at);
+            return true;
+        };
+        let taken = bytes.is_empty() || subscriptions.fanout.offer(slot, bytes);
+        if taken && !batch.more {
+            subscriptions.follow(slot, pool, at);
+        } else {
+            subscriptions.stay_behind(slot, pool, if taken { batch.reach } else { batch.since });
         }
-        self.shared.subscriptions.follow(self.id.slot, pool, at);
+        taken
     }
 
-    /// The subscription goes on behind `at` once everything so far is sent.
-    pub fn follow_later(&mut self, pool: PoolId, at: Reach) {
-        self.shared.subscriptions.stay_behind(self.id.slot, pool, at);
-        self.shared.subscriptions.fanout.tell_drained(self.id.slot);
-    }
-
-    /// Offers a frame of a pool to this member alone; false if there is no room. `before`: how far it has come so far.
-    pub fn offer(&mut self, pool: PoolId, frame: Frame, before: Reach) -> bool {
-        match self.shared.subscriptions.fanout.offer(self.id.slot, pool, frame) {
-            Offered::Taken => {}
-            Offered::Dropped(count) => self.ctx.stats.dropped += u64::from(count),
-            Offered::Refused => {
-                self.fell_behind(pool, before);
-                return false;
-            }
+    /// What a late reader of a channel has missed is gone, in part or all of it: as the channel's rule has it, the
+    /// connection is let go, or goes on behind that. True if it goes on.
+    pub fn goes_on_behind_gap(&mut self, pool: PoolId, next: Reach) -> bool {
+        let rule = match self.subject(pool) {
+            Some(Subject::Channel(name) | Subject::Chosen(name, _)) => self.ctx.limits.overflow(name),
+            _ => Overflow::Disconnect,
+        };
+        if rule == Overflow::Disconnect {
+            // what waits is given up, so that the reason is the next thing that it reads
+            self.shared.subscriptions.fanout.drop_queue(self.id.slot);
+            self.close_slow("slow consumer: publications that it has missed are gone");
+            return false;
         }
+        let since = self.position(pool).unwrap_or_default();
+        self.ctx.stats.dropped += next.as_offset().get().saturating_sub(since.as_offset().get());
         true
     }
 
-    /// A document's subscriber gets the latest state when its socket has drained; a channel's is let go, because no
-    /// later publication makes up for a lost one.
-    pub fn fell_behind(&mut self, pool: PoolId, since: Reach) {
-        let subscriptions = &mut self.shared.subscriptions;
-        if subscriptions.overflow(pool) == Some(Overflow::Disconnect) {
-            // what waits is given up, so that the reason is the next thing that it reads
-            subscriptions.fanout.drop_queue(self.id.slot);
-            return self.close_slow("slow consumer: what waited was over its budget");
+    /// Whether it is late in a pool: it has something of it, and follows it no more.
+    pub fn is_late(&self, pool: PoolId) -> bool {
+        self.position(pool).is_some() && !self.is_member(pool)
+    }
+
+    /// Offers a frame of a pool to this member alone; false if no more may wait for it. `before`: how far it has come.
+    pub fn offer(&mut self, pool: PoolId, frame: Frame, before: Reach) -> bool {
+        let takes = self.shared.subscriptions.fanout.offer(self.id.slot, frame);
+        if !takes {
+            self.fell_behind(pool, before);
         }
-        if subscriptions.fall_behind(self.id.slot, pool, since) {
+        takes
+    }
+
+    /// It cannot take what a pool has for it: from here on it is late. It gets what it has missed when its socket has
+    /// drained: of a document the latest state, of a channel each publication.
+    pub fn fell_behind(&mut self, pool: PoolId, since: Reach) {
+        if !self.shared.subscriptions.fall_behind(self.id.slot, pool, since) {
+            return;
+        }
+        if self.subject(pool).is_some_and(Subject::is_channel) {
+            self.ctx.stats.late += 1;
+        } else {
             self.ctx.stats.conflated += 1;
         }
     }
@@ -342,12 +367,11 @@ impl View<'_> {
         }
     }
 
-    /// Asks for the states of everything that has fallen behind. `missing`: what the connection has of a pool, where its
+    /// Asks for what is next of all that has fallen behind. `missing`: what the connection has of a pool, where its
     /// protocol knows better.
     pub fn catch_up(&mut self, missing: impl Fn(PoolId) -> Option<Position>) {
         for (pool, since) in self.subscriptions().behind(self.id.slot) {
-            let since = || self.subscriptions().position_since(self.ctx, pool, since);
-            let has = missing(pool).unwrap_or_else(since);
+            let has = missing(pool).unwrap_or(since);
             let joiner = self.joiner();
             self.shared.subscriptions.ask_state(self.ctx, joiner, pool, has);
         }

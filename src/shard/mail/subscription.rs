@@ -76,26 +76,23 @@ pub struct Joined {
     pub gap: bool,
     /// The state; `None` if there is nothing to say.
     pub state: Option<Frame>,
-    /// Where the state is a stretch of a channel's history that is read in batches: what is in this one.
+    /// Where the state is a stretch of a channel's past: what is in it.
     pub batch: Option<Box<HistoryBatch>>,
 }
 
-/// A stretch of a channel's history.
+/// A stretch of a channel's past, as much of it as may be sent at a time.
 #[derive(Clone, Debug)]
 pub struct HistoryBatch {
-    /// Where each publication ends in the run of bytes, and its offset.
+    /// Where each publication ends in the run of bytes, and how far it brings the reader.
     pub marks: Vec<(usize, Offset)>,
+    /// Behind what it begins.
+    pub since: Reach,
+    /// How far it brings the reader: to its last publication, or to one behind it that the reader does not want.
+    pub reach: Reach,
     /// For readers of a route: what they call the last publication that there is.
     pub last: Option<Box<str>>,
     /// Whether there is more: it is to be asked for when this is sent, and nothing follows by itself.
     pub more: bool,
-}
-
-impl HistoryBatch {
-    /// How far its last publication brings the reader.
-    pub fn reach(&self) -> Reach {
-        self.marks.last().map_or(Reach::default(), |(_, offset)| Reach::offset(*offset))
-    }
 }
 
 /// What a frame is about, for those who have to know without reading it.

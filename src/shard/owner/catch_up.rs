@@ -8,7 +8,7 @@ use crate::flow::request::catchup::MissedQuery;
 use crate::flow::request::position::Position;
 use crate::flow::request::views::{ViewQuery, Views};
 use crate::shard::context::Context;
-use crate::shard::owner::channel::Channel;
+use crate::shard::owner::channel::{Channel, Missed};
 use crate::wire::json::Json;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub fn missed(ctx: &Context, channel: &Channel, query: &MissedQuery) -> Vec<u8> 
     let (has, _) = channel.resolve(ctx, name, position, id_field(ctx, *route));
     let mut out = br#"{"activities":["#.to_vec();
     let wanted = |data| filter.as_ref().is_none_or(|filter| filter.allows(data));
-    for (_, publish) in channel.start(&ctx.epoch, &has).missed {
+    for Missed { publish, .. } in channel.start(&ctx.epoch, &has).missed {
         if wanted(&publish.data) {
             if !out.ends_with(b"[") {
                 out.push(b',');
@@ -50,8 +50,7 @@ pub fn views(ctx: &Context, channel: &Channel, name: &Arc<str>, route: RouteId, 
     let notes: Vec<(Offset, Note)> = channel
         .start(&ctx.epoch, &first)
         .missed
-        .iter()
-        .map(|(placed, publish)| (placed.sequence, Note::read(&publish.data)))
+        .map(|Missed { at, publish, .. }| (at, Note::read(&publish.data)))
         .collect();
     let since = |cursor: &Option<Box<str>>| {
         let has = cursor.clone().map(Position::Named)?;

@@ -9,12 +9,13 @@ use crate::flow::limits::channels::Retention;
 use crate::flow::limits::route::RouteId;
 use crate::flow::request::position::Position;
 use crate::flow::state::history::{History, HistoryEntry};
+use crate::flow::state::tail::{ChannelTail, Tail};
 use crate::shard::context::Context;
 use crate::shard::owner::record::Publication;
 use crate::wire::cursor::Cursor;
 use crate::wire::feed::Publish;
-use crate::wire::hub::Query;
 use crate::wire::hub::write::Placed;
+use crate::wire::hub::{EVERYONE, Query};
 use crate::wire::json::Json;
 use memchr::memmem;
 use std::io::Write;
@@ -38,7 +39,9 @@ pub struct Channel {
     offset: Offset,
     kind: ChannelKind,
     history: Option<Box<History>>,
-    /// Rises with everything that changes what is replayed of it.
+    /// Where its latest publications stand in the tail.
+    recent: ChannelTail,
+    /// Rises when something of its past changes. What comes behind it does not.
     revision: u64,
     /// When there was last something to do with it (monotonic).
     touched: u64,
@@ -47,20 +50,31 @@ pub struct Channel {
 }
 
 /// Where a subscription to a channel begins.
-#[derive(Debug)]
 pub struct Start<'a> {
     /// The offset of the last publication.
     pub offset: Offset,
     /// Whether publications are lost that the subscriber has not seen.
     pub gap: bool,
-    /// Those that it has missed, with their places.
-    pub missed: Vec<(Placed, &'a Publish)>,
+    /// Those that it has missed, oldest first.
+    pub missed: Box<dyn Iterator<Item = Missed<'a>> + 'a>,
+}
+
+/// A publication that a subscriber has missed.
+#[derive(Clone, Copy, Debug)]
+pub struct Missed<'a> {
+    /// How far it brings the subscriber.
+    pub at: Offset,
+    /// Its place in its channel.
+    pub placed: Placed,
+    /// What was published.
+    pub publish: &'a Publish,
 }
 
 impl Channel {
     /// An open channel whose first publication comes behind `offset`.
     pub fn new(offset: Offset) -> Channel {
-        Channel { offset, kind: ChannelKind::Open, history: None, revision: 0, touched: 0, keep: None }
+        let (history, recent, revision, touched, keep) = Default::default();
+        Channel { offset, kind: ChannelKind::Open, history, recent, revision, touched, keep }
     }
 
     /// The offset of its last publication.
@@ -73,7 +87,7 @@ impl Channel {
         self.kind
     }
 
-    /// Rises with everything that changes what is replayed of it.
+    /// Rises when something of its past changes.
     pub fn revision(&self) -> u64 {
         self.revision
     }
@@ -115,9 +129,30 @@ impl Channel {
         Placed { room: self.kind != ChannelKind::Open, sequence, stamp: entry.stamp, told: true }
     }
 
-    /// Where somebody begins who says what it has seen.
+    /// The offset behind which everything is kept, here or in the tail.
+    fn first(&self, tail: &Tail) -> Offset {
+        let starts = [self.history().map(History::start), self.recent.start(tail)];
+        starts.into_iter().flatten().min().unwrap_or(self.offset)
+    }
+
+    /// Everything in the history behind an offset; `None` if some of it is gone.
+    fn in_history<'a>(&'a self, seen: Offset) -> Option<impl Iterator<Item = Missed<'a>> + use<'a>> {
+        let past = self.history()?.since(seen)?;
+        Some(past.map(|(at, entry)| Missed { at, placed: self.placed(at, entry), publish: &entry.publish }))
+    }
+
+    fn in_tail<'a>(
+        &'a self,
+        tail: &'a Tail,
+        seen: Offset,
+    ) -> Option<impl Iterator<Item = Missed<'a>> + use<'a>> {
+        let past = self.recent.since(tail, seen)?;
+        Some(past.map(|(placed, publish)| Missed { at: placed.sequence, placed, publish }))
+    }
+
+    /// Where somebody begins who says what it has seen: what it has missed comes from the history.
     pub fn start(&self, epoch: &str, has: &Position) -> Start<'_> {
-        let nothing = Start { offset: self.offset, gap: false, missed: Vec::new() };
+        let nothing = Start { offset: self.offset, gap: false, missed: Box::new(std::iter::empty()) };
         let Position::Offset(known, seen) = has else { return nothing };
         if **known != *epoch {
             return Start { gap: true, ..nothing };
@@ -125,13 +160,21 @@ impl Channel {
         if *seen == self.offset {
             return nothing;
         }
-        match self.history.as_ref().and_then(|history| history.since(*seen)) {
-            Some(past) => Start {
-                missed: past.map(|(n, entry)| (self.placed(n, entry), &*entry.publish)).collect(),
-                ..nothing
-            },
+        match self.in_history(*seen) {
+            Some(missed) => Start { missed: Box::new(missed), ..nothing },
             None => Start { gap: true, ..nothing },
         }
+    }
+
+    /// Where a reader goes on that is late: what it has missed comes from the history, or else from the tail. What is in
+    /// neither any more is left out.
+    pub fn go_on<'a>(&'a self, tail: &'a Tail, seen: Offset) -> Start<'a> {
+        let kept = seen.max(self.first(tail));
+        let missed: Box<dyn Iterator<Item = Missed<'a>> + 'a> = match self.in_history(kept) {
+            Some(missed) => Box::new(missed),
+            None => Box::new(self.in_tail(tail, kept).into_iter().flatten()),
+        };
+        Start { offset: self.offset, gap: kept > seen, missed }
     }
 
     /// What a query means, newest first.
@@ -144,7 +187,7 @@ impl Channel {
     pub fn author(&self, message: Stamp) -> Option<Option<Arc<str>>> {
         let (_, entry) = self.history()?.find(message)?;
         // what the server says by itself is nobody's to change
-        (&*entry.publish.kind != "system").then(|| entry.publish.user_id.clone())
+        (entry.publish.kind() != "system").then(|| entry.publish.user_id.clone())
     }
 
     /// A reader's position as an offset, where it says it otherwise. What is unknown means that it has nothing; then the
@@ -204,10 +247,12 @@ impl Channel {
     }
 
     /// Takes in a publication.
-    pub fn append(&mut self, publication: &Publication) {
+    pub fn append(&mut self, tail: &mut Tail, publication: &Publication) {
         let Publication { placed, keep, publish } = publication;
         self.offset = placed.sequence;
-        self.revision += 1;
+        let open = self.kind != ChannelKind::PrivateRoom && *publish.channel != *EVERYONE;
+        let place = tail.push(publish.clone(), *placed, open);
+        self.recent.push(tail, place);
         if keep.count > 0 {
             let history = self
                 .history
@@ -228,19 +273,23 @@ impl Channel {
     }
 
     /// Gives a message other data.
-    pub fn edit(&mut self, message: Stamp, data: &Json) {
+    pub fn edit(&mut self, tail: &mut Tail, message: Stamp, data: &Json) {
         self.revision += 1;
-        if let Some(history) = &mut self.history {
-            history.edit(message, data.clone());
+        let Some(history) = &mut self.history else { return };
+        history.edit(message, data.clone());
+        if let Some((offset, entry)) = history.find(message) {
+            self.recent.replace(tail, offset, Some(entry.publish.clone()));
         }
     }
 
     /// Deletes a message.
-    pub fn erase(&mut self, message: Stamp) {
+    pub fn erase(&mut self, tail: &mut Tail, message: Stamp) {
         self.revision += 1;
-        if let Some(history) = &mut self.history {
-            history.delete(message);
+        let Some(history) = &mut self.history else { return };
+        if let Some((offset, _)) = history.find(message) {
+            self.recent.replace(tail, offset, None);
         }
+        history.delete(message);
     }
 
     /// Adds a reaction to a message, or takes it away.
@@ -256,11 +305,16 @@ impl Channel {
         (self.kind, self.keep) = (kind, None);
         self.revision += 1;
         if kind == ChannelKind::Open {
-            self.history = None;
+            (self.history, self.recent) = Default::default();
         }
     }
 
-    /// Everything that records have made of it, as text.
+    /// Forgets where publications stood in the tail that are gone from it.
+    pub fn prune(&mut self, tail: &Tail) {
+        self.recent.prune(tail);
+    }
+
+    /// Everything that records have made of it, as text. The tail is left out: what it holds is a matter of time.
     pub fn dump(&self, out: &mut Vec<u8>) {
         writeln!(out, "{:?} at {}", self.kind, self.offset).expect("a Vec takes all");
         let Some(history) = &self.history else { return };

@@ -4,12 +4,15 @@ use crate::base::offset::Offset;
 use crate::base::stamp::Stamp;
 use crate::base::time::SEC;
 use crate::flow::conn::listing::Row;
+use crate::flow::limits::Limits;
+use crate::flow::state::tail::Tail;
 use crate::shard::context::Context;
 use crate::shard::owner::channel::{Channel, ChannelKind, retention};
 use crate::shard::owner::record::{Publication, Record};
 use crate::wire::feed::Publish;
 use crate::wire::hub::EVERYONE;
 use crate::wire::hub::write::Placed;
+use crate::wire::json::Json;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
 use std::io::Write;
@@ -22,6 +25,8 @@ const IDLE: u64 = 60 * SEC;
 #[derive(Debug, Default)]
 pub struct Channels {
     map: HashMap<Arc<str>, Channel>,
+    /// The latest publications of all of them.
+    tail: Tail,
     /// The highest offset in a channel that is forgotten: every other begins behind it, so that the offsets of a name
     /// never go back.
     floor: Offset,
@@ -35,6 +40,16 @@ impl Channels {
     /// The channel of that name, if there is one.
     pub fn get(&self, name: &str) -> Option<&Channel> {
         self.map.get(name)
+    }
+
+    /// A channel that was visited just now.
+    pub fn visited(&self, name: &str) -> &Channel {
+        self.get(name).expect("a visit opens it")
+    }
+
+    /// The latest publications of all of them.
+    pub fn tail(&self) -> &Tail {
+        &self.tail
     }
 
     /// How many there are.
@@ -107,6 +122,7 @@ impl Channels {
                 self.idle.push_front((now, name.clone()));
                 return Some(Record::HistoryTrimmed { channel: name, keep, at: ctx.now.wall });
             }
+            channel.prune(&self.tail);
             let room = channel.kind() != ChannelKind::Open;
             let empty = channel.history().is_none_or(|history| history.is_empty());
             let due = if room || !empty || watched(&name) { now } else { channel.touched() } + IDLE;
@@ -119,8 +135,14 @@ impl Channels {
     }
 
     /// Settings have changed.
-    pub fn limits_changed(&mut self) {
+    pub fn limits_changed(&mut self, limits: &Limits) {
+        self.tail.set_limits(limits.hub.tail);
         self.map.values_mut().for_each(Channel::limits_changed);
+    }
+
+    /// A second has passed.
+    pub fn tick(&mut self, now: u64) {
+        self.tail.tick(now);
     }
 
     /// A channel, opened if need be, to take a record in.
@@ -135,9 +157,28 @@ impl Channels {
     /// A publication takes its place.
     pub fn append(&mut self, publication: &Publication) {
         let name = &publication.publish.channel;
-        match self.map.get_mut(name) {
-            Some(channel) => channel.append(publication),
-            None => self.open(name).append(publication),
+        let (floor, opened) = (self.floor, &mut self.opened);
+        let channel = match self.map.get_mut(name) {
+            Some(channel) => channel,
+            None => {
+                opened.push(name.clone());
+                self.map.entry_ref(name).or_insert_with(|| Channel::new(floor))
+            }
+        };
+        channel.append(&mut self.tail, publication);
+    }
+
+    /// A message says something else.
+    pub fn edit(&mut self, name: &str, message: Stamp, data: &Json) {
+        if let Some(channel) = self.map.get_mut(name) {
+            channel.edit(&mut self.tail, message, data);
+        }
+    }
+
+    /// A message is deleted.
+    pub fn erase(&mut self, name: &str, message: Stamp) {
+        if let Some(channel) = self.map.get_mut(name) {
+            channel.erase(&mut self.tail, message);
         }
     }
 

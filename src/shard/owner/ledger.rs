@@ -43,7 +43,7 @@ impl Ledger {
     /// Settings have changed.
     pub fn limits_changed(&mut self, ctx: &Context) {
         self.state.documents.scanned().scans.set_budget(ctx.limits.stream.cut_bytes);
-        self.state.channels.limits_changed();
+        self.state.channels.limits_changed(&ctx.limits);
     }
 
     /// The state.
@@ -130,7 +130,8 @@ impl Ledger {
                 let every = ctx.limits.hub.implicit_channels
                     && **name != *EVERYONE
                     && self.state.rooms.kind(name) != ChannelKind::PrivateRoom;
-                self.watchers.published(ctx, publication, every);
+                let place = every.then(|| self.state.channels.tail().last());
+                self.watchers.published(ctx, publication, place);
             }
             Record::RoomCreated { room, .. } => self.close_to_strangers(ctx, room),
             Record::RoomChanged { room, event } => {
@@ -171,16 +172,16 @@ impl Ledger {
         self.state.channels.get(name)
     }
 
-    /// A channel that somebody subscribes to or reads, as it is at this moment.
-    pub fn visited(&mut self, ctx: &mut Context, name: &Arc<str>) -> &Channel {
+    /// Somebody subscribes to a channel or reads it: it is opened if need be, and what is too old is gone.
+    pub fn visit(&mut self, ctx: &mut Context, name: &Arc<str>) {
         if let Some(record) = self.state.channels.visit(ctx, name) {
             self.commit(ctx, record);
         }
-        self.state.channels.open(name)
     }
 
-    /// Forgets channels that have been idle for long.
+    /// Forgets channels that have been idle for long, and what has been in the tail for long.
     pub fn forget_idle(&mut self, ctx: &mut Context) {
+        self.state.channels.tick(ctx.now.mono);
         while let Some(record) = self.state.channels.next_idle(ctx, |name| self.watchers.hears(name)) {
             self.commit(ctx, record);
         }

@@ -285,14 +285,15 @@ impl Owner {
             Read::Missed(query) => {
                 let allowed = state.rooms.may_read(&query.channel, &nobody, wall);
                 history(allowed.map(|()| {
-                    let channel = ledger.visited(ctx, &query.channel);
-                    catch_up::missed(ctx, channel, &query)
+                    ledger.visit(ctx, &query.channel);
+                    catch_up::missed(ctx, ledger.state().channels.visited(&query.channel), &query)
                 }))
             }
             Read::Views { channel, route, views } => {
                 let allowed = state.rooms.may_read(&channel, &nobody, wall);
                 history(allowed.map(|()| {
-                    let visited = ledger.visited(ctx, &channel);
+                    ledger.visit(ctx, &channel);
+                    let visited = ledger.state().channels.visited(&channel);
                     catch_up::views(ctx, visited, &channel, route, &views)
                 }))
             }
@@ -327,12 +328,16 @@ impl Owner {
                 let actor = join.who.clone().map_or(Actor::Nobody, Actor::User);
                 ledger.state().rooms.may_read(name, &actor, ctx.now.wall).map(|()| {
                     ledger.watchers().add(&join.subject, watcher);
-                    let channel = ledger.visited(ctx, name);
-                    self.replays.joined(ctx, channel, &join, name)
+                    ledger.visit(ctx, name);
+                    self.replays.joined(ctx, &ledger.state().channels, &join, name)
                 })
             }
             Subject::Room(name) => room_commands::join(ledger, ctx, watcher, &join, name),
-            Subject::Every(_) | Subject::User(_) => {
+            Subject::Every(_) => {
+                ledger.watchers().add(&join.subject, watcher);
+                Ok(self.replays.joined_every(ctx, &ledger.state().channels, &join))
+            }
+            Subject::User(_) => {
                 ledger.watchers().add(&join.subject, watcher);
                 Ok(join.joined(Reach::stamp(ctx.stamps.last())))
             }

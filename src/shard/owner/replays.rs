@@ -5,18 +5,19 @@ use crate::base::offset::Offset;
 use crate::flow::encode::frame::{Dialect, Frame, Variant};
 use crate::flow::encode::hub;
 use crate::flow::fanout::reach::Reach;
+use crate::flow::limits::route::RouteId;
 use crate::flow::request::position::Position;
 use crate::flow::route::subject::Subject;
 use crate::shard::context::Context;
 use crate::shard::mail::subscription::{HistoryBatch, Join, Joined};
 use crate::shard::owner::catch_up::id_field;
-use crate::shard::owner::channel::{Channel, Start};
-
-use crate::wire::feed::Publish;
-use crate::wire::hub::write::Placed;
+use crate::shard::owner::channel::{Missed, Start};
+use crate::shard::owner::channels::Channels;
 use hashbrown::HashMap;
 use std::sync::Arc;
 
+/// How many publications are looked at for one answer, so that no turn is long, however few of them a reader wants.
+const MOST_SEEN: usize = 4096;
 /// How many are kept, and how many bytes of them; beyond it all are made anew. They are forgotten each second anyway.
 const MOST: usize = 1024;
 const MOST_BYTES: usize = 8 << 20;
@@ -24,12 +25,13 @@ const MOST_BYTES: usize = 8 << 20;
 /// One answer.
 #[derive(Clone, Debug)]
 struct Replay {
-    /// What the channel had come through when it was made.
+    /// What the channel's past had come through when it was made.
     revision: u64,
+    /// Where the channel was then.
     at: Reach,
     count: u32,
-    state: Frame,
-    batch: Option<Box<HistoryBatch>>,
+    state: Option<Frame>,
+    batch: Box<HistoryBatch>,
 }
 
 /// The latest answers.
@@ -41,55 +43,59 @@ pub struct Replays {
 
 impl Replays {
     /// What a subscriber of a channel is told first: what it has missed.
-    pub fn joined(&mut self, ctx: &mut Context, channel: &Channel, join: &Join, name: &Arc<str>) -> Joined {
-        let joined = join.joined(Reach::stamp(ctx.stamps.last()));
-        let epoch = ctx.epoch.clone();
-        if let Dialect::Change(route) = join.variant.dialect {
-            let (has, unknown) = channel.resolve(ctx, name, &join.has, id_field(ctx, route));
-            let last = channel.last_name(ctx, name, route).or_else(|| join.has.name());
-            let Start { offset, gap, missed } = channel.start(&epoch, &has);
-            let joined = Joined { at: Reach::offset(offset), gap: gap || unknown, ..joined };
-            return missed_of(ctx, join, missed, last, joined);
-        }
+    pub fn joined(&mut self, ctx: &mut Context, channels: &Channels, join: &Join, name: &Arc<str>) -> Joined {
+        let joined = join.joined(Reach::default());
+        let (channel, tail) = (channels.visited(name), channels.tail());
+        let (has, unknown) = match route_of(join) {
+            Some(route) => channel.resolve(ctx, name, &join.has, id_field(ctx, route)),
+            None => (join.has.clone(), false),
+        };
+        let joined = Joined { at: Reach::offset(channel.offset()), gap: unknown, ..joined };
         let revision = channel.revision();
-        self.find(ctx, revision, join, joined).unwrap_or_else(|joined| {
-            let Start { offset, gap, missed } = channel.start(&epoch, &join.has);
-            let joined = Joined { at: Reach::offset(offset), gap, ..joined };
-            if missed.is_empty() {
-                return joined;
-            }
-            let joined = missed_of(ctx, join, missed, None, joined);
-            self.keep(revision, join, &joined);
-            joined
-        })
+        let key = seen(ctx, &has).map(|seen| (join.subject.clone(), join.variant, seen));
+        if let Some(replay) = key.as_ref().and_then(|key| self.kept.get(key))
+            && replay.revision == revision
+            && (replay.batch.more || replay.at == joined.at)
+        {
+            let Replay { count, state, batch, .. } = replay.clone();
+            return Joined { count, state, batch: Some(batch), ..joined };
+        }
+        let epoch = ctx.epoch.clone();
+        let last =
+            route_of(join).map(|route| channel.last_name(ctx, name, route).or_else(|| join.has.name()));
+        let Start { gap, missed, .. } = match has {
+            Position::Late(seen) => channel.go_on(tail, seen),
+            _ => channel.start(&epoch, &has),
+        };
+        let joined = missed_of(ctx, join, missed, Joined { gap: gap || unknown, ..joined }, last);
+        if let Some(key) = key.filter(|_| !joined.gap) {
+            self.keep(key, revision, &joined);
+        }
+        joined
     }
 
-    /// The answer to a join, if the same was given to another since the channel has changed last; else `joined` back.
-    fn find(&self, ctx: &Context, revision: u64, join: &Join, joined: Joined) -> Result<Joined, Joined> {
-        let Position::Offset(epoch, seen) = &join.has else { return Err(joined) };
-        if **epoch != *ctx.epoch {
-            return Err(joined);
-        }
-        match self.kept.get(&(join.subject.clone(), join.variant, *seen)) {
-            Some(replay) if replay.revision == revision => {
-                let Replay { at, count, state, batch, .. } = replay.clone();
-                Ok(Joined { at, count, state: Some(state), batch, ..joined })
-            }
-            _ => Err(joined),
-        }
+    /// The same for a subscriber of all channels of this owner.
+    pub fn joined_every(&mut self, ctx: &mut Context, channels: &Channels, join: &Join) -> Joined {
+        let tail = channels.tail();
+        let joined = join.joined(Reach::offset(tail.last()));
+        let Position::Late(seen) = join.has else { return joined };
+        let gap = seen < tail.start();
+        let missed = tail.since(seen.max(tail.start())).into_iter().flatten();
+        let missed = missed.map(|(at, placed, publish)| Missed { at, placed, publish });
+        missed_of(ctx, join, Box::new(missed), Joined { gap, ..joined }, None)
     }
 
     /// Keeps an answer for the next ones.
-    fn keep(&mut self, revision: u64, join: &Join, joined: &Joined) {
-        let (Position::Offset(_, seen), Some(state)) = (&join.has, &joined.state) else { return };
-        self.bytes += state.len();
+    fn keep(&mut self, key: (Subject, Variant, Offset), revision: u64, joined: &Joined) {
+        let Joined { at, count, state, batch: Some(batch), .. } = joined else { return };
+        let bytes = state.as_ref().map_or(0, |state| state.len());
+        self.bytes += bytes;
         if self.kept.len() >= MOST || self.bytes > MOST_BYTES {
             self.forget();
-            self.bytes = state.len();
+            self.bytes = bytes;
         }
-        let Joined { at, count, batch, .. } = joined;
-        let replay = Replay { revision, at: *at, count: *count, state: state.clone(), batch: batch.clone() };
-        self.kept.insert((join.subject.clone(), join.variant, *seen), replay);
+        let (at, count, state, batch) = (*at, *count, state.clone(), batch.clone());
+        self.kept.insert(key, Replay { revision, at, count, state, batch });
     }
 
     /// Forgets all.
@@ -98,38 +104,65 @@ impl Replays {
     }
 }
 
-/// What a subscriber of a channel has missed: all of it, or for those who get events, as much as they take at a time.
-/// `last`: what the readers of a route call the last publication.
-fn missed_of(
+fn route_of(join: &Join) -> Option<RouteId> {
+    if let Dialect::Change(route) = join.variant.dialect { Some(route) } else { None }
+}
+
+/// What a subscriber has seen of a channel in this epoch.
+fn seen(ctx: &Context, has: &Position) -> Option<Offset> {
+    match has {
+        Position::Offset(epoch, seen) if **epoch == *ctx.epoch => Some(*seen),
+        Position::Late(seen) => Some(*seen),
+        _ => None,
+    }
+}
+
+/// What a subscriber has missed, as much as it takes at a time. `last`: what the readers of a route call the last
+/// publication; they are told it even where nothing was missed.
+fn missed_of<'a>(
     ctx: &mut Context,
     join: &Join,
-    missed: Vec<(Placed, &Publish)>,
-    last: Option<Box<str>>,
+    missed: Box<dyn Iterator<Item = Missed<'a>> + 'a>,
     joined: Joined,
+    last: Option<Option<Box<str>>>,
 ) -> Joined {
     let limits = ctx.limits.clone();
-    let batches = matches!(join.variant.dialect, Dialect::Sse | Dialect::Change(_));
-    let (mut run, mut marks) = (Vec::new(), Vec::new());
-    let mut more = false;
-    let mut at = joined.at;
-    for (placed, publish) in missed {
-        if batches && (marks.len() >= limits.sse.replay_limit || run.len() >= limits.queue_bytes) {
-            more = true;
+    let most = match join.variant.dialect {
+        Dialect::Sse | Dialect::Change(_) => limits.sse.replay_limit,
+        Dialect::Hub | Dialect::Ooo => MOST_SEEN,
+    };
+    let (mut run, mut marks, mut more) = (Vec::new(), Vec::new(), false);
+    let (mut reach, mut looked) = (None, 0);
+    let mut missed = missed.peekable();
+    let since = missed.peek().map(|first| Reach::offset(Offset::new(first.at.get() - 1)));
+    for Missed { at, placed, publish } in missed {
+        more = looked == MOST_SEEN || marks.len() == most;
+        if more {
             break;
         }
-        if let Subject::Chosen(_, filter) = &join.subject
-            && !filter.allows(&publish.data)
-        {
-            continue;
+        let wanted = match &join.subject {
+            Subject::Chosen(_, filter) => filter.allows(&publish.data),
+            _ => true,
+        };
+        if wanted {
+            let frame =
+                hub::publication(&mut ctx.encoder, join.variant, publish, placed, &limits, &ctx.epoch);
+            let frame = ctx.encoder.run(join.variant, std::iter::once(frame));
+            more = !run.is_empty() && run.len() + frame.len() > limits.queue_bytes;
+            if more {
+                break;
+            }
+            run.extend_from_slice(&frame);
+            marks.push((run.len(), at));
         }
-        let frame = hub::publication(&mut ctx.encoder, join.variant, publish, placed, &limits, &ctx.epoch);
-        let frame = ctx.encoder.run(join.variant, std::iter::once(frame));
-        run.extend_from_slice(&frame);
-        at = Reach::offset(placed.sequence);
-        marks.push((run.len(), placed.sequence));
+        looked += 1;
+        reach = Some(Reach::offset(at));
     }
-    let at = if more { at } else { joined.at };
-    let count = marks.len() as u32;
-    let batch = batches.then(|| Box::new(HistoryBatch { marks, last, more }));
-    Joined { at, count, state: Some(run.into()), batch, ..joined }
+    let Some((since, reach)) = since.zip(reach).or_else(|| last.as_ref().map(|_| (joined.at, joined.at)))
+    else {
+        return joined;
+    };
+    let state = (!run.is_empty()).then(|| run.into());
+    let batch = Box::new(HistoryBatch { marks, since, reach, last: last.flatten(), more });
+    Joined { count: batch.marks.len() as u32, state, batch: Some(batch), ..joined }
 }

@@ -210,7 +210,7 @@ impl RoomQuestion<'_> {
         let NewMessage { data, event, metadata, thread } = message;
         let publish = Publish {
             channel: name.clone(),
-            kind: "message".into(),
+            kind: None,
             data,
             event,
             user_id: actor.user().cloned(),

@@ -47,8 +47,8 @@ impl State {
             Record::Published(publication) => channels.append(publication),
             Record::HistoryTrimmed { channel, keep, at } => channels.open(channel).trim(*keep, *at),
             Record::ChannelForgotten { channel } => channels.forget(channel),
-            Record::MessageEdited { channel, message, data } => channels.open(channel).edit(*message, data),
-            Record::MessageErased { channel, message } => channels.open(channel).erase(*message),
+            Record::MessageEdited { channel, message, data } => channels.edit(channel, *message, data),
+            Record::MessageErased { channel, message } => channels.erase(channel, *message),
             Record::Reaction { channel, message, emoji, user, added } => {
                 channels.open(channel).react(*message, emoji, user, *added);
             }

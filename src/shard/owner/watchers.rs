@@ -1,6 +1,7 @@
 //! Who watches what this shard owns, and the telling of them.
 
 use crate::base::id::ShardId;
+use crate::base::offset::Offset;
 use crate::base::slab::Id;
 use crate::base::stamp::Stamp;
 use crate::flow::encode::documents::DocumentChange;
@@ -213,11 +214,11 @@ impl Watchers {
         }
     }
 
-    /// Tells those who hear a channel. `every`: whether it goes to those who get every channel, too.
-    pub fn published(&mut self, ctx: &mut Context, publication: &Publication, every: bool) {
+    /// Tells those who hear a channel. `every`: its place in the tail, if it goes to those who get every channel, too.
+    pub fn published(&mut self, ctx: &mut Context, publication: &Publication, every: Option<Offset>) {
         let Publication { placed, publish, .. } = publication;
         let mut channel = self.channels.get_mut(&publish.channel);
-        if channel.is_none() && !every {
+        if channel.is_none() && every.is_none() {
             return;
         }
         let make = |encoder: &mut Encoder, limits: &Limits, epoch: &str, variant| {
@@ -228,8 +229,10 @@ impl Watchers {
         if let Some(channel) = &mut channel {
             channel.all.send_from(ctx, &mut frames, &mark, make);
         }
-        if every && let Some(watch) = self.subjects.get_mut(&Subject::Every(ctx.id)) {
-            watch.send_from(ctx, &mut frames, &mark, make);
+        if let Some(place) = every
+            && let Some(watch) = self.subjects.get_mut(&Subject::Every(ctx.id))
+        {
+            watch.send_from(ctx, &mut frames, &Mark { key: None, at: Reach::offset(place) }, make);
         }
         let filtered = channel.into_iter().flat_map(|channel| &mut channel.filtered);
         for (_, watch) in filtered.filter(|(filter, _)| filter.allows(&publish.data)) {

@@ -135,6 +135,12 @@ impl<'a> Object<'a> {
     }
 }
 
+/// Publications of a channel are gone that its reader has not seen; the next one comes behind that offset.
+pub fn gap(channel: &str, (epoch, offset): (&str, Offset), out: &mut Vec<u8>) {
+    let frame = Object::frame("gap", out).text("channel", channel).text("channel_id", channel);
+    frame.text("epoch", epoch).number("offset", offset.get()).end();
+}
+
 /// Where a publication stands in its channel, and since when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placed {
@@ -151,7 +157,7 @@ pub struct Placed {
 /// A publication, as all its subscribers get it and as histories give it.
 pub fn publication(publish: &Publish, placed: Placed, out: &mut Vec<u8>) {
     let channel = &*publish.channel;
-    let frame = Object::new(out).text("channel", channel).text("type", &publish.kind);
+    let frame = Object::new(out).text("channel", channel).text("type", publish.kind());
     let frame = if placed.told { frame.id("id", placed.stamp) } else { frame };
     let frame = frame
         .maybe("event", publish.event.as_deref())

@@ -1,7 +1,7 @@
 //! Limits of the hub, and what its clients were told.
 
 use fanfare::flow::limits::Limits;
-use fanfare::flow::limits::channels::ChannelRule;
+use fanfare::flow::limits::channels::{ChannelRule, TailLimits};
 use fanfare::flow::limits::hub::HubLimits;
 use serde_json::Value;
 use simulator::clients::hub::HubClient;
@@ -35,4 +35,9 @@ pub fn rest<const N: usize>(world: &mut World, all: [&mut HubClient; N]) -> [Vec
         all.iter_mut().for_each(|client| assert!(client.read(world) || client.closed.is_some()))
     });
     all.map(|client| std::mem::take(&mut client.got))
+}
+
+/// A tail that holds next to nothing: whoever is late soon meets the rule of its channel.
+pub fn short_tail() -> Limits {
+    hub(|hub| hub.tail = TailLimits { bytes: 1024, age: u64::MAX })
 }

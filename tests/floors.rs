@@ -366,6 +366,18 @@ fn every_unsafe_block_of_the_runtime_gives_its_reason() {
     assert!(blocks > 0, "the scan sees nothing");
 }
 
+/// The ledger gives out for changes what no record makes: who watches, and who is in the rooms. Its state it gives to be
+/// read only, so that it changes by `commit` alone.
+#[test]
+fn the_ledger_gives_its_state_to_be_read_only() {
+    let ledger = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/shard/owner/ledger.rs"));
+    let ledger = ledger.expect("the ledger is there");
+    let given: Vec<&str> =
+        ledger.lines().filter_map(|line| line.split_once("-> &mut ")).map(|(_, is)| is).collect();
+    assert_eq!(given, ["Watchers {", "Occupancies {"]);
+    assert!(!ledger.contains("    pub state:"), "the state is the ledger's own");
+}
+
 /// The scan itself must be able to fail.
 #[test]
 fn made_up_offences_are_found() {

@@ -312,7 +312,7 @@ mod tests {
                             assert_eq!(count, all.len() as u64, "{name:?}");
                         }
                         let select = Select { name, conditions: Vec::new() };
-                        store.scans.open(id(step), Arc::new(select), stamp);
+                        store.open_scan(id(step), Arc::new(select), stamp);
                         open.push((id(step), all, Vec::new()));
                     }
                     _ if !open.is_empty() => {
@@ -331,9 +331,9 @@ mod tests {
                 }
             }
             for (id, ..) in open {
-                store.scans.close(id);
+                store.close_scan(id);
             }
-            assert_eq!((store.scans.len(), store.scans.bytes()), (0, 0));
+            assert_eq!(store.scans(), (0, 0));
         }
     }
 
@@ -342,12 +342,12 @@ mod tests {
         let mut store = Store::new(10_000);
         (0..100).for_each(|i| put(&mut store, &format!("a/{i}"), Stamp::new(i + 1)));
         let select = Arc::new(Select { name: Name::parse("a/*").unwrap(), conditions: Vec::new() });
-        store.scans.open(id(1), select, Stamp::new(100));
+        store.open_scan(id(1), select, Stamp::new(100));
         assert_eq!(store.next_chunk(id(1), 50).unwrap().0.then, Then::More);
         (0..100).for_each(|i| put(&mut store, &format!("a/{i}"), Stamp::new(i + 101)));
-        assert_eq!(store.scans.bytes(), 0);
+        assert_eq!(store.scans().1, 0);
         assert_eq!(store.next_chunk(id(1), 50).unwrap().0.then, Then::Broken);
-        assert!(store.next_chunk(id(1), 50).is_none() && store.scans.is_empty());
+        assert!(store.next_chunk(id(1), 50).is_none() && store.scans() == (0, 0));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The documents of one owner, by key, and the memory of the ones deleted last.
 
 use crate::base::stamp::Stamp;
+use crate::flow::filter::select::Select;
 use crate::flow::state::item::Item;
 use crate::flow::state::scan::{Chunk, KeyEntry, ScanId, Scans, StoreView};
 use crate::wire::key::{Key, Name, Pattern};
@@ -33,7 +34,7 @@ pub struct Store {
     /// How many documents stand directly under each parent, by the parent's hash: totals are wanted at once.
     counts: HashMap<u64, u32>,
     /// What is being read at the state of an earlier moment.
-    pub scans: Scans,
+    scans: Scans,
 }
 
 impl Store {
@@ -150,6 +151,26 @@ impl Store {
                 Some(self.counts.get(&parent(key.as_str())).copied().unwrap_or(0).into())
             }
         }
+    }
+
+    /// So many bytes may be kept for scans from now on.
+    pub fn set_scan_budget(&mut self, bytes: usize) {
+        self.scans.set_budget(bytes);
+    }
+
+    /// How many scans are open, and the bytes that are kept for them.
+    pub fn scans(&self) -> (usize, usize) {
+        (self.scans.len(), self.scans.bytes())
+    }
+
+    /// Opens a scan at `stamp`: what was written up to then is in it.
+    pub fn open_scan(&mut self, id: ScanId, select: Arc<Select>, stamp: Stamp) {
+        self.scans.open(id, select, stamp);
+    }
+
+    /// Closes a scan that nobody reads any more.
+    pub fn close_scan(&mut self, id: ScanId) {
+        self.scans.close(id);
     }
 
     /// The next batch of a scan, of at most `most` documents, and what it has cost.

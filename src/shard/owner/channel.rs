@@ -18,6 +18,7 @@ use crate::wire::hub::write::Placed;
 use crate::wire::hub::{EVERYONE, Query};
 use crate::wire::json::Json;
 use memchr::memmem;
+use std::cell::Cell;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -44,9 +45,9 @@ pub struct Channel {
     /// Rises when something of its past changes. What comes behind it does not.
     revision: u64,
     /// When there was last something to do with it (monotonic).
-    touched: u64,
+    touched: Cell<u64>,
     /// How much of its past is kept, once that was looked up.
-    keep: Option<Retention>,
+    keep: Cell<Option<Retention>>,
 }
 
 /// Where a subscription to a channel begins.
@@ -94,23 +95,24 @@ impl Channel {
 
     /// When there was last something to do with it (monotonic).
     pub fn touched(&self) -> u64 {
-        self.touched
+        self.touched.get()
     }
 
     /// There is something to do with it.
-    pub fn touch(&mut self, now: u64) {
-        self.touched = self.touched.max(now);
+    pub fn touch(&self, now: u64) {
+        self.touched.set(self.touched.get().max(now));
     }
 
     /// How much of its past is kept.
-    pub fn keep(&mut self, limits: &Limits, name: &str) -> Retention {
-        let kind = self.kind;
-        *self.keep.get_or_insert_with(|| retention(limits, name, kind))
+    pub fn keep(&self, limits: &Limits, name: &str) -> Retention {
+        let keep = self.keep.get().unwrap_or_else(|| retention(limits, name, self.kind));
+        self.keep.set(Some(keep));
+        keep
     }
 
     /// Settings have changed: how much is kept is to be looked up again.
     pub fn limits_changed(&mut self) {
-        self.keep = None;
+        self.keep.set(None);
     }
 
     /// What is kept of its past.
@@ -119,7 +121,7 @@ impl Channel {
     }
 
     /// How much is to be kept, if more is kept at this moment.
-    pub fn is_beyond(&mut self, ctx: &Context, name: &str) -> Option<Retention> {
+    pub fn is_beyond(&self, ctx: &Context, name: &str) -> Option<Retention> {
         self.history.as_ref()?;
         let keep = self.keep(&ctx.limits, name);
         self.history.as_ref().is_some_and(|history| history.is_beyond(keep, ctx.now.wall)).then_some(keep)
@@ -302,7 +304,7 @@ impl Channel {
 
     /// It is something else from now on. The past of a room ends with the room.
     pub fn set_kind(&mut self, kind: ChannelKind) {
-        (self.kind, self.keep) = (kind, None);
+        (self.kind, self.keep) = (kind, Cell::default());
         self.revision += 1;
         if kind == ChannelKind::Open {
             (self.history, self.recent) = Default::default();

@@ -72,9 +72,9 @@ impl Channels {
     }
 
     /// The next publication of a channel.
-    pub fn next(&mut self, ctx: &mut Context, publish: Arc<Publish>) -> Publication {
+    pub fn next(&self, ctx: &mut Context, publish: Arc<Publish>) -> Publication {
         let name = &publish.channel;
-        let (offset, kind, keep) = match self.map.get_mut(name) {
+        let (offset, kind, keep) = match self.map.get(name) {
             Some(channel) => {
                 channel.touch(ctx.now.mono);
                 (channel.offset(), channel.kind(), channel.keep(&ctx.limits, name))
@@ -88,8 +88,8 @@ impl Channels {
     }
 
     /// Somebody is about to subscribe to a channel or to read it: what is to be recorded before, if anything.
-    pub fn visit(&mut self, ctx: &Context, name: &Arc<str>) -> Option<Record> {
-        let Some(channel) = self.map.get_mut(name) else {
+    pub fn visit(&self, ctx: &Context, name: &Arc<str>) -> Option<Record> {
+        let Some(channel) = self.map.get(name) else {
             return Some(Record::ChannelOpened { channel: name.clone() });
         };
         channel.touch(ctx.now.mono);
@@ -98,8 +98,8 @@ impl Channels {
     }
 
     /// The same for those who ask about a channel that may not be there.
-    pub fn consult(&mut self, ctx: &Context, name: &Arc<str>) -> Option<Record> {
-        let keep = self.map.get_mut(name)?.is_beyond(ctx, name)?;
+    pub fn consult(&self, ctx: &Context, name: &Arc<str>) -> Option<Record> {
+        let keep = self.map.get(name)?.is_beyond(ctx, name)?;
         Some(Record::HistoryTrimmed { channel: name.clone(), keep, at: ctx.now.wall })
     }
 
@@ -108,7 +108,7 @@ impl Channels {
     pub fn next_idle(&mut self, ctx: &Context, watched: impl Fn(&Arc<str>) -> bool) -> Option<Record> {
         let now = ctx.now.mono;
         for name in std::mem::take(&mut self.opened) {
-            if let Some(channel) = self.map.get_mut(&name) {
+            if let Some(channel) = self.map.get(&name) {
                 channel.touch(now);
                 self.idle.push_back((now + IDLE, name));
             }

@@ -3,12 +3,14 @@
 use crate::base::stamp::Stamp;
 use crate::flow::encode::ooo;
 use crate::flow::fanout::reach::Reach;
+use crate::flow::filter::select::Select;
 use crate::flow::request::position::Position;
 use crate::flow::request::write::{Refused, Write};
 use crate::flow::route::subject::Subject;
 use crate::flow::state::apply::apply;
 use crate::flow::state::item::Item;
 use crate::flow::state::merge::merge;
+use crate::flow::state::scan::{Chunk, ScanId};
 use crate::flow::state::store::Store;
 use crate::shard::context::Context;
 use crate::shard::mail::subscription::{Join, Joined};
@@ -39,14 +41,24 @@ impl Documents {
         &self.store
     }
 
-    /// What is stored, for scans, which keep what is written while they are open.
-    pub fn scanned(&mut self) -> &mut Store {
-        &mut self.store
+    /// So many bytes may be kept for scans from now on.
+    pub fn set_scan_budget(&mut self, bytes: usize) {
+        self.store.set_scan_budget(bytes);
     }
 
-    /// How many scans are open, and the bytes that they keep.
-    pub fn scans(&self) -> (usize, usize) {
-        (self.store.scans.len(), self.store.scans.bytes())
+    /// A stream reads documents from here on as they are at `stamp`.
+    pub fn open_scan(&mut self, scan: ScanId, select: Arc<Select>, stamp: Stamp) {
+        self.store.open_scan(scan, select, stamp);
+    }
+
+    /// The next batch of a scan, and what it has cost.
+    pub fn next_chunk(&mut self, scan: ScanId, most: usize) -> Option<(Chunk, usize)> {
+        self.store.next_chunk(scan, most)
+    }
+
+    /// A stream reads no more.
+    pub fn close_scan(&mut self, scan: ScanId) {
+        self.store.close_scan(scan);
     }
 
     /// The documents that match, in the order of keys.

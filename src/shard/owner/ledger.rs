@@ -1,11 +1,12 @@
 //! The state of an owner, which changes by records, and those who are told when it does.
 
 use crate::base::stamp::Stamp;
+use crate::flow::filter::select::Select;
 use crate::flow::identity::Actor;
 use crate::flow::request::write::{Done, Refused, SweepId, Write};
 use crate::flow::route::subject::Subject;
 use crate::flow::state::room::{Refusal, RoomEvent};
-use crate::flow::state::store::Store;
+use crate::flow::state::scan::{Chunk, ScanId};
 use crate::shard::context::Context;
 use crate::shard::inspect::{Inspection, RoomInspection};
 use crate::shard::mail::subscription::{Join, Joined};
@@ -42,7 +43,7 @@ impl Ledger {
 
     /// Settings have changed.
     pub fn limits_changed(&mut self, ctx: &Context) {
-        self.state.documents.scanned().scans.set_budget(ctx.limits.stream.cut_bytes);
+        self.state.documents.set_scan_budget(ctx.limits.stream.cut_bytes);
         self.state.channels.limits_changed(&ctx.limits);
     }
 
@@ -51,9 +52,19 @@ impl Ledger {
         &self.state
     }
 
-    /// The documents, for scans, which keep what is written while they are open.
-    pub fn scanned(&mut self) -> &mut Store {
-        self.state.documents.scanned()
+    /// A stream reads documents from here on as they are now, whatever is written meanwhile.
+    pub fn open_scan(&mut self, ctx: &Context, scan: ScanId, select: Arc<Select>) {
+        self.state.documents.open_scan(scan, select, ctx.stamps.last());
+    }
+
+    /// The next batch of a scan, of at most `most` documents, and what it has cost.
+    pub fn next_chunk(&mut self, scan: ScanId, most: usize) -> Option<(Chunk, usize)> {
+        self.state.documents.next_chunk(scan, most)
+    }
+
+    /// A stream reads no more.
+    pub fn close_scan(&mut self, scan: ScanId) {
+        self.state.documents.close_scan(scan);
     }
 
     /// Who watches.
@@ -73,7 +84,7 @@ impl Ledger {
 
     /// Shows what it holds.
     pub fn inspect(&self, inspection: &mut Inspection) {
-        (inspection.scans, inspection.scan_bytes) = self.state.documents.scans();
+        (inspection.scans, inspection.scan_bytes) = self.state.documents.store().scans();
         let rooms = self.state.rooms.iter().map(|(name, room)| RoomInspection {
             name: name.clone(),
             members: room.members().into_iter().map(|(user, _)| user.clone()).collect(),
@@ -262,14 +273,14 @@ impl Ledger {
     /// # Errors
     /// Why it is refused.
     pub fn decide(
-        &mut self,
+        &self,
         ctx: &mut Context,
         name: &Arc<str>,
         actor: &Actor,
         most: usize,
         command: RoomCommand,
     ) -> Result<Decision, Refusal> {
-        let State { rooms, channels, .. } = &mut self.state;
+        let State { rooms, channels, .. } = &self.state;
         RoomQuestion { rooms, channels, name, actor, most }.decide(ctx, command)
     }
 

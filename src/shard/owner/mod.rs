@@ -140,10 +140,10 @@ impl Owner {
                 }
             }
             ToOwner::OpenScan { scan, select, most } => {
-                self.scans.open(ctx, ledger.scanned(), scan, select, most);
+                self.scans.open(ctx, ledger, scan, select, most);
             }
             ToOwner::NextChunk { scan, most } => self.scans.next(scan, most),
-            ToOwner::CloseScan { scan } => ledger.scanned().scans.close(scan),
+            ToOwner::CloseScan { scan } => ledger.close_scan(scan),
             ToOwner::Prepare { part } => {
                 let result = ledger.state().documents.check(&part);
                 self.front.close(part);
@@ -187,7 +187,7 @@ impl Owner {
     pub fn give_chunks(&mut self, ctx: &mut Context) {
         // mostly there are none, and every turn asks
         if self.scans.is_owing() {
-            self.scans.give(ctx, self.ledger.scanned());
+            self.scans.give(ctx, &mut self.ledger);
         }
     }
 

@@ -117,8 +117,8 @@ fn members(write: impl for<'a> FnOnce(Object<'a>) -> Object<'a>) -> Vec<u8> {
 pub struct RoomQuestion<'a> {
     /// The rooms.
     pub rooms: &'a Rooms,
-    /// The channels, where a publication may take its place.
-    pub channels: &'a mut Channels,
+    /// The channels.
+    pub channels: &'a Channels,
     /// Which room.
     pub name: &'a Arc<str>,
     /// Who asks.
@@ -132,7 +132,7 @@ impl RoomQuestion<'_> {
     ///
     /// # Errors
     /// Why it is refused.
-    pub fn decide(&mut self, ctx: &mut Context, command: RoomCommand) -> Result<Decision, Refusal> {
+    pub fn decide(&self, ctx: &mut Context, command: RoomCommand) -> Result<Decision, Refusal> {
         let (name, actor, now) = (self.name, self.actor, ctx.now.wall);
         let nothing = |reply| Decision { records: Vec::new(), reply };
         match command {
@@ -204,7 +204,7 @@ impl RoomQuestion<'_> {
     }
 
     /// A message, which goes into the room's channel.
-    fn say(&mut self, ctx: &mut Context, message: NewMessage) -> Result<Decision, Refusal> {
+    fn say(&self, ctx: &mut Context, message: NewMessage) -> Result<Decision, Refusal> {
         let (name, actor) = (self.name, self.actor);
         self.room()?.may_send(actor, ctx.now.wall)?;
         let NewMessage { data, event, metadata, thread } = message;
@@ -230,7 +230,7 @@ impl RoomQuestion<'_> {
     }
 
     /// Other words for a message.
-    fn edit(&mut self, ctx: &mut Context, message: Stamp, data: Json) -> Result<Decision, Refusal> {
+    fn edit(&self, ctx: &mut Context, message: Stamp, data: Json) -> Result<Decision, Refusal> {
         self.may_change(ctx, message)?;
         let (event, reply) = self.event(ctx, "message.edited", |object| {
             object.id("message_id", message).raw("new_content", data.as_bytes())
@@ -240,7 +240,7 @@ impl RoomQuestion<'_> {
     }
 
     /// A message is to be forgotten.
-    fn erase(&mut self, ctx: &mut Context, message: Stamp) -> Result<Decision, Refusal> {
+    fn erase(&self, ctx: &mut Context, message: Stamp) -> Result<Decision, Refusal> {
         self.may_change(ctx, message)?;
         let (event, reply) = self.event(ctx, "message.deleted", |object| object.id("message_id", message));
         let erased = Record::MessageErased { channel: self.name.clone(), message };
@@ -249,7 +249,7 @@ impl RoomQuestion<'_> {
 
     /// A reaction to a message, or none any more.
     fn react(
-        &mut self,
+        &self,
         ctx: &mut Context,
         message: Stamp,
         emoji: Arc<str>,
@@ -282,7 +282,7 @@ impl RoomQuestion<'_> {
 
     /// An event about a message takes its place in the channel, so that whoever missed it gets it with the rest.
     fn event(
-        &mut self,
+        &self,
         ctx: &mut Context,
         event: &str,
         data: impl for<'a> FnOnce(Object<'a>) -> Object<'a>,

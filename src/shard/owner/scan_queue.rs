@@ -2,9 +2,9 @@
 
 use crate::flow::filter::select::Select;
 use crate::flow::state::scan::{Chunk, ScanId};
-use crate::flow::state::store::Store;
 use crate::shard::context::Context;
 use crate::shard::mail::to_connections::ToConnections;
+use crate::shard::owner::ledger::Ledger;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -30,9 +30,10 @@ pub struct ScanQueue {
 
 impl ScanQueue {
     /// A stream wants documents: from here on it sees them as they are now.
-    pub fn open(&mut self, ctx: &Context, store: &mut Store, scan: ScanId, select: Arc<Select>, most: u32) {
-        let total = if select.conditions.is_empty() { store.count(&select.name) } else { None };
-        store.scans.open(scan, select, ctx.stamps.last());
+    pub fn open(&mut self, ctx: &Context, ledger: &mut Ledger, scan: ScanId, select: Arc<Select>, most: u32) {
+        let counted = ledger.state().documents.store().count(&select.name);
+        let total = counted.filter(|_| select.conditions.is_empty());
+        ledger.open_scan(ctx, scan, select);
         self.wanted.push_back(Wanted { scan, most, total });
     }
 
@@ -42,12 +43,12 @@ impl ScanQueue {
     }
 
     /// Gives the chunks that were asked for, as many as fit in a turn.
-    pub fn give(&mut self, ctx: &mut Context, store: &mut Store) {
+    pub fn give(&mut self, ctx: &mut Context, ledger: &mut Ledger) {
         let mut spent = 0;
         while spent < TURN
             && let Some(Wanted { scan, most, total }) = self.wanted.pop_front()
         {
-            if let Some((chunk, cost)) = store.next_chunk(scan, most as usize) {
+            if let Some((chunk, cost)) = ledger.next_chunk(scan, most as usize) {
                 spent += cost;
                 let chunk = Box::new(Chunk { total, ..chunk });
                 ctx.post(scan.shard, ToConnections::Chunk { scan, chunk });

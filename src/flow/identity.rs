@@ -79,6 +79,12 @@ impl Identity {
         }
     }
 
+    /// The same until a moment (wall clock).
+    #[cfg(test)]
+    pub fn until(self: &Arc<Identity>, until: u64) -> Identity {
+        Identity { until, ..(**self).clone() }
+    }
+
     /// Its name, if it has one.
     pub fn user(&self) -> Option<&Arc<str>> {
         self.user.as_ref()
@@ -102,6 +108,15 @@ impl<'a> Caller<'a> {
     /// It may not.
     pub fn may(self, needs: Access) -> Result<(), Denied> {
         if self.access() < needs { Err(Denied { needs }) } else { Ok(()) }
+    }
+
+    /// Who it is to rooms as one who only listens: its user, or nobody. The application hears no private room for having
+    /// the right to write.
+    pub fn listener(self) -> Actor {
+        match self.actor() {
+            Actor::App => Actor::Nobody,
+            actor => actor,
+        }
     }
 
     /// Who it is to rooms.
@@ -170,11 +185,13 @@ mod tests {
 
     #[test]
     fn an_identity_may_do_what_it_has_until_its_end() {
-        let ann = Identity { until: 10, ..(*read("?user=ann", Access::Write).expect("a name")).clone() };
+        let ann = read("?user=ann", Access::Write).expect("a name").until(10);
         assert_eq!((ann.at(9).may(Access::Write), ann.at(9).actor()), (Ok(()), Actor::User("ann".into())));
         let denied = ann.at(10).may(Access::Read).expect_err("it has ended");
         assert!(denied.to_string().ends_with("--anonymous read"), "{denied}");
+        assert_eq!((ann.at(9).listener(), ann.at(10).listener()), (Actor::User("ann".into()), Actor::Nobody));
         assert_eq!(ann.at(10).actor(), Actor::Nobody);
+        assert_eq!(Identity::anonymous(Access::Write).at(0).listener(), Actor::Nobody);
         let reader = Identity::anonymous(Access::Read);
         assert_eq!(reader.until, FOREVER);
         assert!(reader.at(1).may(Access::Read).is_ok() && reader.at(1).may(Access::Write).is_err());

@@ -1,7 +1,7 @@
 //! Streams with a catch-up (cella's): what a request for one asks for.
 
 use crate::flow::filter::Filter;
-use crate::flow::identity::Caller;
+use crate::flow::identity::{Actor, Caller};
 use crate::flow::limits::route::{Profile, Route, RouteId};
 use crate::flow::request::events::check;
 use crate::flow::request::position::Position;
@@ -14,6 +14,8 @@ use std::sync::Arc;
 pub struct MissedQuery {
     /// The channel.
     pub channel: Arc<str>,
+    /// Who asks, as a listener.
+    pub actor: Actor,
     /// The route over which it is asked.
     pub route: RouteId,
     /// What the client has.
@@ -31,8 +33,6 @@ pub struct CatchUp {
     pub live: bool,
     /// Which publications are wanted, if not all.
     pub filter: Option<Arc<Filter>>,
-    /// Who the client says it is.
-    pub user: Option<Arc<str>>,
 }
 
 impl CatchUp {
@@ -42,8 +42,7 @@ impl CatchUp {
     /// The response that says what is wrong.
     pub fn read(head: &Head, route: &Route, caller: Caller<'_>) -> Result<CatchUp, Response<'static>> {
         check(head, caller)?;
-        let mut request =
-            CatchUp { begin: Position::First, live: false, filter: None, user: caller.user().cloned() };
+        let mut request = CatchUp { begin: Position::First, live: false, filter: None };
         for parameter in parameters(head) {
             let (name, value) = parameter?;
             match &*name {
@@ -140,10 +139,7 @@ mod tests {
     fn only_sse_is_live_and_types_are_chosen_by_the_routes_filter() {
         let request = read("live=sse&offset=now&entityTypes=page,attachment&user=u", "");
         let filter = Filter::read("entityType", "attachment,page").unwrap();
-        assert_eq!(
-            (request.live, request.filter.as_deref(), request.user.as_deref()),
-            (true, Some(&filter), Some("u"))
-        );
+        assert_eq!((request.live, request.filter.as_deref()), (true, Some(&filter)));
         for other in ["", "live=", "live=true", "live=SSE", "entityTypes="] {
             assert_eq!((read(other, "").live, read(other, "").filter), (false, None), "{other}");
         }

@@ -30,8 +30,6 @@ pub struct EventsRequest {
     pub names: Vec<Name>,
     /// How far the client had come, if it was here before.
     pub cursor: Option<Result<Cursor, BadCursor>>,
-    /// Who it says it is.
-    pub user: Option<Arc<str>>,
 }
 
 impl EventsRequest {
@@ -41,7 +39,7 @@ impl EventsRequest {
     /// The response that says what is wrong.
     pub fn read(head: &Head, caller: Caller<'_>) -> Result<EventsRequest, Response<'static>> {
         check(head, caller)?;
-        let mut request = EventsRequest { user: caller.user().cloned(), ..EventsRequest::default() };
+        let mut request = EventsRequest::default();
         for parameter in parameters(head) {
             let (name, value) = parameter?;
             match &*name {
@@ -241,7 +239,7 @@ mod tests {
             (["a", "b", "c", "d"].map(String::from).into(), vec!["r".to_owned()])
         );
         assert_eq!(request.names.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["x/1", "y/*"]);
-        assert_eq!((request.user.as_deref(), request.cursor), (Some("u"), None));
+        assert_eq!(request.cursor, None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::base::id::ShardId;
 use crate::base::offset::Offset;
 use crate::base::stamp::Stamp;
+use crate::flow::identity::Actor;
 use crate::wire::feed::Publish;
 use crate::wire::json::Json;
 use crate::wire::key::{Key, Pattern};
@@ -22,8 +23,8 @@ pub enum Write {
     Del(Key),
     /// Delete all documents that match; every owner does its part.
     Sweep(Pattern, SweepId),
-    /// Append to a channel.
-    Publish(Arc<Publish>),
+    /// Append to a channel, which may be a room that hears not everybody: who publishes.
+    Publish(Arc<Publish>, Actor),
 }
 
 /// One glob delete, so that a list can wait for all its parts and change once.
@@ -42,7 +43,7 @@ impl Write {
             Write::Set(key, _) | Write::Merge(key, _) | Write::Patch(key, _) => Some(key.as_str()),
             Write::Del(key) => Some(key.as_str()),
             Write::Sweep(..) => None,
-            Write::Publish(publish) => Some(&publish.channel),
+            Write::Publish(publish, _) => Some(&publish.channel),
         }
     }
 }

@@ -72,7 +72,7 @@ impl EventsSession {
             encode::write_connected(&name, from.is_some(), out);
         }));
         view.force_send(bytes);
-        let alone = request.user.is_none() && request.names.is_empty();
+        let alone = view.user().is_none() && request.names.is_empty();
         let personal = !alone || request.channels.len() + request.rooms.len() != 1;
         let mut cursor = from.unwrap_or_default();
         cursor.epoch = Some((*view.ctx.epoch).into());
@@ -95,7 +95,7 @@ impl EventsSession {
     fn subscribe(&mut self, view: &mut View<'_>, request: EventsRequest) {
         let from = self.cursor.clone();
         // whoever says who it is enters its rooms; others only listen to those that are open
-        let rooms = if request.user.is_some() { request.rooms.clone() } else { Vec::new() };
+        let rooms = if view.user().is_some() { request.rooms.clone() } else { Vec::new() };
         for channel in request.channels.into_iter().chain(request.rooms).chain([EVERYONE.into()]) {
             let offset = from.channels.get(&channel);
             let position = offset

@@ -1,6 +1,7 @@
 //! The application's lines: each to its owner, in order, with a bound on how many are under way.
 
 use crate::base::id::ShardId;
+use crate::flow::identity::Actor;
 use crate::flow::request::lines::{LineBuffer, NextLine};
 use crate::flow::request::write::{Done, Write};
 use crate::flow::route::owner::owner;
@@ -190,7 +191,7 @@ fn resolve(view: &mut View<'_>, op: FeedOp) -> Result<Write, Vec<FeedOp>> {
         FeedOp::Patch(key, patch) => Write::Patch(key, patch),
         FeedOp::Del(Name::Key(key)) => Write::Del(key),
         FeedOp::Del(Name::Pattern(pattern)) => Write::Sweep(pattern, view.shared.next_sweep(view.ctx.id)),
-        FeedOp::Publish(publish) => Write::Publish(publish),
+        FeedOp::Publish(publish) => Write::Publish(publish, Actor::App),
         FeedOp::Push(pattern, value) => {
             let key = pattern.push(&format!("{:x}", view.ctx.stamp()));
             Write::Set(key.expect("only such patterns are pushed to"), value)

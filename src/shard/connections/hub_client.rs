@@ -174,7 +174,14 @@ impl HubClient {
             false => (&mut self.frames, limits.burst),
         };
         let taken = bucket.take(view.ctx.now.mono, limits.rate, burst);
-        taken.map_err(|ms| Rejection::for_now("too many messages; wait a moment", ms))
+        taken.map_err(|ms| Rejection::for_now("too many messages; wait a moment", ms))?;
+        // an identity may have ended since the handshake; whoever has none any more may still let go of what it has
+        let lets_go = matches!(
+            command,
+            Ok(Command::Unsubscribe(_) | Command::Unfollow(_) | Command::Unwatch(_) | Command::Heartbeat)
+        );
+        let allowed = if lets_go { Ok(()) } else { view.caller().may(Access::Read) };
+        allowed.map_err(|denied| Rejection::new("error", denied.to_string()))
     }
 
     fn carry_out(
@@ -294,7 +301,8 @@ impl HubClient {
         let publish = Publish { channel, kind, data, event, user_id, metadata, thread_id, client: true };
         let origin = WriteOrigin::Frame(Box::new(reply_to.clone()));
         let ticket = WriteTicket { conn: view.id, origin };
-        view.ctx.ask(&owner, Question::Write { write: Write::Publish(Arc::new(publish)), ticket });
+        let write = Write::Publish(Arc::new(publish), view.actor());
+        view.ctx.ask(&owner, Question::Write { write, ticket });
         Ok(())
     }
 

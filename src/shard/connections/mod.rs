@@ -5,6 +5,8 @@ mod channels;
 mod close_code;
 mod documents;
 mod events;
+#[cfg(test)]
+mod expiry_tests;
 mod feed;
 mod http;
 mod hub;

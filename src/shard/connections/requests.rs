@@ -112,13 +112,14 @@ pub fn room(view: &mut View<'_>, request: RoomRequest) -> Awaited {
 /// A place among the readers of a route, or at once what was missed.
 pub fn open_route(view: &mut View<'_>, request: Box<RouteRequest>) -> Awaited {
     if request.catch_up.live {
-        let read = Read::EnterRoute { route: request.route, user: request.catch_up.user.clone() };
+        let read = Read::EnterRoute { route: request.route, user: view.user().cloned() };
         view.ctx.ask(&route_owner(request.route), Question::Read { conn: view.id, read });
         return (ResponseKind::Enter(request), 1);
     }
     let RouteRequest { route, channel, catch_up } = *request;
     let (position, filter) = (catch_up.begin, catch_up.filter);
-    let missed = MissedQuery { channel: channel.clone(), route, position, filter };
+    let actor = view.caller().listener();
+    let missed = MissedQuery { channel: channel.clone(), actor, route, position, filter };
     let question = read(view, Read::Missed(Box::new(missed)));
     view.ctx.ask(&channel, question);
     (ResponseKind::Missed, 1)
@@ -126,7 +127,8 @@ pub fn open_route(view: &mut View<'_>, request: Box<RouteRequest>) -> Awaited {
 
 /// What has happened in a client's views.
 pub fn views(view: &mut View<'_>, channel: Arc<str>, route: RouteId, views: Box<Views>) -> Awaited {
-    let question = read(view, Read::Views { channel: channel.clone(), route, views });
+    let actor = view.caller().listener();
+    let question = read(view, Read::Views { channel: channel.clone(), actor, route, views });
     view.ctx.ask(&channel, question);
     (ResponseKind::Missed, 1)
 }

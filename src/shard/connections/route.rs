@@ -15,14 +15,11 @@ use crate::shard::connections::view::View;
 use crate::shard::mail::subscription::Joined;
 use crate::wire::http::Head;
 use crate::wire::sse::{chunk, write_comment, write_json, write_name, write_text};
-use std::sync::Arc;
 
 /// A reader of a route.
 #[derive(Debug)]
 pub struct RouteSession {
     route: RouteId,
-    /// As whom it is counted.
-    user: Option<Arc<str>>,
     profile: Profile,
     /// It was told that what it missed cannot be made up for.
     told_of_gap: bool,
@@ -45,7 +42,7 @@ impl RouteSession {
         let views = profile == Profile::CellaViews;
         let begin = if views { Position::Nothing } else { catch_up.begin };
         view.subscribe(&subject, begin);
-        RouteSession { route, user: catch_up.user, profile, told_of_gap: false }
+        RouteSession { route, profile, told_of_gap: false }
     }
 
     /// What it missed, a stretch at a time; behind the last one it is told up to where it has caught up.
@@ -106,6 +103,7 @@ impl RouteSession {
 
     /// The connection ends: the route has a reader less.
     pub fn ended(&mut self, view: &mut View<'_>) {
-        leave_route(view.ctx, self.route, self.user.take());
+        let user = view.user().cloned();
+        leave_route(view.ctx, self.route, user);
     }
 }

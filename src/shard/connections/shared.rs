@@ -69,6 +69,12 @@ impl Shared {
         }
     }
 
+    /// The anonymous clients of the first listener are this one from now on.
+    #[cfg(test)]
+    pub fn set_anonymous(&mut self, identity: Identity) {
+        self.anonymous = vec![Arc::new(identity)];
+    }
+
     /// Other limits hold from now on.
     pub fn limits_changed(&mut self, limits: &Limits) {
         self.anonymous = anonymous(limits);

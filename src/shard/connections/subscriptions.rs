@@ -10,6 +10,7 @@ use crate::flow::fanout::Fanout;
 use crate::flow::fanout::pool::{PoolId, PoolMember};
 use crate::flow::fanout::reach::Reach;
 use crate::flow::fanout::send_queue::Budget;
+use crate::flow::identity::Actor;
 use crate::flow::limits::Limits;
 use crate::flow::request::position::Position;
 use crate::flow::route::subject::Subject;
@@ -48,8 +49,8 @@ pub enum Stage {
 pub struct Joiner {
     /// The connection.
     pub conn: ConnId,
-    /// Its user.
-    pub user: Option<Arc<str>>,
+    /// Who it is, as a listener.
+    pub actor: Actor,
     /// Whether the user enters a room by this, as a member.
     pub enters: bool,
 }
@@ -142,7 +143,7 @@ impl Subscriptions {
     pub fn ask_state(&mut self, ctx: &mut Context, joiner: Joiner, pool: PoolId, position: Position) {
         self.tickets = self.tickets.wrapping_add(1);
         let ticket = self.tickets;
-        let Joiner { conn, user, enters } = joiner;
+        let Joiner { conn, actor, enters } = joiner;
         let Some(sub) = self.find_mut(conn.slot, pool) else { return };
         sub.stage = match sub.stage {
             Stage::Joining(_) => Stage::Joining(ticket),
@@ -151,7 +152,7 @@ impl Subscriptions {
         let p = self.fanout.pools.get(pool).expect("a subscription's pool is there");
         let (subject, variant) = (p.subject.clone(), p.variant);
         let owner = subject.owner(ctx.shards);
-        let join = Join { pool, subject, variant, conn, ticket, has: position, who: user, enter: enters };
+        let join = Join { pool, subject, variant, conn, ticket, has: position, actor, enter: enters };
         ctx.post(owner, ToOwner::Join(Box::new(join)));
     }
 

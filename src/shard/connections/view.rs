@@ -231,7 +231,7 @@ impl View<'_> {
     }
 
     fn joiner(&self) -> Joiner {
-        Joiner { conn: self.id, user: self.user().cloned(), enters: false }
+        Joiner { conn: self.id, actor: self.caller().listener(), enters: false }
     }
 
     /// Ends a subscription.

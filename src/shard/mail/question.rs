@@ -83,6 +83,8 @@ pub enum Read {
     Views {
         /// The channel.
         channel: Arc<str>,
+        /// Who asks.
+        actor: Actor,
         /// The route over which it is asked.
         route: RouteId,
         /// What the client looks at.

@@ -5,11 +5,11 @@ use crate::base::offset::Offset;
 use crate::flow::encode::frame::{Frame, Variant};
 use crate::flow::fanout::pool::PoolId;
 use crate::flow::fanout::reach::Reach;
+use crate::flow::identity::Actor;
 use crate::flow::request::position::Position;
 use crate::flow::route::subject::Subject;
 use crate::flow::state::room::Refusal;
 use crate::wire::key::Key;
-use std::sync::Arc;
 
 /// A subscription on its way to an owner.
 #[derive(Debug)]
@@ -26,8 +26,8 @@ pub struct Join {
     pub ticket: u32,
     /// What the connection has.
     pub has: Position,
-    /// Its user.
-    pub who: Option<Arc<str>>,
+    /// Who it is, as a listener.
+    pub actor: Actor,
     /// Whether the user enters the room by this, as a member.
     pub enter: bool,
 }

@@ -21,7 +21,7 @@ pub fn id_field(ctx: &Context, route: RouteId) -> Option<&str> {
 
 /// What the client has missed, oldest first, and its cursor behind that.
 pub fn missed(ctx: &Context, channel: &Channel, query: &MissedQuery) -> Vec<u8> {
-    let MissedQuery { channel: name, route, position, filter } = query;
+    let MissedQuery { channel: name, route, position, filter, .. } = query;
     let (has, _) = channel.resolve(ctx, name, position, id_field(ctx, *route));
     let mut out = br#"{"activities":["#.to_vec();
     let wanted = |data| filter.as_ref().is_none_or(|filter| filter.allows(data));

@@ -181,7 +181,7 @@ impl Draft<'_> {
 
     fn check(&mut self, write: &Write) -> Result<(), Refused> {
         let (key, value) = match write {
-            Write::Publish(_) => return Ok(()),
+            Write::Publish(..) => return Ok(()),
             Write::Sweep(pattern, _) => {
                 let stored = self.documents.store.matching(pattern).map(|item| item.key.clone());
                 let drafted = self.changed.keys().filter(|key| pattern.matches(key.as_str())).cloned();
@@ -247,7 +247,7 @@ mod tests {
                 }
                 return Ok(());
             }
-            Write::Publish(_) => return Ok(()),
+            Write::Publish(..) => return Ok(()),
         };
         match record {
             Record::DocumentPut { item } => documents.apply_put(&item),

@@ -213,7 +213,7 @@ impl Ledger {
                 (key, record)
             }
             Write::Sweep(pattern, sweep) => return Ok(self.sweep(ctx, &pattern, sweep)),
-            Write::Publish(publish) => {
+            Write::Publish(publish, _) => {
                 let publication = self.state.channels.next(ctx, publish);
                 let Placed { sequence, stamp, .. } = publication.placed;
                 let done = Done::Channel(publication.publish.channel.clone(), sequence, stamp);

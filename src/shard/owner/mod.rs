@@ -35,7 +35,6 @@ use crate::base::time::SEC;
 use crate::flow::conn::response_part::ResponsePart;
 use crate::flow::encode::ooo;
 use crate::flow::fanout::reach::Reach;
-use crate::flow::identity::Actor;
 use crate::flow::request::rooms::RoomAsk;
 use crate::flow::request::write::Done;
 use crate::flow::route::subject::Subject;
@@ -269,7 +268,7 @@ impl Owner {
             Ok(answer) => ResponsePart::History(answer),
             Err(refusal) => ResponsePart::Room(Err(refusal)),
         };
-        let (nobody, wall) = (Actor::Nobody, ctx.now.wall);
+        let wall = ctx.now.wall;
         let Owner { ledger, .. } = self;
         let state = ledger.state();
         match read {
@@ -283,14 +282,14 @@ impl Owner {
                 ResponsePart::Rooms(seen.collect())
             }
             Read::Missed(query) => {
-                let allowed = state.rooms.may_read(&query.channel, &nobody, wall);
+                let allowed = state.rooms.may_read(&query.channel, &query.actor, wall);
                 history(allowed.map(|()| {
                     ledger.visit(ctx, &query.channel);
                     catch_up::missed(ctx, ledger.state().channels.visited(&query.channel), &query)
                 }))
             }
-            Read::Views { channel, route, views } => {
-                let allowed = state.rooms.may_read(&channel, &nobody, wall);
+            Read::Views { channel, actor, route, views } => {
+                let allowed = state.rooms.may_read(&channel, &actor, wall);
                 history(allowed.map(|()| {
                     ledger.visit(ctx, &channel);
                     let visited = ledger.state().channels.visited(&channel);
@@ -325,8 +324,7 @@ impl Owner {
             }
             Subject::Key(_) | Subject::Part(..) => Ok(ledger.watch_documents(ctx, watcher, &join)),
             Subject::Channel(name) | Subject::Chosen(name, _) => {
-                let actor = join.who.clone().map_or(Actor::Nobody, Actor::User);
-                ledger.state().rooms.may_read(name, &actor, ctx.now.wall).map(|()| {
+                ledger.state().rooms.may_read(name, &join.actor, ctx.now.wall).map(|()| {
                     ledger.watchers().add(&join.subject, watcher);
                     ledger.visit(ctx, name);
                     self.replays.joined(ctx, &ledger.state().channels, &join, name)

@@ -128,11 +128,9 @@ impl World {
                 let (channel, data) = (self.channel(), self.json());
                 let client = self.rng.bool();
                 let user_id = client.then(|| self.pick(&USERS).into());
-                Write::Publish(Arc::new(Publish {
-                    client,
-                    user_id,
-                    ..Publish::new(&channel, "message", data)
-                }))
+                let actor = user_id.clone().map_or(Actor::App, Actor::User);
+                let publish = Publish { client, user_id, ..Publish::new(&channel, "message", data) };
+                Write::Publish(Arc::new(publish), actor)
             }
         }
     }
@@ -328,7 +326,7 @@ impl World {
 
 fn join(pool: PoolId, subject: Subject, user: Arc<str>) -> Join {
     let (variant, has) = (Variant::plain(Dialect::Hub), Position::Nothing);
-    Join { pool, subject, variant, conn: CONN, ticket: 1, has, who: Some(user), enter: false }
+    Join { pool, subject, variant, conn: CONN, ticket: 1, has, actor: Actor::User(user), enter: false }
 }
 
 /// What holds: a list with `most` documents, and histories that are bounded by count, by bytes and by age.

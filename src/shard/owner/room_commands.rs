@@ -30,7 +30,7 @@ pub fn join(
     join: &Join,
     name: &Arc<str>,
 ) -> Result<Joined, Refusal> {
-    if let Some(user) = join.who.as_ref().filter(|_| join.enter) {
+    if let Some(user) = join.actor.user().filter(|_| join.enter) {
         enter(ledger, ctx, name, user, (watcher.shard, join.conn))?;
     }
     ledger.watch_room(ctx, watcher, join, name)

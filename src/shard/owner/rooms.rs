@@ -48,17 +48,13 @@ impl Rooms {
         self.map.get(name).map_or(Ok(()), |room| room.may_read(actor, now))
     }
 
-    /// Whether a write may be done: a client's publication into a room, if that allows it.
+    /// Whether a write may be done: a publication into a room, if that allows it.
     ///
     /// # Errors
     /// `SendDenied`, `Muted`, `Banned`.
     pub fn may_write(&self, write: &Write, now: u64) -> Result<(), Refusal> {
-        let Write::Publish(publish) = write else { return Ok(()) };
-        if !publish.client {
-            return Ok(());
-        }
-        let Some(room) = self.map.get(&publish.channel) else { return Ok(()) };
-        room.may_send(&publish.user_id.clone().map_or(Actor::App, Actor::User), now)
+        let Write::Publish(publish, actor) = write else { return Ok(()) };
+        self.map.get(&publish.channel).map_or(Ok(()), |room| room.may_send(actor, now))
     }
 
     /// What the channel of that name is, as far as rooms know.

@@ -11,6 +11,7 @@ mod imports;
 mod late;
 mod limits;
 mod native_documents;
+mod order;
 mod pressure;
 mod room_doors;
 mod rooms;

@@ -4,6 +4,7 @@ pub mod events;
 pub mod import;
 pub mod listing;
 pub mod pending;
+pub mod reply_queue;
 pub mod request_reader;
 pub mod response_part;
 pub mod stream;

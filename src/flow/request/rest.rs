@@ -1,5 +1,6 @@
 //! Documents over HTTP, as the ooo dialect has them: `POST`, `PATCH`, `DELETE` and `GET` of a key or a pattern.
 
+use crate::base::stamp::Stamp;
 use crate::flow::request::refusals::{key_invalid, no_page};
 use crate::flow::request::write::Write;
 use crate::flow::request::{Request, ResponseKind};
@@ -46,7 +47,7 @@ fn post(name: &str, body: &[u8]) -> Rest {
         Name::Pattern(pattern) => Ok(Request::Push(pattern, json(body)?)),
         Name::Key(key) => {
             let value = json(body)?;
-            Ok(written(key.clone(), Write::Set(key, value)))
+            Ok(written(key.clone(), Write::Set(key, value, Stamp::ZERO)))
         }
     }
 }

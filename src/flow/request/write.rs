@@ -13,8 +13,9 @@ use thiserror::Error;
 /// A change of one document, or one publication: the business of one owner.
 #[derive(Clone, Debug)]
 pub enum Write {
-    /// Replace the value.
-    Set(Key, Json),
+    /// Replace the value. A new document is as old as the stamp says, so that those of one connection stand in lists in its
+    /// order, whichever owner comes first; 0: as its version.
+    Set(Key, Json, Stamp),
     /// Merge into the value, objects member by member.
     Merge(Key, Json),
     /// Apply an RFC 6902 patch, pointers relative to the value.
@@ -40,7 +41,7 @@ impl Write {
     /// The name whose owner must do it; `None` if all must.
     pub fn name(&self) -> Option<&str> {
         match self {
-            Write::Set(key, _) | Write::Merge(key, _) | Write::Patch(key, _) => Some(key.as_str()),
+            Write::Set(key, ..) | Write::Merge(key, _) | Write::Patch(key, _) => Some(key.as_str()),
             Write::Del(key) => Some(key.as_str()),
             Write::Sweep(..) => None,
             Write::Publish(publish, _) => Some(&publish.channel),

@@ -11,17 +11,18 @@ use std::io::Write as _;
 pub struct Item {
     /// Its name.
     pub key: Key,
-    /// The stamp of the first write; places the item in lists.
+    /// When it was first asked for; places the item in lists.
     pub created: Stamp,
     /// The stamp of the last write, 0 if there was only one.
     pub updated: Stamp,
     /// The value.
     pub value: Json,
+    version: Stamp,
     head: Box<[u8]>,
 }
 
 impl Item {
-    /// Renders an item.
+    /// Renders an item whose version is the stamp of its last write.
     pub fn new(key: Key, created: Stamp, updated: Stamp, value: Json) -> Item {
         let mut head = Vec::with_capacity(2 * key.as_str().len() + 100);
         write!(head, "{{\"created\":{created},\"updated\":{updated},\"index\":").expect("a Vec takes all");
@@ -29,12 +30,17 @@ impl Item {
         head.extend_from_slice(b",\"path\":");
         write_string(key.as_str(), &mut head);
         head.extend_from_slice(b",\"data\":");
-        Item { key, created, updated, value, head: head.into() }
+        Item { key, created, updated, value, version: updated.max(created), head: head.into() }
+    }
+
+    /// Renders a new item, whose version may be later than when it was asked for.
+    pub fn first(key: Key, created: Stamp, version: Stamp, value: Json) -> Item {
+        Item { version, ..Item::new(key, created, Stamp::ZERO, value) }
     }
 
     /// The stamp of the last write.
     pub fn version(&self) -> Stamp {
-        self.updated.max(self.created)
+        self.version
     }
 
     /// Appends the item as JSON.

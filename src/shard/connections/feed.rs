@@ -1,6 +1,7 @@
 //! The application's lines: each to its owner, in order, with a bound on how many are under way.
 
 use crate::base::id::ShardId;
+use crate::flow::conn::reply_queue::ReplyQueue;
 use crate::flow::identity::Actor;
 use crate::flow::request::lines::{LineBuffer, NextLine};
 use crate::flow::request::write::{Done, Write};
@@ -16,7 +17,7 @@ use crate::wire::feed::{FeedOp, FeedReply, LineError, parse, write_error, write_
 use crate::wire::key::Name;
 
 /// How many lines of one connection may wait for their owners.
-const WINDOW: u32 = 1024;
+const WINDOW: usize = 1024;
 
 /// A line on its way.
 #[derive(Debug)]
@@ -43,6 +44,8 @@ pub struct FeedSession {
     lines: LineBuffer,
     /// How many lines wait for their owners.
     in_flight: u32,
+    /// Their replies, in their order.
+    replies: ReplyQueue,
     barrier: Option<Barrier>,
 }
 
@@ -61,7 +64,7 @@ impl FeedSession {
 
     /// Handles the next line, if there is one and room for it; false if there is not.
     pub fn next_line(&mut self, view: &mut View<'_>) -> bool {
-        let is_open = self.in_flight < WINDOW && self.barrier.is_none();
+        let is_open = self.replies.len() < WINDOW && self.barrier.is_none();
         // an application that does not read its replies is not read from either
         if !is_open || view.ctx.is_behind() || view.is_unread() {
             self.wait(view);
@@ -84,9 +87,11 @@ impl FeedSession {
                 false
             }
             NextLine::TooLong => {
-                let (line, error) =
-                    (Line { number: self.lines.number + 1, id: None }, LineError::TooLong(max));
-                reply_error(view, &line, error.code(), &error.to_string());
+                let error = LineError::TooLong(max);
+                let line = Line { number: self.lines.number + 1, id: None };
+                self.replies.begin(line.number);
+                let reply = refusal(view, &line, error.code(), &error.to_string());
+                self.done(view, line.number, reply);
                 view.finish(EndReason::Violation);
                 false
             }
@@ -100,6 +105,7 @@ impl FeedSession {
     }
 
     fn handle_line(&mut self, view: &mut View<'_>, line: Line, op: Result<FeedOp, LineError>) {
+        self.replies.begin(line.number);
         match op.map(|op| resolve(view, op)) {
             Ok(Ok(write)) => match home(view, &write) {
                 Some(home) => {
@@ -120,7 +126,20 @@ impl FeedSession {
                     None => self.wait_alone(view, line, writes, false),
                 }
             }
-            Err(e) => reply_error(view, &line, e.code(), &e.to_string()),
+            Err(e) => {
+                let reply = refusal(view, &line, e.code(), &e.to_string());
+                self.done(view, line.number, reply);
+            }
+        }
+    }
+
+    /// A line has its reply, which goes out behind those of the lines before it.
+    fn done(&mut self, view: &mut View<'_>, number: u64, reply: Vec<u8>) {
+        self.replies.done(number, reply);
+        while let Some(reply) = self.replies.pop() {
+            if !reply.is_empty() {
+                view.force_send(reply);
+            }
         }
     }
 
@@ -154,12 +173,13 @@ impl FeedSession {
 
     /// An owner has answered a line.
     pub fn answer(&mut self, view: &mut View<'_>, line: Line, result: Result<Done, WriteRefused>) {
-        match (result, &line.id) {
-            (Err(WriteRefused::Invalid(why)), _) => reply_error(view, &line, why.code(), &why.to_string()),
-            (Err(WriteRefused::Forbidden(why)), _) => reply_error(view, &line, why.code(), &why.to_string()),
-            (Ok(done), Some(id)) => reply_done(view, id, &done),
-            (Ok(_), None) => {}
-        }
+        let reply = match (result, &line.id) {
+            (Err(WriteRefused::Invalid(why)), _) => refusal(view, &line, why.code(), &why.to_string()),
+            (Err(WriteRefused::Forbidden(why)), _) => refusal(view, &line, why.code(), &why.to_string()),
+            (Ok(done), Some(id)) => acknowledgement(id, &done),
+            (Ok(_), None) => Vec::new(),
+        };
+        self.done(view, line.number, reply);
         self.in_flight -= 1;
         let done = self.lines.ended && self.in_flight == 0;
         self.pass_barrier(view);
@@ -186,21 +206,22 @@ fn home(view: &View<'_>, write: &Write) -> Option<ShardId> {
 /// What an operation means as a write: a push gets its key here. A batch is several.
 fn resolve(view: &mut View<'_>, op: FeedOp) -> Result<Write, Vec<FeedOp>> {
     Ok(match op {
-        FeedOp::Set(key, value) => Write::Set(key, value),
+        FeedOp::Set(key, value) => Write::Set(key, value, view.ctx.stamp()),
         FeedOp::Merge(key, value) => Write::Merge(key, value),
         FeedOp::Patch(key, patch) => Write::Patch(key, patch),
         FeedOp::Del(Name::Key(key)) => Write::Del(key),
         FeedOp::Del(Name::Pattern(pattern)) => Write::Sweep(pattern, view.shared.next_sweep(view.ctx.id)),
         FeedOp::Publish(publish) => Write::Publish(publish, Actor::App),
         FeedOp::Push(pattern, value) => {
-            let key = pattern.push(&format!("{:x}", view.ctx.stamp()));
-            Write::Set(key.expect("only such patterns are pushed to"), value)
+            let stamp = view.ctx.stamp();
+            let key = pattern.push(&format!("{stamp:x}"));
+            Write::Set(key.expect("only such patterns are pushed to"), value, stamp)
         }
         FeedOp::Batch(ops) => return Err(ops),
     })
 }
 
-fn reply_done(view: &mut View<'_>, id: &str, done: &Done) {
+fn acknowledgement(id: &str, done: &Done) -> Vec<u8> {
     let reply = match done {
         Done::Document(key, version) => FeedReply::Document(key.as_str(), *version),
         Done::Swept(count) => FeedReply::Swept(*count),
@@ -209,12 +230,12 @@ fn reply_done(view: &mut View<'_>, id: &str, done: &Done) {
     };
     let mut out = Vec::with_capacity(96);
     write_ok(id, reply, &mut out);
-    view.force_send(out);
+    out
 }
 
-fn reply_error(view: &mut View<'_>, line: &Line, code: &str, message: &str) {
+fn refusal(view: &mut View<'_>, line: &Line, code: &str, message: &str) -> Vec<u8> {
     view.ctx.stats.refuse_line(code);
     let mut out = Vec::with_capacity(128);
     write_error(line.id.as_deref(), line.number, code, message, &mut out);
-    view.force_send(out);
+    out
 }

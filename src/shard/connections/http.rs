@@ -258,7 +258,8 @@ impl HttpSession {
                 NextElement::Write(key, value) => {
                     let ticket = WriteTicket { conn: view.id, origin: WriteOrigin::Element };
                     let name = key.clone();
-                    view.ctx.ask(name.as_str(), Question::Write { write: Write::Set(key, value), ticket });
+                    let write = Write::Set(key, value, view.ctx.stamp());
+                    view.ctx.ask(name.as_str(), Question::Write { write, ticket });
                 }
                 NextElement::More => {
                     view.due_in(Some(limits.handshake_timeout));

@@ -1,5 +1,6 @@
 //! What requests over HTTP ask of the shards: each asks, and says what its response is made of and of how many answers.
 
+use crate::base::stamp::Stamp;
 use crate::flow::limits::route::RouteId;
 use crate::flow::request::ResponseKind;
 use crate::flow::request::catchup::{MissedQuery, RouteRequest};
@@ -25,7 +26,12 @@ fn read(view: &View<'_>, read: Read) -> Question {
     Question::Read { conn: view.id, read }
 }
 
-fn write(view: &View<'_>, write: Write) -> Question {
+fn write(view: &mut View<'_>, write: Write) -> Question {
+    // pipelined requests are asked for one after the other
+    let write = match write {
+        Write::Set(key, value, _) => Write::Set(key, value, view.ctx.stamp()),
+        write => write,
+    };
     Question::Write { write, ticket: WriteTicket { conn: view.id, origin: WriteOrigin::Request } }
 }
 
@@ -48,7 +54,7 @@ pub fn put(view: &mut View<'_>, key: &Key, what: Write, kind: ResponseKind) -> A
 pub fn push(view: &mut View<'_>, pattern: &Pattern, value: Json) -> Awaited {
     let key = pattern.push(&format!("{:x}", view.ctx.stamp())).expect("only such patterns are pushed to");
     let kind = ResponseKind::Index(key.index().to_owned());
-    put(view, &key.clone(), Write::Set(key, value), kind)
+    put(view, &key.clone(), Write::Set(key, value, Stamp::ZERO), kind)
 }
 
 /// The end of everything that matches.

@@ -86,12 +86,16 @@ impl Documents {
         Joined { state, ..joined }
     }
 
-    /// A document gets this value.
-    pub fn put(&self, ctx: &mut Context, key: Key, value: Json) -> Record {
-        let stamp = ctx.stamp();
-        let old = self.store.get(key.as_str());
-        let (created, updated) = old.map_or((stamp, Stamp::ZERO), |old| (old.created, stamp));
-        Record::DocumentPut { item: Arc::new(Item::new(key, created, updated, value)) }
+    /// A document gets this value, as was asked for at `asked`; 0: just now.
+    pub fn put(&self, ctx: &mut Context, key: Key, value: Json, asked: Stamp) -> Record {
+        ctx.stamps.observe(asked);
+        let version = ctx.stamp();
+        let item = match self.store.get(key.as_str()) {
+            Some(old) => Item::new(key, old.created, version, value),
+            None if asked == Stamp::ZERO => Item::first(key, version, version, value),
+            None => Item::first(key, asked, version, value),
+        };
+        Record::DocumentPut { item: Arc::new(item) }
     }
 
     /// A value is merged into a document.
@@ -100,7 +104,7 @@ impl Documents {
     /// There is no document, or the merge does not fit it.
     pub fn merge(&self, ctx: &mut Context, key: Key, part: &Json) -> Result<Record, Refused> {
         let value = merged(self.value(&key), &key, part)?;
-        Ok(self.put(ctx, key, value))
+        Ok(self.put(ctx, key, value, Stamp::ZERO))
     }
 
     /// A document is patched.
@@ -109,7 +113,7 @@ impl Documents {
     /// There is no document, or the patch does not fit it.
     pub fn patch(&self, ctx: &mut Context, key: Key, patch: &Json) -> Result<Record, Refused> {
         let value = patched(self.value(&key), &key, patch)?;
-        Ok(self.put(ctx, key, value))
+        Ok(self.put(ctx, key, value, Stamp::ZERO))
     }
 
     /// A document is deleted.
@@ -189,7 +193,7 @@ impl Draft<'_> {
                 self.changed.extend(gone.into_iter().map(|key| (key, None)));
                 return Ok(());
             }
-            Write::Set(key, value) => (key, Some(value.clone())),
+            Write::Set(key, value, _) => (key, Some(value.clone())),
             Write::Merge(key, part) => (key, Some(merged(self.value(key), key, part)?)),
             Write::Patch(key, patch) => (key, Some(patched(self.value(key), key, patch)?)),
             Write::Del(key) if self.value(key).is_none() => return Err(Refused::NotFound(key.clone())),
@@ -214,6 +218,7 @@ fn patched(old: Option<Json>, key: &Key, patch: &Json) -> Result<Json, Refused> 
 mod tests {
     use super::{Documents, Record, Refused};
     use crate::base::id::ShardId;
+    use crate::base::stamp::Stamp;
     use crate::flow::request::write::{SweepId, Write};
     use crate::shard::context::Context;
     use crate::shard::owner::record::Deletion;
@@ -226,7 +231,7 @@ mod tests {
         let key = Key::parse(&format!("a/{}", rng.u8(0..4))).unwrap();
         let Ok(Name::Pattern(all)) = Name::parse("a/*") else { panic!("a pattern") };
         match rng.u8(0..8) {
-            0..3 => Write::Set(key, json(if rng.bool() { r#"{"n":1}"# } else { "[]" })),
+            0..3 => Write::Set(key, json(if rng.bool() { r#"{"n":1}"# } else { "[]" }), Stamp::ZERO),
             3 => Write::Merge(key, json(r#"{"m":2}"#)),
             4 => Write::Patch(key, json(r#"[{"op":"replace","path":"/n","value":3}]"#)),
             5 => Write::Sweep(all, SweepId { shard: ShardId(0), count: 1 }),
@@ -237,7 +242,7 @@ mod tests {
     /// Decides and applies one write.
     fn write(documents: &mut Documents, ctx: &mut Context, write: Write) -> Result<(), Refused> {
         let record = match write {
-            Write::Set(key, value) => documents.put(ctx, key, value),
+            Write::Set(key, value, asked) => documents.put(ctx, key, value, asked),
             Write::Merge(key, part) => documents.merge(ctx, key, &part)?,
             Write::Patch(key, patch) => documents.patch(ctx, key, &patch)?,
             Write::Del(key) => documents.delete(ctx, &key, Deletion::Write)?,

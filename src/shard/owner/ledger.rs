@@ -205,7 +205,7 @@ impl Ledger {
     pub fn write(&mut self, ctx: &mut Context, write: Write) -> Result<Done, Refused> {
         let documents = &self.state.documents;
         let (key, record) = match write {
-            Write::Set(key, value) => (key.clone(), documents.put(ctx, key, value)),
+            Write::Set(key, value, asked) => (key.clone(), documents.put(ctx, key, value, asked)),
             Write::Merge(key, part) => (key.clone(), documents.merge(ctx, key, &part)?),
             Write::Patch(key, patch) => (key.clone(), documents.patch(ctx, key, &patch)?),
             Write::Del(key) => {

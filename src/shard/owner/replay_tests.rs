@@ -117,7 +117,7 @@ impl World {
 
     fn one_write(&mut self) -> Write {
         match self.rng.u8(0..9) {
-            0..4 => Write::Set(self.key(), self.json()),
+            0..4 => Write::Set(self.key(), self.json(), Stamp::ZERO),
             4 => Write::Merge(self.key(), self.json()),
             5 => {
                 let patch = br#"[{"op":"replace","path":"/n","value":"patched"}]"#;

@@ -176,6 +176,13 @@ fn readers_that_never_read_or_vanish_leave_nothing_behind() {
         feed.apply(json!({"op": "publish", "channel": "c", "data": text}));
         feed.apply(json!({"op": "set", "key": format!("a/{}", n % 3), "data": format!("{n}{text}")}));
     }
+    let timed_out = "reason=\"write_timeout\"";
+    wait_for("the readers that take nothing to be let go", || {
+        let metrics = http::request(server.admin, "GET", "/metrics", b"");
+        let ended = metrics.text().lines().filter(|line| line.contains(timed_out));
+        let ended = ended.filter_map(|line| line.rsplit(' ').next()?.parse::<u32>().ok());
+        (ended.sum::<u32>() == 20).then_some(())
+    });
     for mut stream in stalled {
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
         let mut all = Vec::new();

@@ -51,8 +51,14 @@ impl Replays {
             None => (join.has.clone(), false),
         };
         let joined = Joined { at: Reach::offset(channel.offset()), gap: unknown, ..joined };
+        let epoch = ctx.epoch.clone();
+        let Start { gap, missed, .. } = match has {
+            Position::Late(seen) => channel.go_on(tail, seen),
+            _ => channel.start(&epoch, &has),
+        };
         let revision = channel.revision();
         let key = seen(ctx, &has).map(|seen| (join.subject.clone(), join.variant, seen));
+        let key = key.filter(|_| !gap && !unknown);
         if let Some(replay) = key.as_ref().and_then(|key| self.kept.get(key))
             && replay.revision == revision
             && (replay.batch.more || replay.at == joined.at)
@@ -60,15 +66,10 @@ impl Replays {
             let Replay { count, state, batch, .. } = replay.clone();
             return Joined { count, state, batch: Some(batch), ..joined };
         }
-        let epoch = ctx.epoch.clone();
         let last =
             route_of(join).map(|route| channel.last_name(ctx, name, route).or_else(|| join.has.name()));
-        let Start { gap, missed, .. } = match has {
-            Position::Late(seen) => channel.go_on(tail, seen),
-            _ => channel.start(&epoch, &has),
-        };
         let joined = missed_of(ctx, join, missed, Joined { gap: gap || unknown, ..joined }, last);
-        if let Some(key) = key.filter(|_| !joined.gap) {
+        if let Some(key) = key {
             self.keep(key, revision, &joined);
         }
         joined

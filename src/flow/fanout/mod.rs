@@ -391,14 +391,16 @@ impl Fanout {
         let slice = &plan.entries[from..plan.next];
         let mut batch = Vec::with_capacity(slice.len());
         let mut sent = Vec::with_capacity(slice.len());
-        let doubles = self.doubles(&plan, slice);
+        let queued = !self.ready.is_empty();
+        let doubles = self.doubles(&plan, slice, queued);
         let mut next_double = doubles.iter();
         for entry in slice {
             if self.states[entry.slot as usize].generation != entry.generation || !self.due.remove(entry.slot)
             {
                 continue;
             }
-            if self.blocked.contains(entry.slot) {
+            // what waits for it goes first: it was full until now, or there was more for others than fits in a slice
+            if self.blocked.contains(entry.slot) || queued && self.listed.contains(entry.slot) {
                 self.queue_up(&plan, entry, outcomes);
                 continue;
             }
@@ -431,7 +433,7 @@ impl Fanout {
     }
 
     /// The runs of each connection of the slice that has several and takes them, in order.
-    fn doubles<'a>(&self, plan: &'a SendPlan, slice: &[PlannedSend]) -> Vec<Vec<&'a [u8]>> {
+    fn doubles<'a>(&self, plan: &'a SendPlan, slice: &[PlannedSend], queued: bool) -> Vec<Vec<&'a [u8]>> {
         if plan.extras.is_empty() {
             return Vec::new();
         }
@@ -439,6 +441,7 @@ impl Fanout {
             self.states[e.slot as usize].generation == e.generation
                 && self.due.contains(e.slot)
                 && !self.blocked.contains(e.slot)
+                && !(queued && self.listed.contains(e.slot))
                 && !plan.extras_of(e.slot).is_empty()
         };
         let runs = |e: &PlannedSend| plan.runs_of(e).map(|run| &run.bytes[..]).collect();

@@ -14,30 +14,33 @@ use crate::shard::owner::catch_up::id_field;
 use crate::shard::owner::channel::{Missed, Start};
 use crate::shard::owner::channels::Channels;
 use hashbrown::HashMap;
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
 
 /// How many publications are looked at for one answer, so that no turn is long, however few of them a reader wants.
 const MOST_SEEN: usize = 4096;
-/// How many are kept, and how many bytes of them; beyond it all are made anew. They are forgotten each second anyway.
-const MOST: usize = 1024;
+/// How many bytes of answers are kept that no reader holds any more, until the next second.
 const MOST_BYTES: usize = 8 << 20;
 
 /// One answer.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Replay {
     /// What the channel's past had come through when it was made.
     revision: u64,
     /// Where the channel was then.
     at: Reach,
     count: u32,
-    state: Option<Frame>,
+    /// The bytes, as long as somebody holds them.
+    state: Option<Weak<[u8]>>,
     batch: Box<HistoryBatch>,
 }
 
 /// The latest answers.
 #[derive(Debug, Default)]
 pub struct Replays {
-    kept: HashMap<(Subject, Variant, Offset), Replay>,
+    made: HashMap<(Subject, Variant, Offset), Replay>,
+    /// The bytes of the latest ones.
+    kept: VecDeque<Frame>,
     bytes: usize,
 }
 
@@ -59,12 +62,15 @@ impl Replays {
         let revision = channel.revision();
         let key = seen(ctx, &has).map(|seen| (join.subject.clone(), join.variant, seen));
         let key = key.filter(|_| !gap && !unknown);
-        if let Some(replay) = key.as_ref().and_then(|key| self.kept.get(key))
+        if let Some(replay) = key.as_ref().and_then(|key| self.made.get(key))
             && replay.revision == revision
             && (replay.batch.more || replay.at == joined.at)
         {
-            let Replay { count, state, batch, .. } = replay.clone();
-            return Joined { count, state, batch: Some(batch), ..joined };
+            let (state, count) = (replay.state.as_ref().map(Weak::upgrade), replay.count);
+            if state != Some(None) {
+                let batch = Some(replay.batch.clone());
+                return Joined { count, state: state.flatten(), batch, ..joined };
+            }
         }
         let last =
             route_of(join).map(|route| channel.last_name(ctx, name, route).or_else(|| join.has.name()));
@@ -89,19 +95,22 @@ impl Replays {
     /// Keeps an answer for the next ones.
     fn keep(&mut self, key: (Subject, Variant, Offset), revision: u64, joined: &Joined) {
         let Joined { at, count, state, batch: Some(batch), .. } = joined else { return };
-        let bytes = state.as_ref().map_or(0, |state| state.len());
-        self.bytes += bytes;
-        if self.kept.len() >= MOST || self.bytes > MOST_BYTES {
-            self.forget();
-            self.bytes = bytes;
+        let weak = state.as_ref().map(Arc::downgrade);
+        self.made.insert(key, Replay { revision, at: *at, count: *count, state: weak, batch: batch.clone() });
+        let Some(state) = state else { return };
+        self.bytes += state.len();
+        self.kept.push_back(state.clone());
+        while self.bytes > MOST_BYTES
+            && let Some(oldest) = self.kept.pop_front()
+        {
+            self.bytes -= oldest.len();
         }
-        let (at, count, state, batch) = (*at, *count, state.clone(), batch.clone());
-        self.kept.insert(key, Replay { revision, at, count, state, batch });
     }
 
-    /// Forgets all.
+    /// Forgets all that no reader holds.
     pub fn forget(&mut self) {
         (self.kept, self.bytes) = Default::default();
+        self.made.retain(|_, replay| replay.state.as_ref().is_some_and(|state| state.strong_count() > 0));
     }
 }
 

@@ -77,11 +77,11 @@ fn malformed_requests_are_answered_by_400() {
         "\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n",
         "GET /box\r\n\r\n",
         "GET /box HTTP/1.1\r\nno colon\r\n\r\n",
-        "GET /box HTTP/1.1\r\nHost: a\r\nbad\0name: x\r\n\r\n",
-        "POST /box HTTP/1.1\r\nHost: a\r\nContent-Length: many\r\n\r\n1",
-        "POST /box HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n1",
-        "POST /box HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n12",
-        "POST /box HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        "GET /box HTTP/1.1\r\nHost: localhost\r\nbad\0name: x\r\n\r\n",
+        "POST /box HTTP/1.1\r\nHost: localhost\r\nContent-Length: many\r\n\r\n1",
+        "POST /box HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n1",
+        "POST /box HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n12",
+        "POST /box HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ] {
         scene.raw(head.as_bytes(), 400);
     }
@@ -91,9 +91,9 @@ fn malformed_requests_are_answered_by_400() {
 fn an_oversized_head_is_answered_by_431() {
     let mut scene = Scene::new(&[]);
     let long = "x".repeat(256 * 1024);
-    scene.raw(format!("GET /box HTTP/1.1\r\nHost: a\r\nX-Long: {long}\r\n\r\n").as_bytes(), 431);
+    scene.raw(format!("GET /box HTTP/1.1\r\nHost: localhost\r\nX-Long: {long}\r\n\r\n").as_bytes(), 431);
     let many = "X-Many: 1\r\n".repeat(20_000);
-    scene.raw(format!("GET /box HTTP/1.1\r\nHost: a\r\n{many}\r\n").as_bytes(), 431);
+    scene.raw(format!("GET /box HTTP/1.1\r\nHost: localhost\r\n{many}\r\n").as_bytes(), 431);
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn a_body_over_10_mib_is_answered_by_413() {
     let body = format!("\"{}\"", "x".repeat(10 * 1024 * 1024));
     scene.refuses("POST", "/box", &body, 413, "Request Entity Too Large");
     let chunked = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
-    let head = "POST /box HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let head = "POST /box HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
     scene.raw((head.to_owned() + &chunked).as_bytes(), 413);
     scene.refuses("GET", "/box", "", 404, "ooo: empty key");
 }

@@ -14,7 +14,7 @@ use support::hub::Hub;
 use support::wait_for;
 
 fn head(method: &str, path: &str, extra: &str) -> String {
-    format!("{method} {path} HTTP/1.1\r\nHost: test\r\n{extra}\r\n")
+    format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{extra}\r\n")
 }
 
 #[test]

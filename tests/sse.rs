@@ -119,7 +119,7 @@ fn hostile_requests_get_a_clear_status_or_event() {
         assert_eq!(server.http("GET", path, "").status, status, "{path}");
     }
     for method in ["POST", "PUT", "DELETE", "PATCH"] {
-        let request = format!("{method} /sse HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        let request = format!("{method} /sse HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         assert_eq!(http::raw(server.listen, request.as_bytes()).expect("an answer").status, 405, "{method}");
     }
     let old = http::raw(server.listen, b"GET /sse HTTP/1.0\r\n\r\n").expect("an answer");
@@ -166,7 +166,9 @@ fn readers_that_never_read_or_vanish_leave_nothing_behind() {
     let stalled: Vec<_> = (0..20)
         .map(|_| {
             let mut stream = http::connect(server.listen);
-            stream.write_all(b"GET /sse?channels=c&keys=a/* HTTP/1.1\r\nHost: h\r\n\r\n").expect("a request");
+            stream
+                .write_all(b"GET /sse?channels=c&keys=a/* HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                .expect("a request");
             stream
         })
         .collect();
@@ -283,7 +285,7 @@ fn cellas_stream_catches_up_oldest_first_and_goes_on() {
     assert_eq!((full.status, full.json()["code"].as_str()), (429, Some("too_many_streams")));
     drop(third);
     wait_for("the place to be free", || {
-        let request = format!("GET {path}now HTTP/1.1\r\nHost: h\r\n\r\n");
+        let request = format!("GET {path}now HTTP/1.1\r\nHost: localhost\r\n\r\n");
         let mut stream = http::connect(server.listen);
         stream.write_all(request.as_bytes()).expect("a request");
         let mut status = [0; 12];

@@ -165,7 +165,7 @@ fn what_cannot_be_answered_is_refused_with_a_code() {
     let port = server.listen;
     let mut refused = |method: &str, path: &str, headers: &str, body: &str, status: u16, code: &str| {
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
         let response = http::raw(port, request.as_bytes()).expect("an answer");
@@ -305,7 +305,8 @@ fn two_hundred_thousand_documents_stream_in_bounded_memory_and_nothing_stays() {
 
 fn start(server: &Server, path: &str) -> TcpStream {
     let mut socket = http::connect(server.listen);
-    write!(socket, "GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").expect("it is taken");
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .expect("it is taken");
     socket
 }
 

@@ -56,7 +56,7 @@ impl World {
 
     fn upgrade(&mut self, conn: ConnId, path: &str) {
         let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
         self.shard.handle_bytes(self.now, conn, request.as_bytes());
@@ -194,7 +194,7 @@ pub fn stream(count: usize) -> Work {
     Box::new(move || {
         std::hint::black_box(&above);
         let before = world.sockets.bytes;
-        let request = b"GET /_/stream/things/* HTTP/1.1\r\nHost: h\r\n\r\n";
+        let request = b"GET /_/stream/things/* HTTP/1.1\r\nHost: localhost\r\n\r\n";
         world.shard.handle_bytes(world.now, conn, request);
         world.turn();
         let got = world.sockets.bytes - before;

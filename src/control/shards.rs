@@ -151,7 +151,7 @@ mod tests {
             let mut stream = TcpStream::connect(self.clients).unwrap();
             let body = "1".repeat(bytes);
             let head = format!(
-                "POST /k HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: {bytes}\r\n\r\n"
+                "POST /k HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {bytes}\r\n\r\n"
             );
             stream.write_all((head + &body).as_bytes()).unwrap();
             let mut response = [0; 12];

@@ -103,7 +103,7 @@ pub fn serve(plan: &BootPlan) -> Result<(), ServerError> {
     let limits = Arc::new(plan.limits.clone());
     let (control, lanes) = control_lanes(plan.cores.len())?;
     let shards = Arc::new(Shards::new(control, limits.clone()));
-    let admin = Admin::start(admin_door, Arc::clone(&readiness), shards)?;
+    let admin = Admin::start(admin_door, Arc::clone(&readiness), shards, plan.limits.trust.clone())?;
     kernel::check()?;
     let listeners = Listeners::open(&plan.listen, &plan.feed, plan.cores.len())?;
     let ready_line = ready_line(listeners.clients(), admin_addr, &plan.feed);
@@ -217,6 +217,7 @@ mod tests {
     use std::net::TcpStream;
 
     use super::*;
+    use crate::flow::limits::trust::Trust;
 
     fn ready(admin: SocketAddr) -> String {
         let mut stream = TcpStream::connect(admin).expect("the admin door is open");
@@ -235,7 +236,8 @@ mod tests {
         let readiness = Arc::new(Readiness::default());
         let (control, _lanes) = control_lanes(0).expect("no shard needs an eventfd");
         let shards = Arc::new(Shards::new(control, Arc::default()));
-        let admin = Admin::start(door, Arc::clone(&readiness), shards).expect("a thread");
+        let admin =
+            Admin::start(door, Arc::clone(&readiness), shards, Trust::default()).expect("a thread");
         assert!(ready(addr).ends_with("starting\n"));
         signal_hook::low_level::raise(SIGTERM).expect("it is delivered");
         let mut stopped = false;

@@ -57,7 +57,8 @@ impl Events {
     /// The same over an open connection.
     pub fn over(mut stream: TcpStream, path: &str, last: Option<&str>) -> Events {
         let last = last.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n{last}\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{last}\r\n");
         stream.write_all(request.as_bytes()).expect("the request is sent");
         let (raw, text) = (Vec::new(), Vec::new());
         let (id, head) = (String::new(), String::new());

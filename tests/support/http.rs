@@ -117,7 +117,7 @@ fn unchunked(mut wire: &[u8]) -> Vec<u8> {
 }
 
 /// Reads up to the empty line, byte by byte so as to take nothing of what follows.
-fn read_head(stream: &mut TcpStream) -> Option<String> {
+pub fn read_head(stream: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {

@@ -16,6 +16,7 @@ use std::io::BufRead;
 use std::io::BufReader;
 use std::io::Read;
 use std::io::Write;
+use std::net::IpAddr;
 use std::net::Shutdown;
 use std::net::SocketAddr;
 use std::net::TcpListener;
@@ -64,15 +65,41 @@ impl Server {
 
     /// As `start`, with a directory that may already hold something (`feed.sock`).
     pub fn start_in(dir: tempfile::TempDir, args: &[&str], config: &str) -> Server {
+        Server::start_at([127, 0, 0, 1].into(), dir, None, args, config)
+    }
+
+    /// As `start`, with listeners that other machines can reach.
+    pub fn start_for_all(args: &[&str], config: &str) -> Server {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        Server::start_at([0, 0, 0, 0].into(), dir, None, args, config)
+    }
+
+    /// As `start`, with a limit of open files.
+    pub fn start_with_files(files: u32) -> Server {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        Server::start_at([127, 0, 0, 1].into(), dir, Some(files), &[], "")
+    }
+
+    fn start_at(
+        ip: IpAddr,
+        dir: tempfile::TempDir,
+        files: Option<u32>,
+        args: &[&str],
+        config: &str,
+    ) -> Server {
         let (listen, admin) = (free_port(), free_port());
         let feed = dir.path().join("feed.sock");
-        let mut command = serve(listen, admin, &feed);
+        let at = |port: SocketAddr| SocketAddr::new(ip, port.port());
+        let mut command = serve(at(listen), at(admin), &feed);
         if !args.contains(&"--cores") {
             command.args(["--cores", "2"]);
         }
         let file = dir.path().join("fanfare.toml");
         std::fs::write(&file, config).expect("the configuration is written");
         command.arg("--config").arg(&file).args(args);
+        if let Some(files) = files {
+            command = with_files(files, &command);
+        }
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{FANFARE} does not start: {e}"));
 
         let (ready, log) = watch(&mut child);
@@ -133,6 +160,15 @@ pub fn serve(listen: SocketAddr, admin: SocketAddr, feed: &Path) -> Command {
     command.args(["serve", "--listen", &listen.to_string(), "--admin", &admin.to_string(), "--feed"]);
     command.arg(feed).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// The same command, which may open so many files.
+pub fn with_files(files: u32, command: &Command) -> Command {
+    let mut limited = Command::new("sh");
+    limited.arg("-c").arg(format!("ulimit -n {files} && exec \"$0\" \"$@\""));
+    limited.arg(command.get_program()).args(command.get_args());
+    limited.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    limited
 }
 
 /// Drains both outputs until they end. The receiver hears of the line that says `listening`, or is cut off at the end;

@@ -33,7 +33,7 @@ pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 /// The upgrade request for `path`, with `extra` header lines.
 pub fn upgrade(path: &str, extra: &str) -> String {
     format!(
-        "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{extra}\r\n"
     )
 }

@@ -33,7 +33,7 @@ impl EventSource {
     pub fn resume(world: &mut World, target: &str, last: &str, capacity: usize) -> EventSource {
         let peer = world.connect(Door::Clients(0), capacity);
         let header = if last.is_empty() { String::new() } else { format!("Last-Event-ID: {last}\r\n") };
-        world.send(peer, format!("GET {target} HTTP/1.1\r\nHost: h\r\n{header}\r\n").as_bytes());
+        world.send(peer, format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n").as_bytes());
         let (got, buf, reader) = Default::default();
         let target = target.to_owned();
         EventSource { peer, got, target, reader, head: String::new(), last: last.to_owned(), buf }

@@ -18,11 +18,11 @@ fn text(bytes: Vec<u8>) -> String {
 }
 
 fn get(path: &str) -> String {
-    format!("GET /{path} HTTP/1.1\r\nHost: h\r\n\r\n")
+    format!("GET /{path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
 }
 
 fn post(path: &str, body: &str) -> String {
-    format!("POST /{path} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    format!("POST /{path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 /// A client that shuts its sending side down behind its requests gets all responses, then the end.
@@ -104,7 +104,7 @@ fn a_last_response_waits_for_its_reader() {
         world.send(writer, post("big", &format!("\"{}\"", "x".repeat(5000))).as_bytes());
         world.settle(|_| {});
         let peer = world.connect(Door::Clients(0), 100);
-        world.send(peer, b"GET /big HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        world.send(peer, b"GET /big HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let mut got = Vec::new();
         while !world.socket(peer).expect("still there").finished {
             got.extend(sip(&mut world, peer, 100));
@@ -147,7 +147,7 @@ fn a_burst_of_requests_costs_one_response() {
 fn a_half_open_handshake_has_its_time() {
     for shards in SHARDS {
         let mut world = World::new(6, shards, Limits { handshake_timeout: 10 * SEC, ..Limits::default() });
-        let parts = ["", "GET ", "GET /box HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n", "GET /"];
+        let parts = ["", "GET ", "GET /box HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n", "GET /"];
         let peers = parts.map(|part| {
             let peer = world.connect(Door::Clients(0), 1 << 20);
             world.send(peer, part.as_bytes());

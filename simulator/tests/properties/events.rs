@@ -121,7 +121,7 @@ fn signs_of_life_come_and_nothing_stays_behind() {
         }
         assert!(source.read(&mut world));
         assert!((2..=3).contains(&source.reader.comments), "{}", source.reader.comments);
-        world.send(source.peer, b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+        world.send(source.peer, b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n");
         world.settle(|world| assert!(source.read(world)));
         world.half_close(source.peer);
         world.settle(|_| {});
@@ -159,7 +159,8 @@ fn subscriptions_are_changed_by_whose_they_are() {
         let post = |world: &mut World, path: &str, body: Value| {
             let peer = world.connect(Door::Clients(0), 1 << 20);
             let body = body.to_string();
-            let head = format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len());
+            let head =
+                format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
             world.send(peer, (head + &body).as_bytes());
             let mut answer = Vec::new();
             world.settle(|world| answer.extend(world.receive(peer).expect("it stays open")));

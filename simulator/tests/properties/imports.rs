@@ -17,7 +17,7 @@ fn import(
     piece: usize,
 ) -> (bool, Value) {
     let head = format!(
-        "POST /_/import{query} HTTP/1.1\r\nHost: h\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+        "POST /_/import{query} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     for part in [head.as_bytes(), body].concat().chunks(piece) {
@@ -71,7 +71,7 @@ fn packed_answers_can_be_imported() {
     for kind in ["application/msgpack", "application/cbor"] {
         let mut world = filled(2, Limits::default(), &docs);
         let mut reader = Reader::open(&mut world, 1 << 20);
-        let ask = format!("GET /_/stream/n/* HTTP/1.1\r\nHost: h\r\nAccept: {kind}\r\n\r\n");
+        let ask = format!("GET /_/stream/n/* HTTP/1.1\r\nHost: localhost\r\nAccept: {kind}\r\n\r\n");
         world.send(reader.peer, ask.as_bytes());
         world.settle(|world| assert!(reader.read(world)));
         let packed = std::mem::take(&mut reader.got).body;
@@ -110,7 +110,8 @@ fn an_import_goes_no_faster_than_its_subscribers_are_told() {
         let body: Vec<Value> = numbered(300).into_iter().map(|(k, v)| json!({"key": k, "data": v})).collect();
         let body = json!(body).to_string();
         let mut reader = Reader::open(&mut world, 1 << 20);
-        let head = format!("POST /_/import HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len());
+        let head =
+            format!("POST /_/import HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
         world.send(reader.peer, (head + &body).as_bytes());
         world.settle(|world| assert!(sub.read(world) && reader.read(world)));
         assert_eq!(reader.got.json(), json!({"imported": 300, "last_key": "n/00299"}));

@@ -97,15 +97,16 @@ fn pipelined_requests_and_the_elements_of_an_import_stand_in_lists_in_their_orde
             let mut requests = String::new();
             for n in 0..12 {
                 let (body, length) = (n.to_string(), n.to_string().len());
-                requests +=
-                    &format!("POST /all/{n} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n{body}");
+                requests += &format!(
+                    "POST /all/{n} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}"
+                );
             }
             world.send(peer, requests.as_bytes());
             let elements = (0..12).map(|n| json!({"path": format!("few/{n}"), "data": n}).to_string());
             let body = elements.collect::<Vec<_>>().join("\n");
             let import = world.connect(Door::Clients(0), 1 << 20);
             let head = format!(
-                "POST /_/import HTTP/1.1\r\nHost: h\r\nContent-Type: application/x-ndjson\r\nContent-Length: {}\r\n\r\n",
+                "POST /_/import HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\nContent-Length: {}\r\n\r\n",
                 body.len()
             );
             world.send(import, format!("{head}{body}").as_bytes());

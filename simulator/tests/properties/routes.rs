@@ -58,9 +58,14 @@ fn numbers(source: &EventSource) -> Vec<u64> {
     source.data("change").iter().map(|change| change["n"].as_u64().unwrap()).collect()
 }
 
+fn post(target: &str, body: &str) -> String {
+    let length = body.len();
+    format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}")
+}
+
 fn get(world: &mut World, target: &str) -> (u16, Value) {
     let peer = world.connect(Door::Clients(0), 1 << 20);
-    world.send(peer, format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
+    world.send(peer, format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
     let mut answer = Vec::new();
     world.settle(|world| answer.extend(world.receive(peer).expect("it stays open")));
     let text = String::from_utf8(answer).unwrap();
@@ -301,9 +306,7 @@ fn a_private_room_stays_private() {
         world.settle(|world| assert!(before.read(world) && chosen.read(world)));
         let peer = world.connect(Door::Clients(0), 1 << 20);
         let body = r#"{"id":"org:1","private":true}"#;
-        let head =
-            format!("POST /_/rooms?user=ann HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len());
-        world.send(peer, (head + body).as_bytes());
+        world.send(peer, post("/_/rooms?user=ann", body).as_bytes());
         world.settle(|_| {});
         assert!(world.receive(peer).is_some_and(|answer| answer.starts_with(b"HTTP/1.1 201")));
         for n in 0..5 {
@@ -378,9 +381,7 @@ fn views_hear_what_happened_in_them() {
         ]})
         .to_string();
         let peer = world.connect(Door::Clients(0), 1 << 20);
-        let head =
-            format!("POST /entities/1/stream HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len());
-        world.send(peer, (head + &body).as_bytes());
+        world.send(peer, post("/entities/1/stream", &body).as_bytes());
         let mut answer = Vec::new();
         world.settle(|world| answer.extend(world.receive(peer).expect("it stays open")));
         let text = String::from_utf8(answer).unwrap();

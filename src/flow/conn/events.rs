@@ -1,25 +1,15 @@
 //! What connections that get server-sent events are answered.
 
-use crate::flow::limits::Limits;
-use crate::wire::http::{Field, Head, Response};
-use std::borrow::Cow;
+use crate::wire::http::{Field, Head, Response, cors_headers};
 
 /// The head of a stream of events.
-pub fn response(head: &Head, limits: &Limits) -> Response<'static> {
-    let mut response = Response::new(200)
+pub fn response(head: &Head) -> Response<'static> {
+    Response::new(200)
         .header("Content-Type", "text/event-stream")
         .header("Cache-Control", "no-cache, no-transform")
-        .header("X-Accel-Buffering", "no");
-    for (name, value) in limits.origins.headers(head) {
-        // a page that sends its cookies may not be answered with `*`
-        let any = name == "Access-Control-Allow-Origin" && value == "*";
-        let origin = head.get(Field::Origin).filter(|_| any).map(|origin| Cow::Owned(origin.to_owned()));
-        response = response.header(name, origin.unwrap_or(value));
-    }
-    if head.get(Field::Origin).is_some() {
-        response = response.header("Access-Control-Allow-Credentials", "true");
-    }
-    response.streaming(head)
+        .header("X-Accel-Buffering", "no")
+        .headers(cors_headers(head.get(Field::Origin)))
+        .streaming(head)
 }
 
 /// The answer to a change: done, or what of it could not be done.
@@ -34,7 +24,6 @@ pub fn changed(errors: &[String]) -> Response<'static> {
 #[cfg(test)]
 mod tests {
     use super::{changed, response};
-    use crate::flow::limits::Limits;
     use crate::wire::http::{Head, MAX_HEAD, parse_head};
 
     fn head(line: &str, headers: &str) -> Head {
@@ -45,7 +34,7 @@ mod tests {
     #[test]
     fn the_head_keeps_proxies_from_buffering_and_lets_pages_bring_cookies() {
         let text = |headers| {
-            let response = response(&head("GET /sse", headers), &Limits::default());
+            let response = response(&head("GET /sse", headers));
             String::from_utf8(response.encode()).unwrap()
         };
         let plain = text("");

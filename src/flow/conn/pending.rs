@@ -10,7 +10,7 @@ use crate::flow::request::events::not_found;
 use crate::flow::request::write::{Done, Refused};
 use crate::flow::state::item::Item;
 use crate::flow::state::room::Refusal;
-use crate::wire::http::{Head, Response};
+use crate::wire::http::{Field, Head, Response, cors_headers};
 use crate::wire::json::write_string;
 use crate::wire::key::Key;
 use std::cmp::Reverse;
@@ -183,6 +183,6 @@ fn pools(pools: &mut Vec<(Arc<str>, usize)>, out: &mut Vec<u8>) {
 }
 
 /// What every response to this request has.
-pub fn dress(response: Response<'static>, head: &Head, limits: &Limits) -> Response<'static> {
-    response.headers(limits.origins.headers(head)).answering(head).compressed_for(head)
+pub fn dress(response: Response<'static>, head: &Head) -> Response<'static> {
+    response.headers(cors_headers(head.get(Field::Origin))).answering(head).compressed_for(head)
 }

@@ -12,6 +12,15 @@ pub struct RequestReader {
     incoming: Option<(Head, BodyDecoder, Vec<u8>)>,
 }
 
+/// A request that cannot be read.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// What of its head could be read.
+    pub head: Head,
+    /// What is wrong with it.
+    pub why: BadRequest,
+}
+
 /// What has become of the bytes so far.
 #[derive(Debug)]
 pub enum Progress {
@@ -52,19 +61,34 @@ impl RequestReader {
     }
 
     /// The next request, as far as it is there.
-    pub fn poll(&mut self, max_body: usize) -> Result<Progress, BadRequest> {
+    ///
+    /// # Errors
+    /// It cannot be read; nor can what comes behind it.
+    pub fn poll(&mut self, max_body: usize) -> Result<Progress, Unreadable> {
+        self.read(max_body).map_err(|why| Unreadable { head: self.head(), why })
+    }
+
+    /// As much as there is of the head of the request that is coming in.
+    pub fn head(&self) -> Head {
+        match &self.incoming {
+            Some((head, ..)) => head.clone(),
+            None => Head::salvage(&self.buf),
+        }
+    }
+
+    fn read(&mut self, max_body: usize) -> Result<Progress, BadRequest> {
         if self.incoming.is_none() {
             // blank lines before a request are to be ignored (RFC 9112, 2.2)
             let blank = self.buf.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
             self.buf.drain(..blank);
             let Some((head, len)) = parse_head(&self.buf, MAX_HEAD)? else { return Ok(Progress::Partial) };
+            let import = Import::is_one(&head);
+            let body = BodyDecoder::new(head.framing, if import { usize::MAX } else { max_body })?;
             self.buf.drain(..len);
             let waits = head.expects_continue();
-            if Import::is_one(&head) {
-                let body = BodyDecoder::new(head.framing, usize::MAX)?;
+            if import {
                 return Ok(Progress::Import(head, body, waits && self.buf.is_empty()));
             }
-            let body = BodyDecoder::new(head.framing, max_body)?;
             self.incoming = Some((head, body, Vec::new()));
             if waits && self.buf.is_empty() {
                 return Ok(Progress::Continue);

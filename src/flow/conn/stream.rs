@@ -5,11 +5,10 @@ use crate::base::time::{Now, SEC};
 use crate::flow::conn::writer::Writer;
 use crate::flow::encode::frame::Frame;
 use crate::flow::filter::select::Rank;
-use crate::flow::limits::Limits;
 use crate::flow::request::stream::{StreamRequest, too_many_to_sort};
 use crate::flow::state::item::Item;
 use crate::flow::state::scan::{Chunk, Then};
-use crate::wire::http::{Field, Head, Method, Response, Version};
+use crate::wire::http::{Field, Head, Method, Response, Version, cors_headers};
 use crate::wire::json::tree::Tree;
 use crate::wire::stream::{Coding, Format};
 use std::collections::VecDeque;
@@ -177,7 +176,7 @@ impl Stream {
     }
 
     /// What is to be done next.
-    pub fn poll(&mut self, now: Now, limits: &Limits) -> StreamStep {
+    pub fn poll(&mut self, now: Now) -> StreamStep {
         if self.broken {
             return if self.begun { StreamStep::Abort } else { StreamStep::Refuse(torn()) };
         }
@@ -192,7 +191,7 @@ impl Stream {
         }
         if !self.begun {
             self.begun = true;
-            return StreamStep::Send(self.response(limits).encode().into());
+            return StreamStep::Send(self.response().encode().into());
         }
         if self.head.method == Method::Head {
             return StreamStep::Last(Frame::default());
@@ -219,7 +218,7 @@ impl Stream {
         self.ready
     }
 
-    fn response(&self, limits: &Limits) -> Response<'static> {
+    fn response(&self) -> Response<'static> {
         let ended = self.sources.iter().all(|s| s.ended);
         let known: Option<u64> = self.sources.iter().map(|s| s.total).sum();
         let total = if ended { Some(self.came) } else { known };
@@ -234,7 +233,7 @@ impl Stream {
         if self.head.get(Field::Origin).is_some() {
             response = response.header("Access-Control-Expose-Headers", "X-Total-Count");
         }
-        response.headers(limits.origins.headers(&self.head)).streaming(&self.head)
+        response.headers(cors_headers(self.head.get(Field::Origin))).streaming(&self.head)
     }
 
     fn fill(&mut self, now: Now) -> StreamStep {

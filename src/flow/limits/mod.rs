@@ -6,6 +6,7 @@ pub mod hub;
 pub mod route;
 pub mod sse;
 pub mod stream;
+pub mod trust;
 
 use crate::base::time::SEC;
 use crate::flow::limits::channels::{ChannelRule, Overflow, Retention};
@@ -14,7 +15,8 @@ use crate::flow::limits::hub::HubLimits;
 use crate::flow::limits::route::{Route, RouteId};
 use crate::flow::limits::sse::SseLimits;
 use crate::flow::limits::stream::StreamLimits;
-use crate::wire::http::Origins;
+use crate::flow::limits::trust::{Exposure, Trust, Untrusted};
+use crate::wire::http::{Field, Head};
 use crate::wire::key::{Name, Pattern, is_reserved};
 
 /// What a client without a token may do.
@@ -67,8 +69,10 @@ pub struct Limits {
     pub channel_rules: Vec<ChannelRule>,
     /// For each clients' listener, what its anonymous clients may do.
     pub anonymous: Vec<Access>,
-    /// Origins that browsers may come from.
-    pub origins: Origins,
+    /// For each clients' listener, from where it can be reached.
+    pub exposure: Vec<Exposure>,
+    /// The pages that may use them, and their names.
+    pub trust: Trust,
 }
 
 impl Default for Limits {
@@ -92,7 +96,8 @@ impl Default for Limits {
             rules: Vec::new(),
             channel_rules: Vec::new(),
             anonymous: vec![Access::Write],
-            origins: Origins::Any,
+            exposure: vec![Exposure::Loopback],
+            trust: Trust::default(),
         }
     }
 }
@@ -106,6 +111,14 @@ impl Limits {
             ("[hub] implicit_channels", self.hub.implicit_channels != next.hub.implicit_channels),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
+
+    /// Whether a request over a clients' listener may come from where it says that it comes from.
+    ///
+    /// # Errors
+    /// It may not; nothing else about it counts.
+    pub fn admit(&self, listener: u8, head: &Head) -> Result<(), Untrusted> {
+        self.trust.admit(self.exposure[usize::from(listener)], head.get(Field::Host), head.get(Field::Origin))
     }
 
     /// The mode in which changes of `name` (a key, or a list's pattern) travel.

@@ -28,13 +28,9 @@ impl Handshake {
     /// Answers a handshake; `hub`: at a door of the hub, where the dialect is agreed on.
     ///
     /// # Errors
-    /// The response to one that is malformed, or comes from a foreign page.
+    /// The response to one that is malformed.
     pub fn read(head: &Head, hub: bool, limits: &Limits) -> Result<Handshake, Response<'static>> {
         let upgrade = upgrade(head)?;
-        if !limits.origins.origin_allowed(head) {
-            let text = "this origin is not allowed; the operator can allow it with --origins";
-            return Err(Response::text(403, text));
-        }
         let native = hub && upgrade.protocols().any(|protocol| protocol == NATIVE);
         let protocol = match native {
             true => Some(NATIVE),

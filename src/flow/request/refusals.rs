@@ -1,6 +1,7 @@
 //! What is answered where nobody needs to be asked: the request is wrong, or not allowed.
 
 use crate::flow::identity::{BadUser, Denied};
+use crate::flow::limits::trust::Untrusted;
 use crate::wire::http::Response;
 
 /// There is no such path.
@@ -26,6 +27,11 @@ pub fn forbidden(denied: Denied) -> Response<'static> {
 /// `?user=` is not the name of a user.
 pub fn bad_user(bad_user: BadUser) -> Response<'static> {
     bad("invalid_user", &bad_user.to_string())
+}
+
+/// It comes from where nobody is trusted. No page may read this, and no cache may give it to another page.
+pub fn untrusted(untrusted: &Untrusted) -> Response<'static> {
+    Response::problem(403, untrusted.code(), &untrusted.to_string()).header("Vary", "Origin")
 }
 
 /// The request itself is wrong.

@@ -15,9 +15,10 @@ use crate::flow::request::stream::StreamRequest;
 use crate::flow::request::views::Views;
 use crate::flow::request::{Request, ResponseKind, pages, rest};
 use crate::wire::feed::is_channel;
-use crate::wire::http::{Field, Head, Method, Response};
+use crate::wire::http::{Field, Head, Method, Response, preflight};
 use crate::wire::key::Name;
 use crate::wire::url;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A request, or the response where nobody needs to be asked.
@@ -25,7 +26,7 @@ type Routed = Result<Request, Response<'static>>;
 
 /// Reads a request. It is the caller's to add the headers that every response has (`dress`).
 pub fn route(head: &Head, body: &[u8], caller: Caller<'_>, limits: &Limits) -> Request {
-    let routed = match limits.origins.preflight(head) {
+    let routed = match preflight(head) {
         Some(response) => Err(response),
         None => find(head, body, caller, limits),
     };
@@ -37,7 +38,7 @@ fn find(head: &Head, body: &[u8], caller: Caller<'_>, limits: &Limits) -> Routed
     if let Some(name) = path.strip_prefix("/_/stream/") {
         return Ok(Request::Stream(Box::new(StreamRequest::read(head, name, caller, limits)?)));
     }
-    if path == "/_/chat" && head.method == Method::Get {
+    if path == "/_/chat" && matches!(head.method, Method::Get | Method::Head) {
         return Ok(Request::Respond(html(pages::CHAT)));
     }
     // a room's name may hold an encoded slash, so this path is not decoded yet
@@ -157,7 +158,8 @@ fn root(head: &Head) -> Routed {
 }
 
 fn html(page: &'static str) -> Response<'static> {
-    Response::new(200).body("text/html; charset=utf-8", page.as_bytes())
+    let headers = pages::HEADERS.map(|(name, value)| (name, Cow::Borrowed(value)));
+    Response::new(200).headers(headers).body("text/html; charset=utf-8", page.as_bytes())
 }
 
 #[cfg(test)]

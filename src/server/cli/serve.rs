@@ -36,9 +36,12 @@ pub struct ServeArgs {
     /// When a change is sent as a patch: if that is smaller (auto), never, or always [default: auto]
     #[arg(long, value_name = "auto|never|always")]
     patch: Option<PatchMode>,
-    /// Origins of web pages that may connect, separated by commas [default: all]
+    /// Origins of further web pages that may use the server, separated by commas; '*' is all [default: pages of this machine on loopback listeners, the same origin elsewhere]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     origins: Vec<String>,
+    /// Further names of the server on loopback listeners (the Host header), separated by commas; '*' is all
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    hosts: Vec<String>,
     /// Serve a built-in public data set, to have something to look at
     #[arg(long)]
     pub(super) demo: bool,
@@ -70,6 +73,7 @@ impl ServeArgs {
         override_with(&mut settings.anonymous, self.anonymous.map(Some));
         override_with(&mut settings.patch, self.patch);
         override_with(&mut settings.origins, Some(self.origins).filter(|list| !list.is_empty()));
+        override_with(&mut settings.hosts, Some(self.hosts).filter(|list| !list.is_empty()));
         settings.demo |= self.demo;
         Ok(settings)
     }

@@ -38,9 +38,12 @@ pub struct Settings {
     pub anonymous: Option<Access>,
     /// When a change is sent as a patch.
     pub patch: PatchMode,
-    /// Origins of web pages that may connect; none listed: all.
+    /// Origins of web pages that may use the server, beside its own and, on loopback, those of this machine.
     #[serde(deserialize_with = "one_or_many")]
     pub origins: Vec<String>,
+    /// Names under which it may be reached on loopback, beside the loopback names.
+    #[serde(deserialize_with = "one_or_many")]
+    pub hosts: Vec<String>,
     /// Serve the built-in data set.
     pub demo: bool,
     /// Every client connection.
@@ -71,6 +74,7 @@ impl Default for Settings {
             anonymous: None,
             patch: Limits::default().patch,
             origins: Vec::new(),
+            hosts: Vec::new(),
             demo: false,
             conn: ConnSettings::default(),
             feed: FeedSettings::default(),

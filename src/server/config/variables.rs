@@ -8,13 +8,14 @@ use crate::server::error::ServerError;
 type Setter = fn(&mut Settings, &str) -> Result<(), String>;
 
 /// The variables that hold settings. `[[rule]]` and `[[route]]` have none: a list of tables does not fit a variable.
-const VARIABLES: [(&str, Setter); 45] = [
+const VARIABLES: [(&str, Setter); 46] = [
     ("FANFARE_LISTEN", |s, text| put_list(&mut s.listen, text)),
     ("FANFARE_ADMIN", |s, text| put(&mut s.admin, text)),
     ("FANFARE_CORES", |s, text| put(&mut s.cores, text)),
     ("FANFARE_ANONYMOUS", |s, text| text.parse().map(|access| s.anonymous = Some(access))),
     ("FANFARE_PATCH", |s, text| put(&mut s.patch, text)),
     ("FANFARE_ORIGINS", |s, text| put_list(&mut s.origins, text)),
+    ("FANFARE_HOSTS", |s, text| put_list(&mut s.hosts, text)),
     ("FANFARE_DEMO", |s, text| put(&mut s.demo, text)),
     ("FANFARE_CONN_QUEUE_BYTES", |s, text| put(&mut s.conn.queue_bytes, text)),
     ("FANFARE_CONN_WRITE_TIMEOUT", |s, text| put(&mut s.conn.write_timeout, text)),

@@ -9,6 +9,7 @@ pub mod units;
 use std::net::SocketAddr;
 
 use crate::flow::limits::channels::{ChannelRule, Retention};
+use crate::flow::limits::trust::{Allowed, Exposure, Trust};
 use crate::flow::limits::{Access, Limits};
 use crate::server::config::Settings;
 use crate::server::error::ServerError;
@@ -17,7 +18,6 @@ use crate::server::resolve::routes::routes;
 use crate::server::resolve::rules::rules;
 use crate::server::resolve::streams::{sse, stream};
 use crate::server::resolve::units::{size, span};
-use crate::wire::http::Origins;
 
 /// The limits that `settings` set for the shards.
 ///
@@ -54,7 +54,8 @@ pub fn limits(settings: &Settings) -> Result<Limits, ServerError> {
         rules,
         channel_rules,
         anonymous: settings.listen.iter().map(|at| access(at.0, settings.anonymous)).collect(),
-        origins: origins(&settings.origins)?,
+        exposure: settings.listen.iter().map(|at| Exposure::of(at.0.ip())).collect(),
+        trust: Trust { origins: origins(&settings.origins)?, hosts: hosts(&settings.hosts)? },
     };
     if limits.pong_timeout <= limits.ping_interval {
         let reason = "must be longer than ping_interval, or every client is closed before it is pinged";
@@ -86,11 +87,9 @@ fn access(listener: SocketAddr, anonymous: Option<Access>) -> Access {
     anonymous.unwrap_or(unset)
 }
 
-fn origins(written: &[String]) -> Result<Origins, ServerError> {
-    if written.iter().any(|origin| origin == "*") {
-        return Ok(Origins::Any);
-    }
+fn origins(written: &[String]) -> Result<Allowed, ServerError> {
     let one = |origin: &String| match origin.split_once("://") {
+        _ if origin == "*" => Ok(origin.clone()),
         Some((scheme, host)) if !scheme.is_empty() && !host.is_empty() && !host.contains('/') => {
             Ok(origin.to_ascii_lowercase())
         }
@@ -99,7 +98,19 @@ fn origins(written: &[String]) -> Result<Origins, ServerError> {
             Err(ServerError::wrong("origins", format!("'{origin}' is not an origin: {advice}")))
         }
     };
-    Ok(Origins::new(written.iter().map(one).collect::<Result<_, _>>()?))
+    Ok(Allowed::new(written.iter().map(one).collect::<Result<_, _>>()?))
+}
+
+fn hosts(written: &[String]) -> Result<Allowed, ServerError> {
+    let one = |host: &String| {
+        let is_address = host.starts_with('[') && host.ends_with(']');
+        if host.is_empty() || host.contains(['/', '@', ' ']) || host.contains(':') && !is_address {
+            let advice = "give a name or an address without scheme and port, or '*' for all";
+            return Err(ServerError::wrong("hosts", format!("'{host}' is not a host: {advice}")));
+        }
+        Ok(host.to_ascii_lowercase())
+    };
+    Ok(Allowed::new(written.iter().map(one).collect::<Result<_, _>>()?))
 }
 
 #[cfg(test)]
@@ -169,6 +180,10 @@ mod tests {
             ("listen", "listen = ['127.0.0.1:9']\nadmin = '127.0.0.1:9'"),
             ("origins", "origins = ['app.example']"),
             ("origins", "origins = ['https://app.example/']"),
+            ("origins", "origins = ['*', 'app.example']"),
+            ("hosts", "hosts = ['https://app.example']"),
+            ("hosts", "hosts = ['app.example:8800']"),
+            ("hosts", "hosts = ['::1']"),
             ("[hub] ping_interval", "[hub]\nping_interval = '0s'"),
             ("[hub] rate", "[hub]\nrate = 0"),
             ("[hub] queue_frames", "[hub]\nqueue_frames = 0"),
@@ -201,11 +216,23 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_compared_in_lower_case_and_a_star_is_all() {
+    fn origins_and_hosts_are_kept_in_lower_case_and_a_star_is_all() {
+        let trust = |text| resolved(text).expect("right").trust;
+        let listed = |one: &str| Allowed::Listed(vec![one.into()]);
+        assert_eq!(trust("origins = 'https://App.example:1'").origins, listed("https://app.example:1"));
+        assert_eq!(trust("origins = ['https://a.example', '*']").origins, Allowed::All);
+        assert_eq!(trust("hosts = 'App.example'").hosts, listed("app.example"));
+        assert_eq!(trust("hosts = '[2001:DB8::1]'").hosts, listed("[2001:db8::1]"));
+        assert_eq!(trust("hosts = '*'").hosts, Allowed::All);
+    }
+
+    #[test]
+    fn only_a_loopback_address_cannot_be_reached_from_elsewhere() {
+        let listen = "listen = ['127.0.0.2:1', '[::1]:1', '0.0.0.0:1', '[::]:2', '192.0.2.1:1']";
+        use Exposure::{Loopback, Network};
         assert_eq!(
-            resolved("origins = 'https://App.example:1'").expect("right").origins,
-            Origins::List(vec!["https://app.example:1".into()])
+            resolved(listen).expect("right").exposure,
+            [Loopback, Loopback, Network, Network, Network]
         );
-        assert_eq!(resolved("origins = ['https://a.example', '*']").expect("right").origins, Origins::Any);
     }
 }

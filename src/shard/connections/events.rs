@@ -66,7 +66,7 @@ impl EventsSession {
             Some(_) => (None, true),
         };
         let name = ConnName { shard: view.ctx.id, conn: view.id, stamp: view.ctx.stamp() };
-        let mut bytes = events::response(head, &limits).encode();
+        let mut bytes = events::response(head).encode();
         bytes.extend(chunk(|out| {
             write_retry(limits.sse.retry / MS, out);
             encode::write_connected(&name, from.is_some(), out);

@@ -3,12 +3,12 @@
 use crate::base::id::ShardId;
 use crate::flow::conn::import::{Import, NextElement};
 use crate::flow::conn::pending::{self, Pending};
-use crate::flow::conn::request_reader::{Progress, RequestReader};
+use crate::flow::conn::request_reader::{Progress, RequestReader, Unreadable};
 use crate::flow::conn::response_part::ResponsePart;
-use crate::flow::identity::{BadUser, Identity};
-use crate::flow::limits::Limits;
+use crate::flow::identity::Identity;
+use crate::flow::limits::trust::Untrusted;
 use crate::flow::request::events::not_found;
-use crate::flow::request::refusals::bad_user;
+use crate::flow::request::refusals::{bad_user, untrusted};
 use crate::flow::request::stream::StreamRequest;
 use crate::flow::request::write::Write;
 use crate::flow::request::{Request, router};
@@ -23,6 +23,7 @@ use crate::shard::connections::stream::{StreamEnd, StreamSession};
 use crate::shard::connections::subscriber::Subscriber;
 use crate::shard::connections::view::View;
 use crate::shard::end_reason::EndReason;
+use crate::shard::io::Door;
 use crate::shard::mail::question::{Question, WriteOrigin, WriteTicket};
 use crate::wire::http::{BadRequest, BodyDecoder, CONTINUE, Head, Response};
 
@@ -100,19 +101,23 @@ impl HttpSession {
                 Ok(Progress::Whole(head, body)) => {
                     view.due_in(None);
                     view.ctx.stats.requests += 1;
-                    let request = match identify(view, &head) {
+                    let request = match admit(view, &head) {
                         Ok(()) => router::route(&head, &body, view.caller(), &view.ctx.limits),
-                        Err(bad) => Request::Respond(bad_user(bad)),
+                        Err(response) => {
+                            respond(view, &response);
+                            continue;
+                        }
                     };
                     let upgrade = self.carry_out(view, head, request);
                     if upgrade.is_some() {
                         return upgrade;
                     }
                 }
-                Err(BadRequest::BodyTooLarge) => {
-                    respond(view, &Response::text(413, "Request Entity Too Large").closing());
+                Err(Unreadable { head, why: BadRequest::BodyTooLarge }) => {
+                    let response = Response::text(413, "Request Entity Too Large").closing();
+                    respond(view, &legible(view, &head, response));
                 }
-                Err(bad) => respond(view, &Response::from(bad)),
+                Err(Unreadable { head, why }) => respond(view, &legible(view, &head, Response::from(why))),
             }
         }
         None
@@ -180,7 +185,7 @@ impl HttpSession {
             part => part,
         };
         let response = pending.answer(part, &view.ctx.limits)?;
-        let response = pending::dress(response, &pending.head, &view.ctx.limits);
+        let response = pending::dress(response, &pending.head);
         self.answering = None;
         respond(view, &response);
         self.next_request(view)
@@ -228,8 +233,10 @@ impl HttpSession {
     }
 
     fn open_import(&mut self, view: &mut View<'_>, head: Head, body: BodyDecoder) {
-        let import = identify(view, &head).map_err(|bad| bad_user(bad).closing());
-        match import.and_then(|()| Import::new(head.clone(), body, view.caller())) {
+        if let Err(response) = admit(view, &head) {
+            return respond(view, &response.closing());
+        }
+        match Import::new(head.clone(), body, view.caller()) {
             Ok(import) => {
                 self.answering = Some(Answering::Import(Box::new(import)));
                 list_once(&mut view.shared.imports, view.id);
@@ -286,7 +293,7 @@ impl HttpSession {
             return view.abort(EndReason::RequestTimeout);
         }
         let response = Response::text(408, "the request did not come in time").closing();
-        view.try_send(response.encode());
+        view.try_send(legible(view, &self.reader.head(), response).encode());
         view.finish(EndReason::RequestTimeout);
     }
 
@@ -307,13 +314,30 @@ fn respond(view: &mut View<'_>, response: &Response<'_>) {
 
 /// Answers a request, with what every response has besides.
 fn respond_to(view: &mut View<'_>, head: &Head, response: Response<'static>) {
-    let limits: &Limits = &view.ctx.limits;
-    let response = pending::dress(response, head, limits);
-    respond(view, &response);
+    respond(view, &pending::dress(response, head));
 }
 
-/// Who sends this request: that is who the connection is from now on.
-fn identify(view: &mut View<'_>, head: &Head) -> Result<(), BadUser> {
-    view.record.identity = Identity::read(head, view.shared.identity(view.record.door))?;
+/// The answer to a request that could not be read whole: a page that is welcome may read why.
+fn legible(view: &View<'_>, head: &Head, response: Response<'static>) -> Response<'static> {
+    if trusts(view, head).is_ok() { pending::dress(response, head) } else { response }
+}
+
+/// Whether a request may come from where it comes, and who sends it: that is who the connection is from now on.
+///
+/// # Errors
+/// The whole response to one that nobody looks at further.
+fn admit(view: &mut View<'_>, head: &Head) -> Result<(), Response<'static>> {
+    trusts(view, head).map_err(|why| untrusted(&why).answering(head))?;
+    match Identity::read(head, view.shared.identity(view.record.door)) {
+        Ok(identity) => view.record.identity = identity,
+        Err(bad) => return Err(pending::dress(bad_user(bad), head)),
+    }
     Ok(())
+}
+
+fn trusts(view: &View<'_>, head: &Head) -> Result<(), Untrusted> {
+    match view.record.door {
+        Door::Clients(listener) => view.ctx.limits.admit(listener, head),
+        Door::Feed => Ok(()),
+    }
 }

@@ -30,7 +30,7 @@ impl RouteSession {
     pub fn open(view: &mut View<'_>, head: &Head, request: RouteRequest) -> RouteSession {
         let RouteRequest { route, channel, catch_up } = request;
         let limits = view.ctx.limits.clone();
-        view.force_send(events::response(head, &limits).encode());
+        view.force_send(events::response(head).encode());
         view.record.variant = Some(Variant::plain(Dialect::Change(route)));
         view.due_in(Some(limits.route(route).map_or(limits.sse.keepalive, |route| route.keepalive)));
         let subject = match catch_up.filter {

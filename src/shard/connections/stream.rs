@@ -61,10 +61,9 @@ impl StreamSession {
     /// if it does.
     pub fn go_on(&mut self, view: &mut View<'_>, spent: &mut usize) -> Option<StreamEnd> {
         let mut sent = 0;
-        let limits = view.ctx.limits.clone();
         let (most, ahead) = (self.0.spec.batch(), self.0.spec.settings.channel_buffer);
         loop {
-            let step = self.0.poll(view.ctx.now, &limits);
+            let step = self.0.poll(view.ctx.now);
             *spent += std::mem::take(&mut self.0.spent);
             match step {
                 StreamStep::Ask(owner) => {

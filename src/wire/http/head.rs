@@ -152,6 +152,23 @@ pub fn parse_head(buf: &[u8], max_head: usize) -> Result<Option<(Head, usize)>, 
 }
 
 impl Head {
+    /// What can be read of a head that cannot be read whole: enough to tell its page what is wrong.
+    pub fn salvage(buf: &[u8]) -> Head {
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        // wherever it stops, the headers before that are there
+        let _ = httparse::Request::new(&mut headers).parse(&buf[..buf.len().min(MAX_HEAD)]);
+        let read = headers.iter().filter(|header| str::from_utf8(header.value).is_ok()).copied();
+        let fields = read_fields(&read.collect::<Vec<_>>()).unwrap_or_default();
+        Head {
+            method: Method::Other,
+            version: Version::Http11,
+            path: "/".to_owned(),
+            query: None,
+            framing: Framing::Length(0),
+            fields,
+        }
+    }
+
     /// The value of a header; several of one name are joined by `, `.
     pub fn get(&self, field: Field) -> Option<&str> {
         self.fields.iter().find(|(name, _)| *name == field).map(|(_, value)| value.as_str())

@@ -9,7 +9,7 @@ mod upgrade;
 
 pub use bad_request::BadRequest;
 pub use body::{BodyDecoder, Fed};
-pub use cors::Origins;
+pub use cors::{cors_headers, preflight};
 pub use head::{Field, Framing, Head, MAX_HEAD, Method, Version, parse_head};
 pub use response::{CONTINUE, Response};
 pub use upgrade::{Upgrade, upgrade};

@@ -17,7 +17,10 @@ pub fn limits(hub: impl FnOnce(&mut HubLimits)) -> Limits {
 pub fn http(world: &mut World, method: &str, path: &str, body: &Value) -> (u16, Value) {
     let peer = world.connect(Door::Clients(0), 1 << 20);
     let body = if body.is_null() { String::new() } else { body.to_string() };
-    let head = format!("{method} {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
     world.send(peer, head.as_bytes());
     world.settle(|_| {});
     let answer = String::from_utf8(world.receive(peer).expect("it stays open")).expect("text");

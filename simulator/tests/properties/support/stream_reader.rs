@@ -31,7 +31,10 @@ impl Reader {
     }
 
     pub fn ask(&mut self, world: &mut World, method: &str, path: &str) {
-        world.send(self.peer, format!("{method} /_/stream/{path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
+        world.send(
+            self.peer,
+            format!("{method} /_/stream/{path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes(),
+        );
     }
 
     /// Reads what is there; false once the connection is gone.

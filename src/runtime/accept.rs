@@ -1,5 +1,6 @@
 //! Accepting: the sockets that a shard listens on, and what to do when an accept fails.
 
+use crate::base::complaints::Complaints;
 use crate::base::time::MS;
 use crate::runtime::completions::Completion;
 use crate::runtime::uring::Uring;
@@ -18,6 +19,7 @@ pub(super) struct Acceptors {
     list: Vec<Acceptor>,
     /// When those that rest accept again.
     rests_until: Option<u64>,
+    complaints: Complaints,
 }
 
 struct Acceptor {
@@ -70,7 +72,9 @@ impl Acceptors {
         match accepted {
             Err(error) if !concerns_one(error) => {
                 // Trying again at once would spin for as long as descriptors or memory are short.
-                log::warn!("accepting rests for {} ms: {error}", REST / MS);
+                if let Some(before) = self.complaints.due(now) {
+                    log::warn!("accepting rests for {} ms: {error} ({before} times before)", REST / MS);
+                }
                 self.rests_until = Some(now + REST);
                 None
             }

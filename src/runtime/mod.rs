@@ -4,6 +4,7 @@ pub mod control_lane;
 pub mod error;
 pub mod kernel;
 pub mod listen;
+pub mod places;
 pub mod stopper;
 pub mod workers;
 

@@ -8,6 +8,7 @@ use crate::runtime::accept::Acceptors;
 use crate::runtime::buffers;
 use crate::runtime::completions::Completion;
 use crate::runtime::notifier::Notifier;
+use crate::runtime::places::Places;
 use crate::runtime::send::send;
 use crate::runtime::slots::Slots;
 use crate::runtime::uring::Uring;
@@ -40,6 +41,7 @@ pub(super) trait SocketEvents {
 pub(super) struct Ring {
     uring: Uring,
     slots: Slots,
+    places: Arc<Places>,
     acceptors: Acceptors,
     /// Connections whose receive ended because no buffer was free.
     starved: VecDeque<ConnId>,
@@ -47,11 +49,12 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    /// A ring for at most `connections` sockets, woken by `notifier`.
-    pub(super) fn new(connections: u32, notifier: Arc<Notifier>) -> io::Result<Ring> {
+    /// A ring for as many sockets as there are `places`, woken by `notifier`.
+    pub(super) fn new(places: Arc<Places>, notifier: Arc<Notifier>) -> io::Result<Ring> {
         let mut ring = Ring {
             uring: Uring::new()?,
-            slots: Slots::new(connections),
+            slots: Slots::default(),
+            places,
             acceptors: Acceptors::default(),
             starved: VecDeque::new(),
             notifier,
@@ -183,9 +186,9 @@ impl Ring {
         let accepted = self.acceptors.accepted(&mut self.uring, listener, &completion, now);
         let Some((fd, door)) = accepted else { return };
         // With every place taken the socket is dropped, that is, closed.
-        let Some(slot) = self.slots.vacant() else { return events.refused() };
-        let conn = events.open(slot, door);
-        self.slots.fill(conn, fd);
+        let Some(place) = self.places.take(door) else { return events.refused() };
+        let conn = events.open(self.slots.vacant(), door);
+        self.slots.fill(conn, fd, place);
         self.receive(conn);
     }
 
@@ -208,6 +211,7 @@ impl Ring {
             self.uring.cancel(Operation::Writable(conn));
         }
         self.uring.close(fd);
+        self.places.give_back(was.place);
         self.acceptors.resume(&mut self.uring);
     }
 

@@ -112,6 +112,7 @@ fn came(outcome: Result<u32, Errno>) -> Came {
 mod tests {
     use super::*;
     use crate::base::id::ConnId;
+    use crate::runtime::places::Place;
     use crate::runtime::user_data::Operation;
     use std::io::Read;
     use std::os::unix::net::UnixStream;
@@ -122,9 +123,9 @@ mod tests {
     /// A ring with one socket, in slot 0, and its peer.
     fn connected() -> (Uring, Slots, UnixStream) {
         let (ours, peer) = UnixStream::pair().unwrap();
-        let mut slots = Slots::new(1);
-        let slot = slots.vacant().unwrap();
-        slots.fill(ConnId { slot, generation: 0 }, ours.into());
+        let mut slots = Slots::default();
+        let slot = slots.vacant();
+        slots.fill(ConnId { slot, generation: 0 }, ours.into(), Place::Common);
         (Uring::new().unwrap(), slots, peer)
     }
 

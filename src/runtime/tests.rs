@@ -3,6 +3,7 @@
 use crate::base::id::ConnId;
 use crate::runtime::buffers;
 use crate::runtime::notifier::Notifier;
+use crate::runtime::places::Places;
 use crate::runtime::ring::{Ring, SocketEvents};
 use crate::runtime::uring::ENTRIES;
 use crate::shard::io::{Action, Came, Door, Due, Short, Slices, Sockets};
@@ -69,12 +70,16 @@ struct Loopback {
 
 impl Loopback {
     fn new(connections: u32) -> Loopback {
+        Loopback::with(Arc::new(Places::new(connections)))
+    }
+
+    fn with(places: Arc<Places>) -> Loopback {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
         socket.listen(4096).unwrap();
         let addr = socket.local_addr().unwrap().as_socket().unwrap();
         let notifier = Arc::new(Notifier::new().unwrap());
-        let mut ring = Ring::new(connections, notifier.clone()).unwrap();
+        let mut ring = Ring::new(places, notifier.clone()).unwrap();
         ring.listen(socket, Door::Clients(0));
         Loopback { ring, notifier, ear: Ear::default(), addr }
     }
@@ -163,6 +168,18 @@ fn connections_beyond_the_limit_are_closed_at_once_and_places_come_back() {
     net.ring.apply(Action::Close(first));
     let (_b, second) = net.connect();
     assert_eq!(second.slot, first.slot);
+}
+
+#[test]
+fn shards_share_the_places_of_the_process() {
+    let places = Arc::new(Places::new(1));
+    let (mut one, mut other) = (Loopback::with(places.clone()), Loopback::with(places));
+    let (_a, first) = one.connect();
+    let mut beyond = TcpStream::connect(other.addr).unwrap();
+    other.rest();
+    assert!(matches!(beyond.read(&mut [0; 1]), Ok(0) | Err(_)));
+    one.ring.apply(Action::Close(first));
+    let _b = other.connect();
 }
 
 #[test]

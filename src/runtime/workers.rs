@@ -7,6 +7,7 @@ use crate::runtime::event_loop::EventLoop;
 use crate::runtime::kernel;
 use crate::runtime::listen::{FeedPath, Listeners};
 use crate::runtime::mailbox::{Mailbox, mesh};
+use crate::runtime::places::Places;
 use crate::runtime::ring::Ring;
 use crate::runtime::stopper::{StopOnDrop, Stopper};
 use crate::shard::Shard;
@@ -15,6 +16,7 @@ use crate::shard::mail::Mail;
 use crossbeam_channel::{Sender, bounded};
 use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement};
 use socket2::Socket;
+use std::sync::Arc;
 
 /// Memory that glommio sets aside for its own disk I/O, of which we do none.
 const GLOMMIO_MEMORY: usize = 64 << 10;
@@ -32,7 +34,7 @@ type Thread = ExecutorJoinHandle<Result<(), RuntimeError>>;
 
 impl Workers {
     /// Starts one thread pinned to each of `cores`, in the order of the shards. Each makes its shard, accepts from its
-    /// listeners up to `connections` clients (further ones are closed at once), and answers what comes by its lane of
+    /// listeners (all together up to `connections` clients; further ones are closed at once), and answers what comes by its lane of
     /// `control`. When this returns, every door is served.
     ///
     /// # Errors
@@ -46,6 +48,7 @@ impl Workers {
     ) -> Result<Workers, RuntimeError> {
         assert_eq!(cores.len(), listeners.of_shards.len(), "listeners for every shard");
         assert_eq!(cores.len(), control.lanes.len(), "a lane for every shard");
+        let places = Arc::new(Places::new(connections));
         let stopper = Stopper::new(control.notifiers);
         let (ready, is_ready) = bounded(cores.len());
         let mailboxes = mesh(stopper.notifiers());
@@ -57,7 +60,7 @@ impl Workers {
                 core,
                 listeners,
                 mailbox,
-                connections,
+                places: places.clone(),
                 control,
                 make: make.clone(),
             };
@@ -106,7 +109,7 @@ struct Worker<F> {
     core: usize,
     listeners: Vec<(Socket, Door)>,
     mailbox: Mailbox<Mail>,
-    connections: u32,
+    places: Arc<Places>,
     control: ControlLane,
     make: F,
 }
@@ -128,7 +131,7 @@ where
     async fn run(self, stopper: Stopper, ready: Sender<()>) -> Result<(), RuntimeError> {
         let _together = StopOnDrop(stopper.clone());
         let notifier = stopper.notifier(self.id);
-        let mut ring = Ring::new(self.connections, notifier.clone())
+        let mut ring = Ring::new(self.places, notifier.clone())
             .map_err(|cause| RuntimeError::ring(cause, kernel::io_uring_disabled()))?;
         let shard = (self.make)(self.id);
         for (socket, door) in self.listeners {
@@ -154,7 +157,6 @@ mod tests {
     use crate::runtime::control_lane::control_lanes;
     use crate::shard::control::{ControlReply, ControlRequest};
     use std::path::Path;
-    use std::sync::Arc;
     use std::time::Duration;
     use tokio::sync::oneshot::error::TryRecvError;
 

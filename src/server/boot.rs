@@ -94,7 +94,7 @@ pub fn default_feed() -> PathBuf {
 pub fn serve(plan: &BootPlan) -> Result<(), ServerError> {
     let mut signals = catch_signals()?;
     raise(Resource::Memlock);
-    let budget = MemoryBudget::new(&plan.limits, raise(Resource::Nofile));
+    let budget = MemoryBudget::new(&plan.limits, plan.cores.len(), raise(Resource::Nofile))?;
     log::info!("memory budget: {budget}");
 
     let admin_door = open_admin(plan.admin)?;
@@ -139,7 +139,6 @@ fn start_workers(
     let shards = plan.cores.len() as u16;
     let epoch = plan.epoch.clone();
     let make = move |id| Shard::new(id, shards, limits.clone(), epoch.clone(), now());
-    // The kernel's hash may send all clients to one shard.
     let connections = u32::try_from(budget.connections).unwrap_or(u32::MAX);
     Workers::start(&plan.cores, listeners, connections, control, make)
 }

@@ -48,6 +48,16 @@ pub enum ServerError {
         /// The system's error.
         source: io::Error,
     },
+    /// The process may not open enough files to serve anybody.
+    #[error(
+        "this process may open {open_files} files, and needs {needed} to serve one client: raise the hard limit (ulimit -Hn, LimitNOFILE= in a unit, --ulimit nofile= of docker)."
+    )]
+    FewFiles {
+        /// How many it may open.
+        open_files: u64,
+        /// How many it needs.
+        needed: u64,
+    },
     /// The cores did not start, or one ended unexpectedly.
     #[error(transparent)]
     Start(RuntimeError),
@@ -119,7 +129,7 @@ impl ServerError {
                 RuntimeError::FeedTaken { .. } | RuntimeError::Disabled | RuntimeError::Forbidden { .. },
             ) => 75,
             Self::Start(_) => 1,
-            Self::ConfigUnreadable { .. } | Self::ConfigWrong { .. } => 78,
+            Self::ConfigUnreadable { .. } | Self::ConfigWrong { .. } | Self::FewFiles { .. } => 78,
             Self::AddressRefused { .. }
             | Self::FeedUnreachable { .. }
             | Self::FeedLost { .. }

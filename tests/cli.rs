@@ -347,3 +347,17 @@ fn sub_says_why_events_are_refused() {
     server.join().expect("the server's thread");
     assert!(code(&output) == 1 && err(&output).contains("403 Forbidden no:"), "{}", err(&output));
 }
+
+#[test]
+fn a_default_feed_in_a_folder_where_others_may_write_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).expect("it is ours");
+    for arguments in [&["pub", "k", "1"][..], &["serve"]] {
+        let mut command = fanfare(arguments);
+        let refused = command.env("XDG_RUNTIME_DIR", folder.path()).output().expect("the binary runs");
+        assert_eq!(code(&refused), 78, "{}", err(&refused));
+        assert!(err(&refused).contains("XDG_RUNTIME_DIR") && err(&refused).contains("--feed"));
+    }
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0, "nothing was put there");
+}

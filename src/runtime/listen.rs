@@ -2,11 +2,12 @@
 
 use crate::runtime::error::RuntimeError;
 use crate::shard::io::Door;
-use socket2::{Domain, Protocol, Socket, Type};
+use rustix::fs::Mode;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,9 @@ const BACKLOG: i32 = 16384;
 /// Bytes that the kernel may hold for one reader without having sent them. Left alone it would keep megabytes for each
 /// that does not read: memory that no budget of ours counts, and whose first touch stops everybody for milliseconds.
 const UNSENT: u32 = 128 << 10;
+
+/// The longest path of a Unix socket, in bytes (`sun_path`, with its end).
+const LONGEST_PATH: usize = 107;
 
 /// How long a door may be taken before it counts as taken: of a server that has ended, the kernel takes the ring apart,
 /// and with it what the ring listens on, only after the process is gone (seen: 50 ms).
@@ -119,9 +123,15 @@ impl Drop for FeedPath {
 /// is an error, and so is anything there that is not a socket.
 fn feed(path: &Path) -> Result<(Socket, FeedPath), RuntimeError> {
     let fail = |cause| RuntimeError::Feed { path: path.to_owned(), cause };
+    let length = path.as_os_str().len();
+    if length > LONGEST_PATH {
+        let why =
+            format!("its path has {length} bytes, and that of a Unix socket has at most {LONGEST_PATH}");
+        return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, why)));
+    }
     let alive = when_free(|| match UnixStream::connect(path) {
         Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
-        // Nobody there, or nobody behind it: the rename below replaces what is left.
+        // Nobody there, or nobody behind it: what is left is replaced.
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
             Ok(())
         }
@@ -133,35 +143,33 @@ fn feed(path: &Path) -> Result<(Socket, FeedPath), RuntimeError> {
         }
         alive => alive.map_err(fail)?,
     }
-    if path.symlink_metadata().is_ok_and(|there| !is_socket(&there)) {
-        return Err(fail(io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            "a file that is not a socket is in the way",
-        )));
+    match path.symlink_metadata() {
+        Ok(there) if !there.file_type().is_socket() => {
+            let why = "a file that is not a socket is in the way";
+            return Err(fail(io::Error::new(io::ErrorKind::AlreadyExists, why)));
+        }
+        Ok(_) => std::fs::remove_file(path).map_err(fail)?,
+        Err(_) => {}
     }
-    // Bound under another name first, so that nobody can connect before the mode is right.
-    let mut hidden = path.as_os_str().to_owned();
-    hidden.push(format!(".{}", std::process::id()));
-    let hidden = PathBuf::from(hidden);
-    let _ = std::fs::remove_file(&hidden);
-    let listener = UnixListener::bind(&hidden).map_err(fail)?;
-    let shown = std::fs::set_permissions(&hidden, PermissionsExt::from_mode(0o600))
-        .and_then(|()| std::fs::rename(&hidden, path));
-    if let Err(error) = shown {
-        let _ = std::fs::remove_file(&hidden);
-        return Err(fail(error));
-    }
-    Ok((listener.into(), FeedPath(path.to_owned())))
+    let socket = unix(path).map_err(fail)?;
+    Ok((socket, FeedPath(path.to_owned())))
 }
 
-fn is_socket(there: &std::fs::Metadata) -> bool {
-    use std::os::unix::fs::FileTypeExt;
-    there.file_type().is_socket()
+/// Binds under the name itself, which is how others know that the socket is alive (/proc/net/unix).
+fn unix(path: &Path) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // The file gets the mode that its socket has now, so nobody else can connect, not even for a moment.
+    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::UnixListener;
 
     fn mode(path: &Path) -> u32 {
         path.symlink_metadata().unwrap().permissions().mode() & 0o777
@@ -176,6 +184,21 @@ mod tests {
         UnixStream::connect(&path).unwrap();
         drop(name);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left behind");
+    }
+
+    #[test]
+    fn the_kernel_knows_the_feed_by_its_name_which_may_be_as_long_as_any() {
+        let dir = tempfile::tempdir().unwrap();
+        let of_length = |length: usize| {
+            let start = dir.path().join("f");
+            start.with_file_name("f".repeat(length - start.as_os_str().len() + 1))
+        };
+        let path = of_length(LONGEST_PATH);
+        let _feed = feed(&path).unwrap();
+        let known = std::fs::read_to_string("/proc/net/unix").unwrap();
+        assert!(known.lines().any(|line| line.ends_with(path.to_str().unwrap())), "{known}");
+        let error = feed(&of_length(LONGEST_PATH + 1)).unwrap_err().to_string();
+        assert!(error.contains("108 bytes") && error.contains("at most 107"), "{error}");
     }
 
     #[test]

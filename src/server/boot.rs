@@ -7,6 +7,7 @@
 use std::env;
 use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,7 +65,7 @@ impl BootPlan {
         Ok(Self {
             listen: settings.listen.iter().map(|address| address.0).collect(),
             admin: settings.admin.0,
-            feed: settings.feed.path.clone().unwrap_or_else(default_feed),
+            feed: settings.feed.path.clone().map_or_else(default_feed, Ok)?,
             cores: cores::choose(&settings.cores, &cores::available())?,
             limits: resolve::limits(settings)?,
             epoch: new_epoch().into(),
@@ -80,10 +81,37 @@ fn new_epoch() -> String {
 }
 
 /// Where the feed is unless set: `$XDG_RUNTIME_DIR/fanfare.sock`, else `/tmp/fanfare-$UID.sock`.
-pub fn default_feed() -> PathBuf {
-    match env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) {
-        Some(folder) => Path::new(&folder).join("fanfare.sock"),
-        None => format!("/tmp/fanfare-{}.sock", getuid().as_raw()).into(),
+///
+/// # Errors
+/// That is not ours: the folder, or the file that is there, belongs to another user, or others may write in the folder.
+pub fn default_feed() -> Result<PathBuf, ServerError> {
+    let user = getuid().as_raw();
+    let Some(folder) = env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) else {
+        return own_feed(format!("/tmp/fanfare-{user}.sock").into(), user);
+    };
+    let folder = Path::new(&folder);
+    if folder.metadata().is_ok_and(|is| is.uid() != user || is.mode() & 0o022 != 0) {
+        let reason = format!(
+            "{} is not for user {user} alone: unset the variable, or name the feed with --feed",
+            folder.display()
+        );
+        return Err(ServerError::wrong("XDG_RUNTIME_DIR", reason));
+    }
+    own_feed(folder.join("fanfare.sock"), user)
+}
+
+/// A path in a folder in which others may write, if nobody has put anything there before us.
+fn own_feed(path: PathBuf, user: u32) -> Result<PathBuf, ServerError> {
+    match path.symlink_metadata() {
+        Ok(there) if there.uid() != user => {
+            let reason = format!(
+                "{} belongs to user {}: set XDG_RUNTIME_DIR to a folder of your own, or name the feed with --feed",
+                path.display(),
+                there.uid()
+            );
+            Err(ServerError::wrong("feed", reason))
+        }
+        _ => Ok(path),
     }
 }
 
@@ -235,8 +263,7 @@ mod tests {
         let readiness = Arc::new(Readiness::default());
         let (control, _lanes) = control_lanes(0).expect("no shard needs an eventfd");
         let shards = Arc::new(Shards::new(control, Arc::default()));
-        let admin =
-            Admin::start(door, Arc::clone(&readiness), shards, Trust::default()).expect("a thread");
+        let admin = Admin::start(door, Arc::clone(&readiness), shards, Trust::default()).expect("a thread");
         assert!(ready(addr).ends_with("starting\n"));
         signal_hook::low_level::raise(SIGTERM).expect("it is delivered");
         let mut stopped = false;
@@ -256,6 +283,17 @@ mod tests {
         assert_eq!(busy.exit_code(), 75);
         let foreign = open_admin(([192, 0, 2, 1], 1).into()).expect_err("a documentation address");
         assert_eq!(foreign.exit_code(), 1);
+    }
+
+    #[test]
+    fn a_feed_that_another_user_has_put_there_is_not_ours() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let (path, user) = (file.path().to_owned(), getuid().as_raw());
+        assert_eq!(own_feed(path.clone(), user).expect("it is ours"), path);
+        let error = own_feed(path, user + 1).expect_err("it is of another user").to_string();
+        assert!(error.contains(&format!("belongs to user {user}")) && error.contains("--feed"), "{error}");
+        let free = file.path().with_extension("free");
+        assert_eq!(own_feed(free.clone(), user).expect("nothing is there"), free);
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl PubArgs {
     /// # Errors
     /// The feed cannot be reached, or refuses a line.
     pub fn run(mut self) -> Result<(), ServerError> {
-        let feed = self.feed.take().unwrap_or_else(boot::default_feed);
+        let feed = self.feed.take().map_or_else(boot::default_feed, Ok)?;
         publish::run(feed, &self.input())
     }
 

@@ -421,3 +421,38 @@ fn a_room_that_was_left_does_not_count_as_a_channel() {
         assert_eq!(codes(&ann), Vec::<&str>::new(), "{shards} shards");
     }
 }
+
+/// What is told of everybody's subscriptions names no private room and nobody who is watched, and no client speaks for
+/// the application.
+#[test]
+fn nobody_is_told_of_private_rooms_and_watched_users_and_only_the_feed_speaks_to_all() {
+    for shards in SHARDS {
+        let mut world = World::new(12, shards, limits(|_| {}));
+        for (room, private) in [("secret-room", true), ("open-room", false)] {
+            let made =
+                http(&mut world, "POST", "/_/rooms?user=ann", &json!({"id": room, "private": private}));
+            assert_eq!(made.0, 201);
+        }
+        let mut ann = HubClient::native(&mut world, "user=ann");
+        for room in ["secret-room", "open-room"] {
+            ann.send(&mut world, &json!({"type": "join", "room_id": room}));
+        }
+        ann.send(&mut world, &json!({"type": "subscribe", "channel": "open"}));
+        ann.send(&mut world, &json!({"type": "subscribe", "key": "documents/*"}));
+        ann.send(&mut world, &json!({"type": "subscribe_presence", "user_ids": ["watched-user"]}));
+        settle(&mut world, &mut [&mut ann]);
+        for path in ["/?api=state", "/?api=channels", "/_/rooms?user=eve"] {
+            let said = http(&mut world, "GET", path, &json!(null)).1.to_string();
+            assert!(!said.contains("secret-room") && !said.contains("watched-user"), "{path}: {said}");
+            assert!(said.contains("open-room"), "{path}: {said}");
+        }
+        let state = http(&mut world, "GET", "/?api=state", &json!(null)).1.to_string();
+        assert!(state.contains("\"open\"") && state.contains("documents/*"), "{state}");
+
+        let mut eve = HubClient::native(&mut world, "");
+        eve.send(&mut world, &json!({"type": "publish", "channel": "*", "data": "not for all"}));
+        settle(&mut world, &mut [&mut ann, &mut eve]);
+        assert_eq!(codes(&eve), ["send_denied"], "{shards} shards");
+        assert!(told(&ann, "message", "*").is_empty());
+    }
+}

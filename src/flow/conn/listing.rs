@@ -22,8 +22,8 @@ pub fn write_keys(page: &Page, keys: &mut Vec<Key>, out: &mut Vec<u8>) {
     write_page(page, "keys", keys, Key::as_str, |key, out| write_string(key.as_str(), out), out);
 }
 
-/// Writes one page of the channels that have an owner's row.
-pub fn write_channels(page: &Page, rows: &mut Vec<Row>, out: &mut Vec<u8>) {
+/// One row for each channel that its owner names: others are private, or gone.
+pub fn merge(rows: &mut Vec<Row>) {
     rows.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     rows.dedup_by(|next, kept| {
         let same = next.name == kept.name;
@@ -34,6 +34,11 @@ pub fn write_channels(page: &Page, rows: &mut Vec<Row>, out: &mut Vec<u8>) {
         same
     });
     rows.retain(|row| row.offset.is_some());
+}
+
+/// Writes one page of the channels that have an owner's row.
+pub fn write_channels(page: &Page, rows: &mut Vec<Row>, out: &mut Vec<u8>) {
+    merge(rows);
     let write = |row: &Row, out: &mut Vec<u8>| {
         out.extend_from_slice(br#"{"name":"#);
         write_string(&row.name, out);

@@ -1,7 +1,7 @@
 //! A request that waits: for the owners' answers, of which its response is made.
 
 use crate::flow::conn::events;
-use crate::flow::conn::listing::{Row, array, write_channels, write_keys};
+use crate::flow::conn::listing::{Row, array, merge, write_channels, write_keys};
 use crate::flow::conn::response_part::ResponsePart;
 use crate::flow::limits::Limits;
 use crate::flow::request::ResponseKind;
@@ -112,7 +112,12 @@ impl Pending {
             }
             ResponseKind::Keys(page) => write_keys(page, &mut self.keys, &mut out),
             ResponseKind::Channels(page) => write_channels(page, &mut self.channels, &mut out),
-            ResponseKind::Pools => pools(&mut self.pools, &mut out),
+            ResponseKind::Pools => {
+                merge(&mut self.channels);
+                let heard = self.channels.drain(..).filter(|row| row.subscribers > 0);
+                self.pools.extend(heard.map(|row| (row.name, row.subscribers)));
+                pools(&mut self.pools, &mut out);
+            }
             ResponseKind::Rooms(_) => {
                 self.rooms.sort_unstable();
                 out.extend_from_slice(br#"{"rooms":"#);

@@ -288,6 +288,9 @@ impl HubClient {
         view.caller()
             .may(Access::Write)
             .map_err(|denied| Rejection::new("send_denied", denied.to_string()))?;
+        if *channel == *EVERYONE {
+            return Err(Rejection::new("send_denied", "only the application publishes to '*'"));
+        }
         if how == As::Subscriber && channels::pool(view, &channel).is_none() {
             return Err(Rejection::new("send_denied", "subscribe to the channel before you send to it"));
         }

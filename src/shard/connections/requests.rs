@@ -78,11 +78,15 @@ pub fn gather(view: &mut View<'_>, kind: ResponseKind) -> Awaited {
     };
     let answers = view.ctx.shards;
     match &kind {
-        ResponseKind::Pools => ask_connections(view, || ConnectionsQuestion::Pools),
-        ResponseKind::Channels(_) => {
+        ResponseKind::Pools | ResponseKind::Channels(_) => {
+            let pools = kind == ResponseKind::Pools;
+            if pools {
+                ask_connections(view, || ConnectionsQuestion::Pools);
+            }
+            // only the owners know which channels are private rooms
             ask_connections(view, || ConnectionsQuestion::Listeners);
             ask_owners(view, &|| Read::Channels);
-            return (kind, 2 * answers);
+            return (kind, if pools { 3 * answers } else { 2 * answers });
         }
         ResponseKind::Items(pattern) => ask_owners(view, &|| Read::Documents(pattern.clone())),
         _ => ask_owners(view, &|| Read::Keys),

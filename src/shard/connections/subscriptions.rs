@@ -17,6 +17,7 @@ use crate::flow::route::subject::Subject;
 use crate::shard::context::Context;
 use crate::shard::mail::subscription::{Join, Mark};
 use crate::shard::mail::to_owner::ToOwner;
+use crate::wire::hub::EVERYONE;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -294,16 +295,22 @@ impl Subscriptions {
         }
     }
 
-    /// How many connections each pool has.
+    /// How many connections each pool has whose name anybody may know: not those of channels, which may be private rooms,
+    /// and not those around rooms and users.
     pub fn pools(&self) -> Vec<(Arc<str>, usize)> {
-        let pools = self.fanout.pools.iter();
-        pools.map(|(_, pool)| (pool.subject.name().into(), pool.subscribers())).collect()
+        let open = self.fanout.pools.iter().filter(|(_, pool)| match &pool.subject {
+            Subject::Channel(name) | Subject::Chosen(name, _) => **name == *EVERYONE,
+            Subject::Room(_) | Subject::User(_) => false,
+            Subject::Key(_) | Subject::List(_) | Subject::Part(..) => true,
+            Subject::Every(_) | Subject::Clock(_) => true,
+        });
+        open.map(|(_, pool)| (pool.subject.name().into(), pool.subscribers())).collect()
     }
 
     /// How many connections are subscribed to each channel. Those that get every channel do not count.
     pub fn listeners(&self) -> Vec<Row> {
         let rows = self.fanout.pools.iter().filter_map(|(_, pool)| match &pool.subject {
-            Subject::Channel(name) => {
+            Subject::Channel(name) | Subject::Chosen(name, _) => {
                 Some(Row { name: name.clone(), offset: None, subscribers: pool.subscribers() })
             }
             _ => None,

@@ -456,3 +456,54 @@ fn nobody_is_told_of_private_rooms_and_watched_users_and_only_the_feed_speaks_to
         assert!(told(&ann, "message", "*").is_empty());
     }
 }
+
+/// What all clients but the first hear when its user shows itself so.
+fn heard(world: &mut World, all: &mut [HubClient; 5], status: &str) -> [bool; 4] {
+    settle(world, &mut all.each_mut());
+    all.iter_mut().for_each(|one| one.got.clear());
+    all[0].send(world, &json!({"type": "presence", "status": status}));
+    settle(world, &mut all.each_mut());
+    [1, 2, 3, 4].map(|one: usize| all[one].got.iter().any(|frame| frame["status"] == status))
+}
+
+/// How a user shows itself is told to those who share a room with it or may read one that it is in, for as long as that
+/// is so; to all others it is offline.
+#[test]
+fn presence_is_for_those_who_share_a_room_or_may_read_it() {
+    let watch = |world: &mut World, all: &mut [HubClient; 5]| {
+        for one in &mut all[1..] {
+            one.send(world, &json!({"type": "subscribe_presence", "user_ids": ["ann"]}));
+        }
+    };
+    for shards in SHARDS {
+        let mut world = World::new(13, shards, limits(|_| {}));
+        for (room, private) in [("den", true), ("hall", false)] {
+            let room = json!({"id": room, "private": private});
+            assert_eq!(http(&mut world, "POST", "/_/rooms?user=owner", &room).0, 201);
+        }
+        for user in ["ann", "bob"] {
+            let path = format!("/_/rooms/den/members/{user}?user=owner");
+            assert!(http(&mut world, "PUT", &path, &json!({"role": "member"})).0 < 300);
+        }
+        // the last two: another connection of ann's, and the application
+        let users = ["user=ann", "user=bob", "user=eve", "user=ann", ""];
+        let mut all = users.map(|user| HubClient::native(&mut world, user));
+        settle(&mut world, &mut all.each_mut());
+        watch(&mut world, &mut all);
+        let shared = heard(&mut world, &mut all, "busy");
+        assert_eq!(shared, [true, false, true, true], "{shards} shards: ann and bob share a room");
+
+        all[1].send(&mut world, &json!({"type": "leave", "room_id": "den"}));
+        let left = heard(&mut world, &mut all, "away");
+        assert_eq!(left, [false, false, true, true], "{shards} shards: bob has left it");
+
+        all[0].send(&mut world, &json!({"type": "join", "room_id": "hall"}));
+        settle(&mut world, &mut all.each_mut());
+        watch(&mut world, &mut all);
+        assert_eq!(heard(&mut world, &mut all, "online"), [true; 4], "{shards} shards: an open room");
+
+        assert_eq!(http(&mut world, "PATCH", "/_/rooms/hall?user=owner", &json!({"private": true})).0, 200);
+        let closed = heard(&mut world, &mut all, "busy");
+        assert_eq!(closed, [false, false, true, true], "{shards} shards: it is private now");
+    }
+}

@@ -71,6 +71,19 @@ struct Standing {
     under_way: u32,
     /// Whether it is one, as the room has said last.
     member: bool,
+    /// Whether everybody may read the room, as the room has said last.
+    open: bool,
+}
+
+/// Who wants to know how a user shows itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Viewer {
+    /// The application, or a connection that has been let in before.
+    Trusted,
+    /// A user, and the rooms that it is a member of.
+    User(Arc<str>, Arc<[Arc<str>]>),
+    /// Somebody who is in no room.
+    Stranger,
 }
 
 /// One user over all its connections, kept by the user's owner.
@@ -113,6 +126,25 @@ impl User {
     /// The rooms that it is a member of.
     pub fn rooms(&self) -> impl Iterator<Item = &Arc<str>> {
         self.rooms.iter().filter(|(_, standing)| standing.member).map(|(room, _)| room)
+    }
+
+    /// Whether somebody may know how the user `name` shows itself: whoever shares a room with it, or may read one.
+    pub fn is_visible_to(&self, name: &str, viewer: &Viewer) -> bool {
+        let is_member = |room: &str| self.rooms.get(room).is_some_and(|standing| standing.member);
+        let in_the_open = || self.rooms.values().any(|standing| standing.member && standing.open);
+        match viewer {
+            Viewer::Trusted => true,
+            Viewer::User(user, rooms) => {
+                **user == *name || rooms.iter().any(|room| is_member(room)) || in_the_open()
+            }
+            Viewer::Stranger => in_the_open(),
+        }
+    }
+
+    /// The room says whether everybody may read it. True if somebody may know less of the user now.
+    pub fn set_open(&mut self, room: &str, open: bool) -> bool {
+        let Some(standing) = self.rooms.get_mut(room) else { return false };
+        std::mem::replace(&mut standing.open, open) && !open
     }
 
     /// A connection of this user. One that is known stays single.
@@ -168,12 +200,13 @@ impl User {
     pub fn settle(&mut self, room: &str, reserved: bool, member: Option<bool>) {
         let Some(standing) = self.rooms.get_mut(room) else {
             if member == Some(true) {
-                self.rooms.insert(room.into(), Standing { under_way: 0, member: true });
+                self.rooms.insert(room.into(), Standing { member: true, ..Standing::default() });
             }
             return;
         };
         standing.under_way -= u32::from(reserved);
         standing.member = member.unwrap_or(standing.member);
+        standing.open &= standing.member;
         if *standing == Standing::default() {
             self.rooms.remove(room);
         }

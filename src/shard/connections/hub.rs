@@ -84,10 +84,11 @@ impl HubSession {
         }
         let Joined { pool, at, count, gap, state, .. } = joined;
         let client = &mut self.client;
-        if let Some(Subject::Room(room)) = view.subject(pool).cloned()
-            && let Some(client) = client
-        {
-            client.rooms.joined(view, &room);
+        match (view.subject(pool).cloned(), &mut *client) {
+            (Some(Subject::Room(room)), Some(client)) => client.rooms.joined(view, &room),
+            // it may have become a stranger before it could be told
+            (Some(Subject::User(user)), Some(client)) => client.presence.ask_again(view, vec![user]),
+            _ => {}
         }
         match client {
             Some(client) if gap && client.has_cursor() => return client.resync(view),
@@ -178,9 +179,16 @@ impl HubSession {
     }
 
     /// How one of the users that it has asked about is.
-    pub fn presence(&mut self, view: &mut View<'_>, query: u32, shown: (Arc<str>, Shown)) {
+    pub fn presence(&mut self, view: &mut View<'_>, query: u32, shown: (Arc<str>, Option<Shown>)) {
         if let Some(client) = &mut self.client {
             client.presence.shown(view, query, shown);
+        }
+    }
+
+    /// It may not know any more how these users are.
+    pub fn ask_again(&mut self, view: &mut View<'_>, users: Vec<Arc<str>>) {
+        if let Some(client) = &mut self.client {
+            client.presence.ask_again(view, users);
         }
     }
 

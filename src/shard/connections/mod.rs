@@ -36,6 +36,7 @@ use crate::flow::fanout::pool::PoolId;
 use crate::shard::connections::feed::{FeedSession, Line};
 use crate::shard::connections::http::HttpSession;
 use crate::shard::connections::memberships::give_back;
+use crate::shard::connections::presence::watched;
 use crate::shard::connections::protocol::Protocol;
 use crate::shard::connections::requests::leave_route;
 use crate::shard::connections::stream_queue::TURN;
@@ -128,6 +129,15 @@ impl Connections {
             ToConnections::Frame { pool, frame, mark } => self.deliver(ctx, pool, frame, mark),
             ToConnections::AccessChanged { channel, user } => {
                 self.access_changed(ctx, &channel, user.as_ref());
+            }
+            ToConnections::SightChanged { pool, user } => {
+                for slot in self.table.shared.subscriptions.slots_of(pool) {
+                    let users = vec![user.clone()];
+                    self.table.with_hub(ctx, self.table.id(slot), |hub, view| hub.ask_again(view, users));
+                }
+            }
+            ToConnections::RoomsChanged { conn } => {
+                self.table.with_hub(ctx, conn, |hub, view| hub.ask_again(view, watched(view)));
             }
             ToConnections::QuotaExceeded { conn, channel } => {
                 self.table

@@ -327,6 +327,12 @@ impl Subscriptions {
         pools.flat_map(|(id, pool)| pool.members.iter().map(move |member| (id, member.slot))).collect()
     }
 
+    /// The connections that follow a pool.
+    pub fn slots_of(&self, pool: PoolId) -> Vec<u32> {
+        let members = self.fanout.pools.get(pool).map(|pool| pool.members.iter());
+        members.into_iter().flatten().map(|member| member.slot).collect()
+    }
+
     /// A frame for all members of a pool, who share its bytes.
     pub fn deliver(&mut self, ctx: &mut Context, id: PoolId, frame: Frame, mark: Mark) {
         let Some(pool) = self.fanout.pools.get_mut(id) else { return };

@@ -52,8 +52,8 @@ pub enum Answer {
         conn: ConnId,
         /// Its number for the question.
         query: u32,
-        /// The user, and how it shows itself.
-        shown: Box<(Arc<str>, Shown)>,
+        /// The user, and how it shows itself; none if the asker may not know.
+        shown: Box<(Arc<str>, Option<Shown>)>,
     },
 }
 

@@ -8,7 +8,7 @@ use crate::flow::request::events::SubscriptionChange;
 use crate::flow::request::rooms::RoomAsk;
 use crate::flow::request::views::Views;
 use crate::flow::request::write::Write;
-use crate::flow::state::presence::Status;
+use crate::flow::state::presence::{Status, Viewer};
 use crate::wire::hub::{Query, ReplyTo};
 use crate::wire::key::{Key, Pattern};
 use std::sync::Arc;
@@ -118,8 +118,19 @@ pub enum UserQuestion {
         /// Whose question it is.
         ticket: Ticket,
     },
-    /// How the user shows itself.
+    /// How the user shows itself, to those who may know.
     Presence {
+        /// The connection that asks.
+        conn: ConnId,
+        /// Its number for the question.
+        query: u32,
+        /// Who wants to know.
+        viewer: Viewer,
+    },
+    /// How others show themselves to the user: the question goes on to their owners, with the rooms that it is in.
+    Watch {
+        /// The others.
+        users: Vec<Arc<str>>,
         /// The connection that asks.
         conn: ConnId,
         /// Its number for the question.

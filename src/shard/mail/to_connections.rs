@@ -42,6 +42,18 @@ pub enum ToConnections {
         /// The only user concerned; everybody if it is none.
         user: Option<Arc<str>>,
     },
+    /// Who may know how a user shows itself has changed. Whoever watches it has to ask again.
+    SightChanged {
+        /// The pool of those who watch it.
+        pool: PoolId,
+        /// The user.
+        user: Arc<str>,
+    },
+    /// What the user of a connection may know of others has changed: it has to ask again for all that it watches.
+    RoomsChanged {
+        /// The connection.
+        conn: ConnId,
+    },
     /// A connection's user holds too much: the connection, or one channel of it, has to be given up.
     QuotaExceeded {
         /// The connection.

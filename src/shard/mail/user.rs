@@ -29,6 +29,8 @@ pub enum MembershipUpdate {
         /// Whether the user is a member now.
         member: bool,
     },
+    /// The room, of which it is a member, is one that everybody may read, or is so no more.
+    Open(bool),
     /// The user is a member no more.
     Ended,
 }

@@ -12,6 +12,7 @@ use crate::shard::inspect::{Inspection, RoomInspection};
 use crate::shard::mail::subscription::{Join, Joined};
 use crate::shard::mail::to_connections::ToConnections;
 use crate::shard::mail::to_owner::ToOwner;
+use crate::shard::mail::user::MembershipUpdate;
 use crate::shard::owner::channel::{Channel, ChannelKind};
 use crate::shard::owner::documents::Documents;
 use crate::shard::owner::occupancy::Occupancies;
@@ -146,8 +147,11 @@ impl Ledger {
             }
             Record::RoomCreated { room, .. } => self.close_to_strangers(ctx, room),
             Record::RoomChanged { room, event } => {
-                if let RoomEvent::Updated { .. } = event {
+                if let RoomEvent::Updated { profile, .. } = event {
                     self.close_to_strangers(ctx, room);
+                    if profile.private.is_some() {
+                        self.tell_members_owners(ctx, room);
+                    }
                 }
                 if let Some(is) = self.state.rooms.get(room) {
                     self.occupancies.changed(ctx, &mut self.watchers, room, is, event);
@@ -172,6 +176,15 @@ impl Ledger {
     fn close_to_strangers(&self, ctx: &mut Context, name: &Arc<str>) {
         if self.state.rooms.kind(name) == ChannelKind::PrivateRoom {
             ctx.post_to_all(|| ToConnections::AccessChanged { channel: name.clone(), user: None });
+        }
+    }
+
+    /// Whether everybody may read a room decides who may know how its members show themselves.
+    fn tell_members_owners(&self, ctx: &mut Context, name: &Arc<str>) {
+        let Some(room) = self.state.rooms.get(name) else { return };
+        let update = MembershipUpdate::Open(!room.is_private());
+        for (user, _) in room.members() {
+            ctx.post_to_user(user, ToOwner::Membership { user: user.clone(), room: name.clone(), update });
         }
     }
 

@@ -38,6 +38,7 @@ use crate::flow::fanout::reach::Reach;
 use crate::flow::request::rooms::RoomAsk;
 use crate::flow::request::write::Done;
 use crate::flow::route::subject::Subject;
+use crate::flow::state::presence::Viewer;
 use crate::flow::state::room::Refusal;
 use crate::shard::context::Context;
 use crate::shard::inspect::Inspection;
@@ -256,7 +257,7 @@ impl Owner {
             Question::Room { ask, ticket } => room_commands::asked(ledger, ctx, asker, ticket, *ask),
             Question::User { user, question } => match self.user_asked(ctx, asker, &user, question) {
                 Some(answer) => answer,
-                // the owner of a room answers
+                // another owner answers
                 None => return,
             },
         };
@@ -361,9 +362,18 @@ impl Owner {
     ) -> Option<Answer> {
         let (users, watchers) = (&mut self.users, self.ledger.watchers());
         match question {
-            UserQuestion::Presence { conn, query } => {
-                let shown = Box::new((name.clone(), users.shown(ctx, name)));
+            UserQuestion::Presence { conn, query, viewer } => {
+                let shown = Box::new((name.clone(), users.shown_to(ctx, name, &viewer)));
                 Some(Answer::Presence { conn, query, shown })
+            }
+            UserQuestion::Watch { users: others, conn, query } => {
+                let viewer = Viewer::User(name.clone(), users.rooms_of(name));
+                for user in others {
+                    let question = UserQuestion::Presence { conn, query, viewer: viewer.clone() };
+                    let question = Box::new(Question::User { user: user.clone(), question });
+                    ctx.post_to_user(&user, ToOwner::Forwarded { asker, question });
+                }
+                None
             }
             UserQuestion::Status { status, custom, ticket } => {
                 users.set_status(ctx, watchers, name, (asker, ticket.conn), (status, custom));

@@ -60,6 +60,10 @@ fn settled(ledger: &Ledger, ctx: &mut Context, name: &Arc<str>, user: &Arc<str>)
     let member = ledger.state().rooms.get(name).is_some_and(|room| room.member(user).is_some());
     let update = MembershipUpdate::Settled { member };
     ctx.post_to_user(user, ToOwner::Membership { user: user.clone(), room: name.clone(), update });
+    if member && ledger.state().rooms.kind(name) != ChannelKind::PrivateRoom {
+        let update = MembershipUpdate::Open(true);
+        ctx.post_to_user(user, ToOwner::Membership { user: user.clone(), room: name.clone(), update });
+    }
 }
 
 /// A question to the owner of a room.

@@ -4,7 +4,7 @@
 use crate::base::timers::Timers;
 use crate::flow::encode::rooms as encode;
 use crate::flow::route::subject::Subject;
-use crate::flow::state::presence::{ConnAddress, Shown, Status, User};
+use crate::flow::state::presence::{ConnAddress, Shown, Status, User, Viewer};
 use crate::shard::context::Context;
 use crate::shard::inspect::{Inspection, UserInspection};
 use crate::shard::mail::to_connections::ToConnections;
@@ -41,9 +41,18 @@ impl Users {
         self.quotas.count()
     }
 
-    /// How a user shows itself.
-    pub fn shown(&self, ctx: &Context, name: &str) -> Shown {
-        self.map.get(name).map_or_else(|| Shown::offline(ctx.now.wall), |user| user.shown().clone())
+    /// How a user shows itself; `None` to whom may not know. Of a user of whom nothing is known only the application may
+    /// know that.
+    pub fn shown_to(&self, ctx: &Context, name: &str, viewer: &Viewer) -> Option<Shown> {
+        match self.map.get(name) {
+            Some(user) => user.is_visible_to(name, viewer).then(|| user.shown().clone()),
+            None => (*viewer == Viewer::Trusted).then(|| Shown::offline(ctx.now.wall)),
+        }
+    }
+
+    /// The rooms that a user is a member of.
+    pub fn rooms_of(&self, name: &str) -> Arc<[Arc<str>]> {
+        self.map.get(name).map(|user| user.rooms().cloned().collect()).unwrap_or_default()
     }
 
     fn open(&mut self, ctx: &Context, name: &Arc<str>) -> &mut User {
@@ -117,10 +126,27 @@ impl Users {
         update: MembershipUpdate,
     ) {
         let user = self.open(ctx, name);
-        match update {
-            MembershipUpdate::Returned => user.settle(room, true, None),
-            MembershipUpdate::Settled { member } => user.settle(room, true, Some(member)),
-            MembershipUpdate::Ended => user.settle(room, false, Some(false)),
+        let was_member = user.rooms().any(|member_of| *member_of == *room);
+        let closed = match update {
+            MembershipUpdate::Returned => {
+                user.settle(room, true, None);
+                false
+            }
+            MembershipUpdate::Settled { member } => {
+                user.settle(room, true, Some(member));
+                was_member && !member
+            }
+            MembershipUpdate::Open(open) => user.set_open(room, open),
+            MembershipUpdate::Ended => {
+                user.settle(room, false, Some(false));
+                was_member
+            }
+        };
+        if closed {
+            watchers.doubt(ctx, name);
+            for (shard, conn) in user.lines() {
+                ctx.post(*shard, ToConnections::RoomsChanged { conn: *conn });
+            }
         }
         if update == (MembershipUpdate::Settled { member: true }) {
             // the room took it for there, or for absent: this is how it is

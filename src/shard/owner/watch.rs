@@ -43,6 +43,11 @@ impl Watch {
         self.watchers.is_empty()
     }
 
+    /// Who they are.
+    pub fn iter(&self) -> impl Iterator<Item = &Watcher> {
+        self.watchers.iter()
+    }
+
     /// Whether somebody may want a change as a patch.
     pub fn wants_patch(&self) -> bool {
         self.watchers.iter().any(|watcher| watcher.variant.patch != PatchMode::Never)

@@ -20,6 +20,7 @@ use crate::flow::state::list::ListChange;
 use crate::flow::state::store::Store;
 use crate::shard::context::Context;
 use crate::shard::mail::subscription::{Join, Joined, Mark};
+use crate::shard::mail::to_connections::ToConnections;
 use crate::shard::mail::to_owner::ToOwner;
 use crate::shard::owner::partitions::Partitions;
 use crate::shard::owner::record::Publication;
@@ -173,6 +174,14 @@ impl Watchers {
             watch.send(ctx, &Mark { key: None, at: Reach::default() }, |encoder, variant| {
                 Some(make(encoder, variant))
             });
+        }
+    }
+
+    /// Tells those who watch a user that they may have to know of it no more.
+    pub fn doubt(&self, ctx: &mut Context, user: &Arc<str>) {
+        let watch = self.subjects.get(&Subject::User(user.clone()));
+        for watcher in watch.into_iter().flat_map(Watch::iter) {
+            ctx.post(watcher.shard, ToConnections::SightChanged { pool: watcher.pool, user: user.clone() });
         }
     }
 

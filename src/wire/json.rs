@@ -4,6 +4,7 @@
 //! strings `<`, `>`, `&`, U+2028 and U+2029 escaped (as Go's `encoding/json` does, so that the text may stand inside
 //! HTML). Other characters stay raw, other escapes stay as they came.
 
+pub mod number;
 pub mod tree;
 
 use std::borrow::Cow;

@@ -1,5 +1,6 @@
 //! Which documents are wanted, and which fields of them: names, conditions, projections, order.
 
+use crate::wire::json::number;
 use crate::wire::json::tree::{Node, Tree, ValueKind};
 use crate::wire::json::{Json, MAX_DEPTH, read_string};
 use crate::wire::key::Name;
@@ -135,10 +136,7 @@ impl Condition {
 fn compare(field: Node<'_>, with: &str) -> Option<Ordering> {
     match field.kind() {
         ValueKind::String => Some((*read_string(field.text())).cmp(with)),
-        ValueKind::Number => match (field.text().parse::<i128>(), with.parse::<i128>()) {
-            (Ok(a), Ok(b)) => Some(a.cmp(&b)),
-            _ => field.text().parse::<f64>().ok()?.partial_cmp(&with.parse::<f64>().ok()?),
-        },
+        ValueKind::Number => number::compare(field.text(), with),
         ValueKind::Object | ValueKind::Array | ValueKind::Literal => {
             (field.text() == with).then_some(Ordering::Equal)
         }
@@ -216,8 +214,8 @@ pub struct SortOrder {
 /// Where a document stands in an order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Rank {
-    /// By a number.
-    Number(f64),
+    /// By a number: its literal.
+    Number(Box<str>),
     /// By a string, behind all numbers.
     Text(Box<str>),
     /// Neither is there: behind everything, whichever way the order goes.
@@ -227,7 +225,7 @@ pub enum Rank {
 impl Rank {
     /// The bytes of its text.
     pub fn text_len(&self) -> usize {
-        if let Rank::Text(text) = self { text.len() } else { 0 }
+        if let Rank::Text(text) | Rank::Number(text) = self { text.len() } else { 0 }
     }
 }
 
@@ -242,9 +240,7 @@ impl SortOrder {
     pub fn rank(&self, value: &Json) -> Rank {
         let tree = Tree::new(value);
         match self.path.find(tree.root()) {
-            Some(node) if node.kind() == ValueKind::Number => {
-                node.text().parse().map_or(Rank::Missing, Rank::Number)
-            }
+            Some(node) if node.kind() == ValueKind::Number => Rank::Number(node.text().into()),
             Some(node) if node.kind() == ValueKind::String => Rank::Text((*read_string(node.text())).into()),
             _ => Rank::Missing,
         }
@@ -257,7 +253,7 @@ impl SortOrder {
             (Missing, Missing) => return Ordering::Equal,
             (Missing, _) => return Ordering::Greater,
             (_, Missing) => return Ordering::Less,
-            (Number(a), Number(b)) => a.total_cmp(b),
+            (Number(a), Number(b)) => number::compare(a, b).unwrap_or(Ordering::Equal),
             (Text(a), Text(b)) => a.cmp(b),
             (Number(_), Text(_)) => Ordering::Less,
             (Text(_), Number(_)) => Ordering::Greater,
@@ -293,6 +289,8 @@ mod tests {
             ("n:contains:1", false),
             ("big:eq:9007199254740992", false),
             ("big:gt:9007199254740992", true),
+            ("big:gt:9007199254740992.0", true),
+            ("big:eq:9007199254740993.00", true),
             ("s:eq:b:c", true),
             ("s:gt:b", true),
             ("s:contains::", true),

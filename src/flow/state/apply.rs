@@ -11,7 +11,9 @@ use json_patch::{
     ReplaceOperation,
 };
 use serde_json::{Map, Value};
+use std::cmp::Ordering;
 
+use crate::wire::json::number;
 use crate::wire::json::tree::{MemberNodes, Node, Tree, ValueKind};
 use crate::wire::json::{Json, MAX_DEPTH, MAX_LEN, read_string, write_string};
 
@@ -71,8 +73,7 @@ pub enum Why {
 
 /// Applies `patch`, an array of operations whose pointers are relative to `doc`. `doc` itself is not touched.
 ///
-/// `test` compares strings by what they say, and numbers by value unless both are integers, which must be the same
-/// literal (no rounding). The order of members may change where one is removed.
+/// `test` compares strings by what they say, and numbers by their exact value. The order of members may change where one is removed.
 ///
 /// # Errors
 /// The first operation that fails, and why; nothing is applied then.
@@ -260,7 +261,5 @@ fn same_leaf(a: &str, b: &str) -> bool {
     if a.starts_with('"') && b.starts_with('"') {
         return read_string(a) == read_string(b);
     }
-    let broken = |number: &str| number.contains(['.', 'e', 'E']);
-    let value = |number: &str| number.parse::<f64>().ok().filter(|value| value.is_finite());
-    (broken(a) || broken(b)) && value(a).is_some() && value(a) == value(b)
+    number::compare(a, b).is_some_and(Ordering::is_eq)
 }

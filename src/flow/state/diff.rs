@@ -105,6 +105,9 @@ impl Patch {
 
 /// What changed from `old` to `new`. Applying it to `old` gives `new`; the order of members does not count. A
 /// container is replaced whole where that is shorter. Numbers and strings are compared as they are written.
+///
+/// No path goes through `__proto__` or `constructor/prototype`: clients that use fast-json-patch, such as ooo-client,
+/// refuse such an operation. The nearest object around is replaced instead.
 pub fn diff(old: &Json, new: &Json) -> Patch {
     let mut differ = Differ { ops: Vec::new(), len: 0, path: String::new() };
     if old != new {
@@ -149,6 +152,18 @@ impl Differ {
         fits
     }
 
+    /// Does `step` with a member's name added to the path, unless clients refuse such a path: the object around it is
+    /// replaced then.
+    fn member(&mut self, member: Node<'_>, step: impl FnOnce(&mut Differ) -> bool) -> bool {
+        let name = read_string(member.quoted_name().expect("a member has a name"));
+        let refused = match &*name {
+            "__proto__" => true,
+            "prototype" => self.path.rsplit('/').next().is_some_and(is_constructor),
+            _ => false,
+        };
+        !refused && self.below(|path| push_name(path, member), step)
+    }
+
     fn value(&mut self, old: Node<'_>, new: Node<'_>, limit: usize) -> bool {
         if old.text() == new.text() {
             return true;
@@ -170,28 +185,23 @@ impl Differ {
 
     fn object(&mut self, old: Node<'_>, new: Node<'_>, limit: usize) -> bool {
         if let Some(changed) = few_changed(old, new) {
-            return changed.into_iter().all(|(old, new)| {
-                self.below(|path| push_name(path, new), |differ| differ.value(old, new, limit))
-            });
+            return changed
+                .into_iter()
+                .all(|(old, new)| self.member(new, |differ| differ.value(old, new, limit)));
         }
         let (before, after) = (old.members(), new.members());
         let removed = before.iter().filter(|member| after.get(&member.name).is_none());
-        removed.into_iter().all(|member| {
-            self.below(
-                |path| push_name(path, member.value),
-                |differ| differ.emit(OpKind::Remove, 0..0, limit),
-            )
-        }) && after.iter().all(|member| {
-            let was = before.get(&member.name);
-            was.is_some_and(|was| was.text() == member.value.text())
-                || self.below(
-                    |path| push_name(path, member.value),
-                    |differ| match was {
+        removed
+            .into_iter()
+            .all(|member| self.member(member.value, |differ| differ.emit(OpKind::Remove, 0..0, limit)))
+            && after.iter().all(|member| {
+                let was = before.get(&member.name);
+                was.is_some_and(|was| was.text() == member.value.text())
+                    || self.member(member.value, |differ| match was {
                         Some(was) => differ.value(was, member.value, limit),
                         None => differ.emit(OpKind::Add, member.value.span(), limit),
-                    },
-                )
-        })
+                    })
+            })
     }
 
     fn array(&mut self, old: Node<'_>, new: Node<'_>, limit: usize) -> bool {
@@ -282,6 +292,11 @@ fn identities<'a>(nodes: &[Node<'a>]) -> Vec<Option<&'a str>> {
     let member = |node: &Node<'a>, name| node.children().find(|child| child.quoted_name() == Some(name));
     let identity = |node: &Node<'a>| member(node, r#""id""#).or_else(|| member(node, r#""key""#));
     nodes.iter().map(|node| identity(node).map(Node::text)).collect()
+}
+
+/// Whether a segment of a path says `constructor`, with escapes or without.
+fn is_constructor(segment: &str) -> bool {
+    read_string(&format!("\"{segment}\"")) == "constructor"
 }
 
 fn push_place(path: &mut String, at: usize) {

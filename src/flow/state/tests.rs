@@ -250,6 +250,41 @@ fn upstream_bug_b10_names_that_need_escaping() {
 }
 
 #[test]
+fn no_path_goes_where_clients_refuse_to_go() {
+    for (old, new, path) in [
+        (
+            r#"{"p":{"__proto__":{"x":1},"pad":"%"},"q":"%"}"#,
+            r#"{"p":{"__proto__":{"x":2},"pad":"%"},"q":"%"}"#,
+            "/p",
+        ),
+        (r#"{"p":{"pad":"%"},"q":"%"}"#, r#"{"p":{"pad":"%","__proto__":1},"q":"%"}"#, "/p"),
+        (r#"{"p":{"__proto__":1,"pad":"%"},"q":"%"}"#, r#"{"p":{"pad":"%"},"q":"%"}"#, "/p"),
+        (r#"{"__prot\u006f__":{"x":1},"q":"%"}"#, r#"{"__prot\u006f__":{"x":2},"q":"%"}"#, ""),
+        (
+            r#"{"constructor":{"prototype":{"x":1}},"q":"%"}"#,
+            r#"{"constructor":{"prototype":{"x":2}},"q":"%"}"#,
+            "/constructor",
+        ),
+        (
+            r#"{"constr\u0075ctor":{"prototype":{"x":1}},"q":"%"}"#,
+            r#"{"constr\u0075ctor":{"prototype":{"x":2}},"q":"%"}"#,
+            r"/constr\u0075ctor",
+        ),
+        (
+            r#"{"a":{"prototype":{"x":1}},"q":"%"}"#,
+            r#"{"a":{"prototype":{"x":2}},"q":"%"}"#,
+            "/a/prototype/x",
+        ),
+    ] {
+        let padded = |text: &str| text.replace('%', &"y".repeat(200));
+        check(&padded(old), &padded(new));
+        let patch = diff(&json(&padded(old)), &json(&padded(new)));
+        let paths: Vec<&str> = patch.ops().iter().map(|op| &*op.path).collect();
+        assert_eq!(paths, [path], "{old} {new}");
+    }
+}
+
+#[test]
 fn operations_come_in_one_order() {
     let pad = "x".repeat(300);
     let old = format!(r#"{{"z":1,"pad":"{pad}","a":1,"m":1,"k":1}}"#);
@@ -362,6 +397,24 @@ fn all_six_operations_apply_and_numbers_stay_verbatim() {
             .unwrap(),
         "2.0"
     );
+}
+
+#[test]
+fn test_compares_numbers_by_their_exact_value() {
+    for (is, tested, same) in [
+        ("0", "-0", true),
+        ("1e400", "10e399", true),
+        ("0.1", "0.10000000000000001", false),
+        ("0", "1e-400", false),
+        ("9007199254740993", "9007199254740992.0", false),
+        ("12345678901234567890", "1.234567890123456789e19", true),
+        ("[1.0]", "[1]", true),
+        ("1", r#""1""#, false),
+        ("null", "0", false),
+    ] {
+        let test = format!(r#"[{{"op":"test","path":"","value":{tested}}}]"#);
+        assert_eq!(applied(is, &test).is_ok(), same, "{is} {tested}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What must hold in every simulated world, by the door at which it shows.
 
+mod batches;
 mod channels;
 mod connections;
 mod documents;

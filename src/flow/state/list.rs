@@ -25,6 +25,13 @@ pub struct ListChange {
     pub patch: Option<Arc<Patch>>,
 }
 
+impl ListChange {
+    /// The bytes of what stands there now.
+    pub fn weight(&self) -> usize {
+        self.item.as_ref().map_or(0, |item| item.text_len())
+    }
+}
+
 /// One step of a list's document. Positions count from the newest, 0, and hold when the steps before are done.
 #[derive(Clone, Debug)]
 pub enum ListStep {

@@ -10,6 +10,7 @@ pub mod to_sequencer;
 pub mod user;
 
 use crate::base::stamp::Stamp;
+use crate::flow::state::list::ListChange;
 use crate::shard::mail::to_connections::ToConnections;
 use crate::shard::mail::to_owner::ToOwner;
 use crate::shard::mail::to_sequencer::ToSequencer;
@@ -41,8 +42,9 @@ impl Mail {
     pub fn weight(&self) -> usize {
         match self {
             Mail::Connections(ToConnections::Frame { frame, .. }) => frame.len(),
-            Mail::Owner(ToOwner::Moved { change, .. }) => {
-                change.item.as_ref().map_or(0, |item| item.text_len())
+            Mail::Owner(ToOwner::Moved { change, .. }) => change.weight(),
+            Mail::Owner(ToOwner::MovedTogether { changes, .. }) => {
+                changes.iter().map(ListChange::weight).sum()
             }
             _ => 0,
         }

@@ -130,6 +130,13 @@ pub enum ToOwner {
         /// The change.
         change: ListChange,
     },
+    /// Documents that a list of yours follows have changed in one batch: its watchers see all of it at once.
+    MovedTogether {
+        /// The list.
+        list: Id,
+        /// The changes, in their order.
+        changes: Vec<ListChange>,
+    },
     /// The sender has done its part of a glob delete.
     Swept {
         /// Which one.

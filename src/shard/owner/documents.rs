@@ -5,7 +5,7 @@ use crate::flow::encode::ooo;
 use crate::flow::fanout::reach::Reach;
 use crate::flow::filter::select::Select;
 use crate::flow::request::position::Position;
-use crate::flow::request::write::{Refused, Write};
+use crate::flow::request::write::Refused;
 use crate::flow::route::subject::Subject;
 use crate::flow::state::apply::apply;
 use crate::flow::state::item::Item;
@@ -18,7 +18,6 @@ use crate::shard::owner::record::{Deletion, Record};
 use crate::shard::owner::watch::Watch;
 use crate::wire::json::Json;
 use crate::wire::key::{Key, Pattern};
-use hashbrown::HashMap;
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -133,19 +132,8 @@ impl Documents {
         self.delete(ctx, key, Deletion::Limit).ok()
     }
 
-    /// Whether all writes could be done, one after the other.
-    ///
-    /// # Errors
-    /// The first one that could not, with its place.
-    pub fn check(&self, writes: &[Write]) -> Result<(), Refused> {
-        let mut draft = Draft { documents: self, changed: HashMap::new() };
-        for (at, write) in writes.iter().enumerate() {
-            draft.check(write).map_err(|why| Refused::Batch(at, Box::new(why)))?;
-        }
-        Ok(())
-    }
-
-    fn value(&self, key: &Key) -> Option<Json> {
+    /// The value of a document.
+    pub fn value(&self, key: &Key) -> Option<Json> {
         self.store.get(key.as_str()).map(|item| item.value.clone())
     }
 
@@ -172,113 +160,20 @@ impl Documents {
     }
 }
 
-/// What documents would be after some writes of a batch.
-struct Draft<'a> {
-    documents: &'a Documents,
-    changed: HashMap<Key, Option<Json>>,
-}
-
-impl Draft<'_> {
-    fn value(&self, key: &Key) -> Option<Json> {
-        self.changed.get(key).cloned().unwrap_or_else(|| self.documents.value(key))
-    }
-
-    fn check(&mut self, write: &Write) -> Result<(), Refused> {
-        let (key, value) = match write {
-            Write::Publish(..) => return Ok(()),
-            Write::Sweep(pattern, _) => {
-                let stored = self.documents.store.matching(pattern).map(|item| item.key.clone());
-                let drafted = self.changed.keys().filter(|key| pattern.matches(key.as_str())).cloned();
-                let gone: Vec<Key> = stored.chain(drafted).collect();
-                self.changed.extend(gone.into_iter().map(|key| (key, None)));
-                return Ok(());
-            }
-            Write::Set(key, value, _) => (key, Some(value.clone())),
-            Write::Merge(key, part) => (key, Some(merged(self.value(key), key, part)?)),
-            Write::Patch(key, patch) => (key, Some(patched(self.value(key), key, patch)?)),
-            Write::Del(key) if self.value(key).is_none() => return Err(Refused::NotFound(key.clone())),
-            Write::Del(key) => (key, None),
-        };
-        self.changed.insert(key.clone(), value);
-        Ok(())
-    }
-}
-
-fn merged(old: Option<Json>, key: &Key, part: &Json) -> Result<Json, Refused> {
+/// What a merge makes of a value.
+///
+/// # Errors
+/// There is no document, or the merge does not fit it.
+pub fn merged(old: Option<Json>, key: &Key, part: &Json) -> Result<Json, Refused> {
     let old = old.ok_or_else(|| Refused::NotFound(key.clone()))?;
     merge(&old, part).map_err(|why| Refused::Merge(why.to_string()))
 }
 
-fn patched(old: Option<Json>, key: &Key, patch: &Json) -> Result<Json, Refused> {
+/// What a patch makes of a value.
+///
+/// # Errors
+/// There is no document, or the patch does not fit it.
+pub fn patched(old: Option<Json>, key: &Key, patch: &Json) -> Result<Json, Refused> {
     let old = old.ok_or_else(|| Refused::NotFound(key.clone()))?;
     apply(&old, patch).map_err(|why| Refused::Patch(why.to_string()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Documents, Record, Refused};
-    use crate::base::id::ShardId;
-    use crate::base::stamp::Stamp;
-    use crate::flow::request::write::{SweepId, Write};
-    use crate::shard::context::Context;
-    use crate::shard::owner::record::Deletion;
-    use crate::wire::json::Json;
-    use crate::wire::key::{Key, Name};
-    use fastrand::Rng;
-
-    fn random(rng: &mut Rng) -> Write {
-        let json = |text: &str| Json::parse(text.as_bytes()).unwrap();
-        let key = Key::parse(&format!("a/{}", rng.u8(0..4))).unwrap();
-        let Ok(Name::Pattern(all)) = Name::parse("a/*") else { panic!("a pattern") };
-        match rng.u8(0..8) {
-            0..3 => Write::Set(key, json(if rng.bool() { r#"{"n":1}"# } else { "[]" }), Stamp::ZERO),
-            3 => Write::Merge(key, json(r#"{"m":2}"#)),
-            4 => Write::Patch(key, json(r#"[{"op":"replace","path":"/n","value":3}]"#)),
-            5 => Write::Sweep(all, SweepId { shard: ShardId(0), count: 1 }),
-            _ => Write::Del(key),
-        }
-    }
-
-    /// Decides and applies one write.
-    fn write(documents: &mut Documents, ctx: &mut Context, write: Write) -> Result<(), Refused> {
-        let record = match write {
-            Write::Set(key, value, asked) => documents.put(ctx, key, value, asked),
-            Write::Merge(key, part) => documents.merge(ctx, key, &part)?,
-            Write::Patch(key, patch) => documents.patch(ctx, key, &patch)?,
-            Write::Del(key) => documents.delete(ctx, &key, Deletion::Write)?,
-            Write::Sweep(pattern, _) => {
-                for item in documents.matching(&pattern) {
-                    documents.apply_deletion(&item.key, ctx.stamp());
-                }
-                return Ok(());
-            }
-            Write::Publish(..) => return Ok(()),
-        };
-        match record {
-            Record::DocumentPut { item } => documents.apply_put(&item),
-            Record::DocumentDeleted { key, version, .. } => documents.apply_deletion(&key, version),
-            other => panic!("{other:?}"),
-        };
-        Ok(())
-    }
-
-    #[test]
-    fn a_batch_passes_the_check_exactly_if_its_writes_can_be_done_one_after_the_other() {
-        let mut passed = 0;
-        for seed in 0..2000 {
-            let (mut rng, mut documents) = (Rng::with_seed(seed), Documents::default());
-            let mut ctx = Context::new(ShardId(0), 1, Default::default(), "e".into());
-            for _ in 0..rng.u8(0..5) {
-                let _ = write(&mut documents, &mut ctx, random(&mut rng));
-            }
-            let batch: Vec<Write> = (0..rng.usize(1..5)).map(|_| random(&mut rng)).collect();
-            let checked = documents.check(&batch);
-            let done = batch.into_iter().enumerate().try_for_each(|(at, one)| {
-                write(&mut documents, &mut ctx, one).map_err(|why| Refused::Batch(at, Box::new(why)))
-            });
-            assert_eq!(checked, done, "seed {seed}");
-            passed += u32::from(done.is_ok());
-        }
-        assert!((200..1800).contains(&passed), "{passed} batches pass");
-    }
 }

@@ -2,16 +2,16 @@
 
 use crate::base::id::ShardId;
 use crate::base::stamp::Stamp;
-use crate::flow::request::write::Write;
 use crate::shard::context::Context;
 use crate::shard::mail::question::Question;
+use crate::shard::owner::draft::Settled;
 use crate::wire::key::Key;
 use std::collections::VecDeque;
 
 /// An owner's part of the batch under way, and what has to wait for the decision.
 #[derive(Debug, Default)]
 pub struct FrontDoor {
-    part: Option<Vec<Write>>,
+    part: Option<Settled>,
     questions: VecDeque<(ShardId, Question)>,
     evictions: Vec<Eviction>,
 }
@@ -63,12 +63,12 @@ impl FrontDoor {
     }
 
     /// This owner's part of a batch has been checked: writes wait for the decision.
-    pub fn close(&mut self, part: Vec<Write>) {
+    pub fn close(&mut self, part: Settled) {
         self.part = Some(part);
     }
 
     /// The decision has come: the part that was checked, and the evictions that have waited for it.
-    pub fn open(&mut self) -> (Vec<Write>, Vec<Eviction>) {
+    pub fn open(&mut self) -> (Settled, Vec<Eviction>) {
         (self.part.take().unwrap_or_default(), std::mem::take(&mut self.evictions))
     }
 }
@@ -83,6 +83,7 @@ mod tests {
     use crate::flow::request::write::Write;
     use crate::shard::context::Context;
     use crate::shard::mail::question::{Origin, Question, Read, Ticket, WriteOrigin, WriteTicket};
+    use crate::shard::owner::draft::Settled;
     use crate::wire::hub::RoomCommand;
     use crate::wire::key::Key;
 
@@ -97,7 +98,7 @@ mod tests {
             ticket: WriteTicket { conn, origin: WriteOrigin::Request },
         };
         assert!(!front.holds(&ctx, &write(0)));
-        front.close(vec![Write::Del(key(9))]);
+        front.close(Settled { writes: vec![Write::Del(key(9))], ..Settled::default() });
         for n in [1, 2] {
             assert!(front.holds(&ctx, &write(n)));
             front.hold(ShardId(0), write(n));
@@ -106,7 +107,7 @@ mod tests {
         assert!(front.admit_eviction(Eviction { key: key(3), version: Stamp::new(7) }).is_none());
         assert!(front.next(&ctx).is_none());
         let (part, evictions) = front.open();
-        assert_eq!((part.len(), evictions.len()), (1, 1));
+        assert_eq!((part.writes.len(), evictions.len()), (1, 1));
         // whoever comes now stands behind those who have waited
         assert!(front.holds(&ctx, &write(4)));
         front.hold(ShardId(0), write(4));
@@ -124,7 +125,7 @@ mod tests {
     fn changes_of_rooms_wait_as_well_and_questions_about_them_do_not() {
         let ctx = Context::new(ShardId(0), 1, Default::default(), "e".into());
         let mut front = FrontDoor::default();
-        front.close(Vec::new());
+        front.close(Settled::default());
         for (want, waits) in [
             (RoomCommand::Delete, true),
             (RoomCommand::Erase(Stamp::new(1)), true),

@@ -15,6 +15,7 @@ use crate::shard::mail::to_owner::ToOwner;
 use crate::shard::mail::user::MembershipUpdate;
 use crate::shard::owner::channel::{Channel, ChannelKind};
 use crate::shard::owner::documents::Documents;
+use crate::shard::owner::draft::Settled;
 use crate::shard::owner::occupancy::Occupancies;
 use crate::shard::owner::record::{Deletion, Journal, Record};
 use crate::shard::owner::room_questions::{Decision, RoomQuestion};
@@ -24,6 +25,7 @@ use crate::shard::owner::watchers::{ChangedDocument, Watchers};
 use crate::wire::hub::write::Placed;
 use crate::wire::hub::{EVERYONE, RoomCommand};
 use crate::wire::key::{Key, Pattern};
+use hashbrown::HashSet;
 use std::sync::Arc;
 
 /// What outlives the connections, and who of them is told of it.
@@ -225,7 +227,9 @@ impl Ledger {
                 let record = documents.delete(ctx, &key, Deletion::Write)?;
                 (key, record)
             }
-            Write::Sweep(pattern, sweep) => return Ok(self.sweep(ctx, &pattern, sweep)),
+            Write::Sweep(pattern, sweep) => {
+                return Ok(Done::Swept(self.sweep(ctx, &pattern, sweep, &HashSet::new())));
+            }
             Write::Publish(publish, _) => {
                 let publication = self.state.channels.next(ctx, publish);
                 let Placed { sequence, stamp, .. } = publication.placed;
@@ -239,22 +243,21 @@ impl Ledger {
         Ok(Done::Document(key, version))
     }
 
-    /// Does writes that have been checked; returns how many documents were deleted by glob.
-    pub fn write_checked(&mut self, ctx: &mut Context, writes: Vec<Write>) -> u32 {
-        let mut swept = 0;
-        for write in writes {
-            match self.write(ctx, write).expect("it was checked, and nothing came between") {
-                Done::Swept(count) => swept += count,
-                Done::Document(..) | Done::Channel(..) | Done::Batch => {}
-            }
+    /// Does a batch: one change for each key, which a list shows all at once. Returns how many documents were deleted by
+    /// glob.
+    pub fn write_settled(&mut self, ctx: &mut Context, batch: Settled) -> u32 {
+        self.watchers.hold_lists();
+        for write in batch.writes {
+            self.write(ctx, write).expect("it was checked, and nothing came between");
         }
-        swept
+        self.watchers.tell_lists(ctx);
+        batch.sweeps.into_iter().map(|(pattern, sweep)| self.sweep(ctx, &pattern, sweep, &batch.kept)).sum()
     }
 
-    /// This owner's part of a glob delete.
-    fn sweep(&mut self, ctx: &mut Context, pattern: &Pattern, sweep: SweepId) -> Done {
-        let matching = self.state.documents.store().matching(pattern);
-        let keys: Vec<Key> = matching.map(|item| item.key.clone()).collect();
+    /// This owner's part of a glob delete, which leaves the keys `kept`; how many documents it deleted.
+    fn sweep(&mut self, ctx: &mut Context, pattern: &Pattern, sweep: SweepId, kept: &HashSet<Key>) -> u32 {
+        let matching = self.state.documents.store().matching(pattern).map(|item| &item.key);
+        let keys: Vec<Key> = matching.filter(|key| !kept.contains(*key)).cloned().collect();
         let mut gone = Vec::with_capacity(keys.len());
         for key in keys {
             if let Ok(record) = self.state.documents.delete(ctx, &key, Deletion::Glob) {
@@ -266,7 +269,7 @@ impl Ledger {
         let gone: Arc<[(Key, Stamp)]> = gone.into();
         // every list hears of every part, so that it can wait for the last one and change once
         ctx.post_to_all(|| ToOwner::Swept { sweep, gone: gone.clone() });
-        Done::Swept(count)
+        count
     }
 
     /// Deletes a document that a limited list has pushed out, if it still is at this version.

@@ -139,10 +139,10 @@ impl Lists {
         }
     }
 
-    /// A document has changed.
-    pub fn moved(&mut self, ctx: &mut Context, id: Id, change: ListChange) {
+    /// Documents have changed, all at once.
+    pub fn moved(&mut self, ctx: &mut Context, id: Id, changes: Vec<ListChange>) {
         if let Some(followed) = self.slab.get_mut(id) {
-            followed.apply(ctx, vec![change]);
+            followed.apply(ctx, changes);
         }
     }
 

@@ -9,6 +9,7 @@ pub mod catch_up;
 pub mod channel;
 pub mod channels;
 pub mod documents;
+pub mod draft;
 pub mod front_door;
 pub mod ledger;
 pub mod lists;
@@ -36,7 +37,7 @@ use crate::flow::conn::response_part::ResponsePart;
 use crate::flow::encode::ooo;
 use crate::flow::fanout::reach::Reach;
 use crate::flow::request::rooms::RoomAsk;
-use crate::flow::request::write::Done;
+use crate::flow::request::write::{Done, Write};
 use crate::flow::route::subject::Subject;
 use crate::flow::state::presence::Viewer;
 use crate::flow::state::room::Refusal;
@@ -49,6 +50,7 @@ use crate::shard::mail::to_connections::ToConnections;
 use crate::shard::mail::to_owner::ToOwner;
 use crate::shard::mail::to_sequencer::{SEQUENCER, ToSequencer};
 use crate::shard::owner::batch_sequencer::Sequencer;
+use crate::shard::owner::draft::Settled;
 use crate::shard::owner::front_door::{Eviction, FrontDoor};
 use crate::shard::owner::ledger::Ledger;
 use crate::shard::owner::lists::Lists;
@@ -132,7 +134,8 @@ impl Owner {
             }
             ToOwner::Unfollow { list, pattern } => ledger.watchers().unfollow(from, list, &pattern),
             ToOwner::Followed { list, items } => self.lists.followed(ctx, list, items),
-            ToOwner::Moved { list, change } => self.lists.moved(ctx, list, change),
+            ToOwner::Moved { list, change } => self.lists.moved(ctx, list, vec![change]),
+            ToOwner::MovedTogether { list, changes } => self.lists.moved(ctx, list, changes),
             ToOwner::Swept { sweep, gone } => self.lists.swept(ctx, sweep, &gone),
             ToOwner::Evict { key, version } => {
                 if let Some(eviction) = self.front.admit_eviction(Eviction { key, version }) {
@@ -144,11 +147,7 @@ impl Owner {
             }
             ToOwner::NextChunk { scan, most } => self.scans.next(scan, most),
             ToOwner::CloseScan { scan } => ledger.close_scan(scan),
-            ToOwner::Prepare { part } => {
-                let result = ledger.state().documents.check(&part);
-                self.front.close(part);
-                ctx.post(SEQUENCER, ToSequencer::Prepared { result });
-            }
+            ToOwner::Prepare { part } => self.prepare(ctx, part),
             ToOwner::Decide { commit } => self.decide(ctx, commit),
         }
     }
@@ -241,9 +240,9 @@ impl Owner {
                 ticket.answer(allowed.and_then(|()| ledger.write(ctx, write).map_err(WriteRefused::Invalid)))
             }
             Question::Batch { writes, ticket } => {
-                let checked = ledger.state().documents.check(&writes).map_err(WriteRefused::Invalid);
-                ticket.answer(checked.map(|()| {
-                    ledger.write_checked(ctx, writes);
+                let settled = Settled::new(&ledger.state().documents, writes);
+                ticket.answer(settled.map_err(WriteRefused::Invalid).map(|settled| {
+                    ledger.write_settled(ctx, settled);
                     Done::Batch
                 }))
             }
@@ -304,10 +303,20 @@ impl Owner {
         }
     }
 
+    /// This owner's part of a batch: can it be done?
+    fn prepare(&mut self, ctx: &mut Context, part: Vec<Write>) {
+        let (part, result) = match Settled::new(&self.ledger.state().documents, part) {
+            Ok(settled) => (settled, Ok(())),
+            Err(why) => (Settled::default(), Err(why)),
+        };
+        self.front.close(part);
+        ctx.post(SEQUENCER, ToSequencer::Prepared { result });
+    }
+
     /// The decision about this owner's part of a batch.
     fn decide(&mut self, ctx: &mut Context, go: bool) {
         let (part, evictions) = self.front.open();
-        let swept = if go { self.ledger.write_checked(ctx, part) } else { 0 };
+        let swept = if go { self.ledger.write_settled(ctx, part) } else { 0 };
         ctx.post(SEQUENCER, ToSequencer::Decided { swept });
         for eviction in evictions {
             self.ledger.evict(ctx, &eviction.key, eviction.version);

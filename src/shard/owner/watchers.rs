@@ -80,6 +80,8 @@ pub struct Watchers {
     /// Who wants which keys, by pattern.
     interest: Trie<Target>,
     partitions: Partitions,
+    /// What the lists will hear of the batch under way.
+    held: Option<Vec<((ShardId, Id), ListChange)>>,
 }
 
 impl Watchers {
@@ -219,7 +221,27 @@ impl Watchers {
         }
         for (owner, list) in followers {
             let change = ListChange { key: key.clone(), version, item: new.cloned(), patch: patch.clone() };
-            ctx.post(owner, ToOwner::Moved { list, change });
+            match &mut self.held {
+                Some(held) => held.push(((owner, list), change)),
+                None => ctx.post(owner, ToOwner::Moved { list, change }),
+            }
+        }
+    }
+
+    /// A batch begins: lists hear of its changes together.
+    pub fn hold_lists(&mut self) {
+        self.held = Some(Vec::new());
+    }
+
+    /// The batch is done: each list hears of all its changes.
+    pub fn tell_lists(&mut self, ctx: &mut Context) {
+        let mut held = self.held.take().unwrap_or_default();
+        // a stable order: the changes of one list stay as they came
+        held.sort_by_key(|(list, _)| *list);
+        for changes in held.chunk_by(|(a, _), (b, _)| a == b) {
+            let ((owner, list), _) = changes[0];
+            let changes = changes.iter().map(|(_, change)| change.clone()).collect();
+            ctx.post(owner, ToOwner::MovedTogether { list, changes });
         }
     }
 

@@ -2,9 +2,9 @@
 
 use crate::base::stamp::Stamp;
 use crate::flow::request::refusals::{key_invalid, no_page};
-use crate::flow::request::write::Write;
+use crate::flow::request::write::{MergeRule, Write};
 use crate::flow::request::{Request, ResponseKind};
-use crate::wire::http::{Method, Response};
+use crate::wire::http::{Field, Head, Method, Response};
 use crate::wire::json::{Json, JsonError, JsonFault};
 use crate::wire::key::{Key, Name};
 
@@ -14,10 +14,10 @@ type Rest = Result<Request, Response<'static>>;
 ///
 /// # Errors
 /// The response that says what is wrong.
-pub fn read(method: Method, name: &str, body: &[u8]) -> Rest {
-    match method {
+pub fn read(head: &Head, name: &str, body: &[u8]) -> Rest {
+    match head.method {
         Method::Post => post(name, body),
-        Method::Patch => patch(name, body),
+        Method::Patch => patch(head.get(Field::ContentType), name, body),
         Method::Delete => Ok(match parse(name)? {
             Name::Key(key) => Request::Write(key.clone(), Write::Del(key), ResponseKind::Gone),
             Name::Pattern(pattern) => Request::Sweep(pattern),
@@ -52,12 +52,27 @@ fn post(name: &str, body: &[u8]) -> Rest {
     }
 }
 
-fn patch(name: &str, body: &[u8]) -> Rest {
+/// What a change may be written in.
+const PATCHES: &str = "application/json, application/merge-patch+json, application/json-patch+json";
+
+/// The media type says what kind of change it is; ooo's clients may leave it out.
+fn patch(media_type: Option<&str>, name: &str, body: &[u8]) -> Rest {
+    let essence = media_type.and_then(|text| text.split(';').next()).unwrap_or("application/json").trim();
+    let kind: fn(Key, Json) -> Write = match &*essence.to_ascii_lowercase() {
+        "application/json" => |key, value| Write::Merge(key, value, MergeRule::Ooo),
+        "application/merge-patch+json" => |key, value| Write::Merge(key, value, MergeRule::MergePatch),
+        "application/json-patch+json" => Write::Patch,
+        _ => {
+            let refused =
+                Response::problem(415, "unsupported_media_type", "Accept-Patch names what a PATCH may be");
+            return Err(refused.header("Accept-Patch", PATCHES));
+        }
+    };
     match parse(name)? {
         Name::Pattern(_) => Err(Response::text(400, "ooo: glob pattern not allowed for this operation")),
         Name::Key(key) => {
             let value = json(body)?;
-            Ok(written(key.clone(), Write::Merge(key, value)))
+            Ok(written(key.clone(), kind(key, value)))
         }
     }
 }

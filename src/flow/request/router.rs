@@ -123,7 +123,7 @@ fn named(head: &Head, body: &[u8], name: &str, caller: Caller<'_>, limits: &Limi
     if name == "ws" {
         return Err(Response::text(426, "this is the hub's door: connect with a WebSocket"));
     }
-    rest::read(head.method, name, body)
+    rest::read(head, name, body)
 }
 
 /// A WebSocket: of the hub, or on a name, or at the root, where the clock is.
@@ -164,9 +164,10 @@ fn html(page: &'static str) -> Response<'static> {
 
 #[cfg(test)]
 mod tests {
-    use super::route;
+    use super::{Request, route};
     use crate::flow::identity::Identity;
     use crate::flow::limits::{Access, Limits};
+    use crate::flow::request::write::Write;
     use crate::wire::http::{MAX_HEAD, parse_head};
 
     fn asked(line: &str, body: &str, access: Access) -> String {
@@ -212,6 +213,32 @@ mod tests {
         ] {
             let asked = asked(line, body, Access::Write);
             assert!(asked.starts_with(request), "{line}: {asked}");
+        }
+    }
+
+    #[test]
+    fn a_patch_is_what_its_media_type_says() {
+        for (media_type, request) in [
+            ("application/json", "Merge(Ooo)"),
+            ("Application/JSON; charset=utf-8", "Merge(Ooo)"),
+            ("application/merge-patch+json", "Merge(MergePatch)"),
+            ("application/json-patch+json", "Patch"),
+            ("text/csv", "415"),
+            ("", "415"),
+        ] {
+            let text = format!("PATCH /a HTTP/1.1\r\nHost: h\r\nContent-Type: {media_type}\r\n\r\n");
+            let (head, _) = parse_head(text.as_bytes(), MAX_HEAD).expect("a head").expect("a whole one");
+            let who = Identity::anonymous(Access::Write);
+            let asked = match route(&head, b"{}", who.at(0), &Limits::default()) {
+                Request::Respond(response) => {
+                    assert!(format!("{response:?}").contains("Accept-Patch"), "{response:?}");
+                    response.status().to_string()
+                }
+                Request::Write(_, Write::Merge(_, _, rule), _) => format!("Merge({rule:?})"),
+                Request::Write(_, Write::Patch(..), _) => "Patch".into(),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(asked, request, "{media_type}");
         }
     }
 

@@ -16,8 +16,8 @@ pub enum Write {
     /// Replace the value. A new document is as old as the stamp says, so that those of one connection stand in lists in its
     /// order, whichever owner comes first; 0: as its version.
     Set(Key, Json, Stamp),
-    /// Merge into the value, objects member by member.
-    Merge(Key, Json),
+    /// Merge into the value, objects member by member; the rule says what happens to anything else.
+    Merge(Key, Json, MergeRule),
     /// Apply an RFC 6902 patch, pointers relative to the value.
     Patch(Key, Json),
     /// Delete the document.
@@ -26,6 +26,18 @@ pub enum Write {
     Sweep(Pattern, SweepId),
     /// Append to a channel, which may be a room that hears not everybody: who publishes.
     Publish(Arc<Publish>, Actor),
+}
+
+/// What a merge means where one side is no object. Objects are merged member by member, at every depth, by all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MergeRule {
+    /// The feed's: anything else takes the new value; `null` is stored.
+    Feed,
+    /// ooo's: an object takes nothing but an object, an object over an array changes the elements that its names number,
+    /// and the document must be an object or an array; `null` is stored.
+    Ooo,
+    /// RFC 7396: anything else takes the new value, and `null` removes a member.
+    MergePatch,
 }
 
 /// One glob delete, so that a list can wait for all its parts and change once.
@@ -41,7 +53,7 @@ impl Write {
     /// The name whose owner must do it; `None` if all must.
     pub fn name(&self) -> Option<&str> {
         match self {
-            Write::Set(key, ..) | Write::Merge(key, _) | Write::Patch(key, _) => Some(key.as_str()),
+            Write::Set(key, ..) | Write::Merge(key, ..) | Write::Patch(key, _) => Some(key.as_str()),
             Write::Del(key) => Some(key.as_str()),
             Write::Sweep(..) => None,
             Write::Publish(publish, _) => Some(&publish.channel),

@@ -3,6 +3,7 @@
 use fastrand::Rng;
 use serde_json::Value;
 
+use crate::flow::request::write::MergeRule;
 use crate::flow::state::align::align;
 use crate::flow::state::apply::{Why, apply};
 use crate::flow::state::diff::{OpKind, Patch, diff};
@@ -472,7 +473,7 @@ fn the_deepest_document_can_be_diffed_merged_and_patched() {
     let (old, new) = (json(&deep("1")), json(&deep("2")));
     let patch = json(&written(&diff(&old, &new), ""));
     assert_eq!(apply(&old, &patch).unwrap(), new);
-    assert_eq!(merge(&old, &new).unwrap(), new);
+    assert_eq!(merge(&old, &new, MergeRule::Ooo).unwrap(), new);
 }
 
 #[test]
@@ -490,7 +491,11 @@ fn the_private_names_of_serde_json_mean_nothing_here() {
 }
 
 fn merged(doc: &str, patch: &str) -> Result<String, String> {
-    merge(&json(doc), &json(patch)).map(|doc| doc.as_str().to_owned()).map_err(|e| e.to_string())
+    merged_by(MergeRule::Ooo, doc, patch)
+}
+
+fn merged_by(rule: MergeRule, doc: &str, patch: &str) -> Result<String, String> {
+    merge(&json(doc), &json(patch), rule).map(|doc| doc.as_str().to_owned()).map_err(|e| e.to_string())
 }
 
 #[test]
@@ -502,13 +507,12 @@ fn merging_is_deep_and_keeps_order_and_literals() {
             r#"{"a":null,"b":{"c":1,"d":[],"n":{"m":null}},"e\/":"x","z":1e3}"#,
         ),
         (r#"{"a":{"deep":{}},"e/":2}"#, r#"{"a":{"deep":{}},"b":{"c":1,"d":[1,2]},"e\/":2}"#),
-        (r#"{"b":{"d":{"1":"two","7":0}}}"#, r#"{"a":1.0,"b":{"c":1,"d":[1,"two"]},"e\/":"x"}"#),
+        (r#"{"b":{"d":{"1":"two"}}}"#, r#"{"a":1.0,"b":{"c":1,"d":[1,"two"]},"e\/":"x"}"#),
         ("{}", doc),
     ] {
         assert_eq!(merged(doc, patch).unwrap(), new);
     }
     assert_eq!(merged("{}", r#"{"a":1}"#).unwrap(), r#"{"a":1}"#);
-    assert_eq!(merged("5", r#"{"a":1}"#).unwrap(), "5");
     assert_eq!(merged("[[],{}]", r#"{"1":{"a":1}}"#).unwrap(), r#"[[],{"a":1}]"#);
 }
 
@@ -521,8 +525,56 @@ fn merging_something_else_over_an_object_is_refused() {
         (r#"{"b":{"c":[]}}"#, r#"merge: patch value must be object for key "b.c""#),
         (r#"{"l":{"0":1}}"#, r#"merge: patch value must be object for key "l.0""#),
         ("5", "merge: patch value must be object"),
+        (r#"{"l":{"0":{},"1":2}}"#, "merge: patch names an element that the array of 1 does not have"),
+        (r#"{"l":{"00":{}}}"#, "merge: patch names an element that the array of 1 does not have"),
     ] {
         assert_eq!(merged(doc, patch).unwrap_err(), error);
+    }
+    for doc in ["5", "null", r#""s""#] {
+        let error = merged(doc, r#"{"a":1}"#).unwrap_err();
+        assert_eq!(error, "merge: the document is neither an object nor an array");
+    }
+}
+
+#[test]
+fn what_is_no_object_takes_the_new_value_of_the_feed() {
+    for (doc, patch, new) in [
+        ("5", r#"{"a":1}"#, r#"{"a":1}"#),
+        ("null", r#"{"a":null}"#, r#"{"a":null}"#),
+        ("[1,2,3]", r#"{"1":9}"#, r#"{"1":9}"#),
+        (
+            r#"{"k":[1,2],"b":{"c":1,"d":2}}"#,
+            r#"{"k":{"x":8},"b":{"d":[]}}"#,
+            r#"{"k":{"x":8},"b":{"c":1,"d":[]}}"#,
+        ),
+        (r#"{"k":{"a":1}}"#, r#"{"k":5}"#, r#"{"k":5}"#),
+        (r#"{"k":1}"#, "[2]", "[2]"),
+    ] {
+        assert_eq!(merged_by(MergeRule::Feed, doc, patch).unwrap(), new);
+    }
+}
+
+/// The examples of RFC 7396, appendix A.
+#[test]
+fn a_merge_patch_does_what_its_standard_says() {
+    for (doc, patch, new) in [
+        (r#"{"a":"b"}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
+        (r#"{"a":"b"}"#, r#"{"b":"c"}"#, r#"{"a":"b","b":"c"}"#),
+        (r#"{"a":"b"}"#, r#"{"a":null}"#, "{}"),
+        (r#"{"a":"b","b":"c"}"#, r#"{"a":null}"#, r#"{"b":"c"}"#),
+        (r#"{"a":["b"]}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
+        (r#"{"a":"c"}"#, r#"{"a":["b"]}"#, r#"{"a":["b"]}"#),
+        (r#"{"a":{"b":"c"}}"#, r#"{"a":{"b":"d","c":null}}"#, r#"{"a":{"b":"d"}}"#),
+        (r#"{"a":[{"b":"c"}]}"#, r#"{"a":[1]}"#, r#"{"a":[1]}"#),
+        (r#"["a","b"]"#, r#"["c","d"]"#, r#"["c","d"]"#),
+        (r#"{"a":"b"}"#, r#"["c"]"#, r#"["c"]"#),
+        (r#"{"a":"foo"}"#, "null", "null"),
+        (r#"{"a":"foo"}"#, r#""bar""#, r#""bar""#),
+        (r#"{"e":null}"#, r#"{"a":1}"#, r#"{"e":null,"a":1}"#),
+        ("[1,2]", r#"{"a":"b","c":null}"#, r#"{"a":"b"}"#),
+        ("{}", r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#),
+    ] {
+        assert_eq!(merged_by(MergeRule::MergePatch, doc, patch).unwrap(), new, "{doc} {patch}");
     }
 }
 
@@ -537,10 +589,12 @@ fn merging_agrees_with_a_naive_model() {
                 })
             }
             (Value::Object(_), _) => false,
-            (Value::Array(list), Value::Object(patch)) => list
-                .iter_mut()
-                .enumerate()
-                .all(|(i, old)| patch.get(&i.to_string()).is_none_or(|new| model(old, new))),
+            (Value::Array(list), Value::Object(patch)) => {
+                let places: Vec<String> = (0..list.len()).map(|i| i.to_string()).collect();
+                let each = list.iter_mut().zip(&places);
+                patch.keys().all(|name| places.contains(name))
+                    && each.into_iter().all(|(old, at)| patch.get(at).is_none_or(|new| model(old, new)))
+            }
             (doc, patch) => {
                 *doc = patch.clone();
                 true

@@ -4,7 +4,7 @@ use crate::base::id::ShardId;
 use crate::flow::conn::reply_queue::ReplyQueue;
 use crate::flow::identity::Actor;
 use crate::flow::request::lines::{LineBuffer, NextLine};
-use crate::flow::request::write::{Done, Write};
+use crate::flow::request::write::{Done, MergeRule, Write};
 use crate::flow::route::owner::owner;
 use crate::shard::connections::shared::list_once;
 use crate::shard::connections::view::View;
@@ -207,7 +207,7 @@ fn home(view: &View<'_>, write: &Write) -> Option<ShardId> {
 fn resolve(view: &mut View<'_>, op: FeedOp) -> Result<Write, Vec<FeedOp>> {
     Ok(match op {
         FeedOp::Set(key, value) => Write::Set(key, value, view.ctx.stamp()),
-        FeedOp::Merge(key, value) => Write::Merge(key, value),
+        FeedOp::Merge(key, value) => Write::Merge(key, value, MergeRule::Feed),
         FeedOp::Patch(key, patch) => Write::Patch(key, patch),
         FeedOp::Del(Name::Key(key)) => Write::Del(key),
         FeedOp::Del(Name::Pattern(pattern)) => Write::Sweep(pattern, view.shared.next_sweep(view.ctx.id)),

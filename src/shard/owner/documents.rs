@@ -5,7 +5,7 @@ use crate::flow::encode::ooo;
 use crate::flow::fanout::reach::Reach;
 use crate::flow::filter::select::Select;
 use crate::flow::request::position::Position;
-use crate::flow::request::write::Refused;
+use crate::flow::request::write::{MergeRule, Refused};
 use crate::flow::route::subject::Subject;
 use crate::flow::state::apply::apply;
 use crate::flow::state::item::Item;
@@ -101,8 +101,14 @@ impl Documents {
     ///
     /// # Errors
     /// There is no document, or the merge does not fit it.
-    pub fn merge(&self, ctx: &mut Context, key: Key, part: &Json) -> Result<Record, Refused> {
-        let value = merged(self.value(&key), &key, part)?;
+    pub fn merge(
+        &self,
+        ctx: &mut Context,
+        key: Key,
+        part: &Json,
+        rule: MergeRule,
+    ) -> Result<Record, Refused> {
+        let value = merged(self.value(&key), &key, part, rule)?;
         Ok(self.put(ctx, key, value, Stamp::ZERO))
     }
 
@@ -164,9 +170,9 @@ impl Documents {
 ///
 /// # Errors
 /// There is no document, or the merge does not fit it.
-pub fn merged(old: Option<Json>, key: &Key, part: &Json) -> Result<Json, Refused> {
+pub fn merged(old: Option<Json>, key: &Key, part: &Json, rule: MergeRule) -> Result<Json, Refused> {
     let old = old.ok_or_else(|| Refused::NotFound(key.clone()))?;
-    merge(&old, part).map_err(|why| Refused::Merge(why.to_string()))
+    merge(&old, part, rule).map_err(|why| Refused::Merge(why.to_string()))
 }
 
 /// What a patch makes of a value.

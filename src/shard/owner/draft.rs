@@ -64,8 +64,8 @@ impl Draft<'_> {
             Write::Publish(..) => self.published.push((place, write)),
             Write::Sweep(pattern, sweep) => self.sweep(place, pattern, sweep),
             Write::Set(key, value, asked) => self.put(place, key, value, asked),
-            Write::Merge(key, part) => {
-                let value = merged(self.value(&key), &key, &part)?;
+            Write::Merge(key, part, rule) => {
+                let value = merged(self.value(&key), &key, &part, rule)?;
                 self.put(place, key, value, Stamp::ZERO);
             }
             Write::Patch(key, patch) => {
@@ -126,7 +126,7 @@ mod tests {
     use super::Settled;
     use crate::base::id::ShardId;
     use crate::base::stamp::Stamp;
-    use crate::flow::request::write::{Refused, SweepId, Write};
+    use crate::flow::request::write::{MergeRule, Refused, SweepId, Write};
     use crate::shard::context::Context;
     use crate::shard::owner::documents::Documents;
     use crate::shard::owner::record::{Deletion, Record};
@@ -141,7 +141,7 @@ mod tests {
         let Ok(Name::Pattern(all)) = Name::parse("a/*") else { panic!("a pattern") };
         match rng.u8(0..8) {
             0..3 => Write::Set(key, json(if rng.bool() { r#"{"n":1}"# } else { "[]" }), Stamp::ZERO),
-            3 => Write::Merge(key, json(r#"{"m":2}"#)),
+            3 => Write::Merge(key, json(r#"{"m":2}"#), MergeRule::Ooo),
             4 => Write::Patch(key, json(r#"[{"op":"replace","path":"/n","value":3}]"#)),
             5 => Write::Sweep(all, SweepId { shard: ShardId(0), count: 1 }),
             _ => Write::Del(key),
@@ -152,7 +152,7 @@ mod tests {
     fn write(documents: &mut Documents, ctx: &mut Context, write: Write) -> Result<(), Refused> {
         let record = match write {
             Write::Set(key, value, asked) => documents.put(ctx, key, value, asked),
-            Write::Merge(key, part) => documents.merge(ctx, key, &part)?,
+            Write::Merge(key, part, rule) => documents.merge(ctx, key, &part, rule)?,
             Write::Patch(key, patch) => documents.patch(ctx, key, &patch)?,
             Write::Del(key) => documents.delete(ctx, &key, Deletion::Write)?,
             Write::Sweep(pattern, _) => {

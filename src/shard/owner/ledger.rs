@@ -221,7 +221,7 @@ impl Ledger {
         let documents = &self.state.documents;
         let (key, record) = match write {
             Write::Set(key, value, asked) => (key.clone(), documents.put(ctx, key, value, asked)),
-            Write::Merge(key, part) => (key.clone(), documents.merge(ctx, key, &part)?),
+            Write::Merge(key, part, rule) => (key.clone(), documents.merge(ctx, key, &part, rule)?),
             Write::Patch(key, patch) => (key.clone(), documents.patch(ctx, key, &patch)?),
             Write::Del(key) => {
                 let record = documents.delete(ctx, &key, Deletion::Write)?;

@@ -16,7 +16,7 @@ use crate::flow::limits::channels::ChannelRule;
 use crate::flow::limits::documents::Rule;
 use crate::flow::request::position::Position;
 use crate::flow::request::rooms::RoomAsk;
-use crate::flow::request::write::{SweepId, Write};
+use crate::flow::request::write::{MergeRule, SweepId, Write};
 use crate::flow::route::owner::owner;
 use crate::flow::route::subject::Subject;
 use crate::shard::context::Context;
@@ -118,7 +118,7 @@ impl World {
     fn one_write(&mut self) -> Write {
         match self.rng.u8(0..9) {
             0..4 => Write::Set(self.key(), self.json(), Stamp::ZERO),
-            4 => Write::Merge(self.key(), self.json()),
+            4 => Write::Merge(self.key(), self.json(), MergeRule::Feed),
             5 => {
                 let patch = br#"[{"op":"replace","path":"/n","value":"patched"}]"#;
                 Write::Patch(self.key(), Json::parse(patch).unwrap())

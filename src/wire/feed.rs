@@ -221,15 +221,17 @@ fn op(fields: &LineFields<'_>, outer: bool) -> Result<FeedOp, LineError> {
     })
 }
 
-fn publish(fields: &LineFields<'_>, data: Json) -> Result<Publish, LineError> {
+fn publish<'a>(fields: &LineFields<'a>, data: Json) -> Result<Publish, LineError> {
     let channel = text(fields.channel, "\"channel\" is missing or not a string")?;
     if !is_channel(&channel) {
         return Err(LineError::Channel);
     }
-    let word = |field: Option<&RawValue>, why| {
-        field.map(|field| text(Some(field), why).map(|text| Arc::from(&*text))).transpose()
+    // encoders of typed languages write null for a member that is not there
+    let given = |field: Option<&'a RawValue>| field.filter(|field| field.get() != "null");
+    let word = |field: Option<&'a RawValue>, why| {
+        given(field).map(|field| text(Some(field), why).map(|text| Arc::from(&*text))).transpose()
     };
-    let metadata = fields.metadata.map(RawValue::get);
+    let metadata = given(fields.metadata).map(RawValue::get);
     if metadata.is_some_and(|raw| !raw.starts_with('{')) {
         return Err(LineError::Field("\"metadata\" must be an object"));
     }
@@ -318,6 +320,7 @@ mod tests {
             r#"{"op":"del","key":"a/*"}"#,
             r#"{"op":"publish","channel":"c:1","data":[],"type":"t","ack":"accepted"}"#,
             r#"{"op":"publish","channel":"c","data":1,"event":"e","user_id":"u","metadata":{},"thread_id":"t"}"#,
+            r#"{"op":"publish","channel":"c","data":null,"type":null,"event":null,"user_id":null,"metadata":null}"#,
             r#"{"op":"batch","ops":[{"op":"set","key":"a","data":1},{"op":"del","key":"b"}]}"#,
         ] {
             assert!(parse(line.as_bytes()).1.is_ok(), "{line}");

@@ -35,8 +35,11 @@ struct World {
 
 impl World {
     fn new() -> World {
-        let (now, limits) = (Now { mono: 1, wall: WALL }, Arc::new(Limits::default()));
-        let shard = Shard::new(ShardId(0), 1, limits, "0".into(), now);
+        let mut limits = Limits::default();
+        // full at once, as that of a server is which has run for a minute
+        limits.hub.tail.bytes = 1 << 10;
+        let now = Now { mono: 1, wall: WALL };
+        let shard = Shard::new(ShardId(0), 1, Arc::new(limits), "0".into(), now);
         let (sockets, line) = (Null::default(), Vec::new());
         let mut world = World { shard, now, sockets, slots: 0, feed: None, line, count: 0 };
         world.feed = Some(world.open(Door::Feed));

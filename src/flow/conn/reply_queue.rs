@@ -33,13 +33,18 @@ impl ReplyQueue {
         self.lines.push_back(Pending { number, reply: None });
     }
 
-    /// A line is done, with that reply; empty: none.
-    pub fn done(&mut self, number: u64, reply: Vec<u8>) {
+    /// A line is done, with that reply; empty: none. Gives it back if no earlier line holds it back.
+    pub fn done(&mut self, number: u64, reply: Vec<u8>) -> Option<Vec<u8>> {
+        if self.lines.front().is_some_and(|first| first.number == number) {
+            self.lines.pop_front();
+            return Some(reply);
+        }
         let at = self.lines.partition_point(|line| line.number < number);
         self.lines[at].reply = Some(reply);
+        None
     }
 
-    /// The next reply that no earlier line holds back.
+    /// The next reply that no earlier line holds back any more.
     pub fn pop(&mut self) -> Option<Vec<u8>> {
         self.lines.front_mut()?.reply.take().inspect(|_| drop(self.lines.pop_front()))
     }
@@ -56,15 +61,16 @@ mod tests {
             let (mut rng, mut queue) = (Rng::with_seed(seed), ReplyQueue::default());
             let (mut open, mut number, mut got) = (Vec::new(), 0u64, Vec::new());
             for _ in 0..200 {
+                let mut next = None;
                 if rng.bool() {
                     number += rng.u64(1..4);
                     queue.begin(number);
                     open.push(number);
                 } else if !open.is_empty() {
                     let number = open.swap_remove(rng.usize(0..open.len()));
-                    queue.done(number, number.to_be_bytes().to_vec());
+                    next = queue.done(number, number.to_be_bytes().to_vec());
                 }
-                while let Some(reply) = queue.pop() {
+                while let Some(reply) = next.take().or_else(|| queue.pop()) {
                     got.push(u64::from_be_bytes(reply.try_into().expect("a number")));
                 }
                 assert!(got.is_sorted_by(|a, b| a < b));

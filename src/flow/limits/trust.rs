@@ -66,7 +66,8 @@ impl Trust {
     /// It may not. The response is 403, and lets no page read it.
     pub fn admit(&self, at: Exposure, host: Option<&str>, origin: Option<&str>) -> Result<(), Untrusted> {
         let name = host.map(without_port).unwrap_or_default();
-        if at == Exposure::Loopback && !name.is_empty() && !is_loopback(name) && !self.hosts.allow(name) {
+        let known = name.is_empty() || is_loopback(name) || is_single_label(name) || self.hosts.allow(name);
+        if at == Exposure::Loopback && !known {
             return Err(Untrusted::Host(name.to_owned()));
         }
         let Some(origin) = origin else { return Ok(()) };
@@ -139,6 +140,12 @@ fn is_loopback(name: &str) -> bool {
         || name.parse().is_ok_and(|at: Ipv4Addr| at.is_loopback())
 }
 
+/// Whether a name is one label, such as that of a machine of the local network or of a container. No page of the internet
+/// has such an origin: names that somebody can register have a dot.
+fn is_single_label(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Allowed, Exposure, Trust, Untrusted};
@@ -164,7 +171,9 @@ mod tests {
             ("evil.example", false),
             ("localhost.evil.example", false),
             ("127.0.0.1.evil.example:8800", false),
-            ("evillocalhost", false),
+            ("buildhost", true),
+            ("my-machine:8800", true),
+            ("machine.", false),
             ("localhost:80@evil.example", false),
             ("localhost:80:80", false),
             ("[::1].evil.example", false),

@@ -135,11 +135,12 @@ impl FeedSession {
 
     /// A line has its reply, which goes out behind those of the lines before it.
     fn done(&mut self, view: &mut View<'_>, number: u64, reply: Vec<u8>) {
-        self.replies.done(number, reply);
-        while let Some(reply) = self.replies.pop() {
+        let mut next = self.replies.done(number, reply);
+        while let Some(reply) = next {
             if !reply.is_empty() {
                 view.force_send(reply);
             }
+            next = self.replies.pop();
         }
     }
 

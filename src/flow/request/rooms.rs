@@ -4,6 +4,7 @@ use crate::base::stamp::Stamp;
 use crate::flow::identity::Actor;
 use crate::flow::identity::Caller;
 use crate::flow::limits::Access;
+use crate::flow::limits::hub::HubLimits;
 use crate::flow::request::refusals::{forbidden, method_not_allowed};
 use crate::wire::http::{Head, Method, Response};
 use crate::wire::hub::{
@@ -63,14 +64,19 @@ fn nothing() -> Response<'static> {
 }
 
 impl RoomRequest {
-    /// Reads a request whose path is `/_/rooms` and what follows (not decoded), of somebody who may do that much.
+    /// Reads a request whose path is `/_/rooms` and what follows (not decoded), of somebody who may do that much. Its body
+    /// may have as many bytes as a frame of the hub.
     ///
     /// # Errors
     /// The response, where nobody needs to be asked.
-    pub fn read(head: &Head, rest: &str, body: &[u8], caller: Caller<'_>) -> Asked {
+    pub fn read(head: &Head, rest: &str, body: &[u8], caller: Caller<'_>, limits: &HubLimits) -> Asked {
         let reads = matches!(head.method, Method::Get | Method::Head);
         let needs = if reads { Access::Read } else { Access::Write };
         caller.may(needs).map_err(forbidden)?;
+        if body.len() > limits.max_message {
+            let detail = format!("a message may have {} bytes ([hub] max_message)", limits.max_message);
+            return Err(problem(413, "message_too_large", &detail));
+        }
         let parameters = parameters(head)?;
         let actor = caller.actor();
         let decoded = rest.split('/').skip(1).map(url::decode_path).collect::<Result<Vec<_>, _>>();
@@ -226,6 +232,7 @@ mod tests {
     use super::RoomRequest;
     use crate::flow::identity::{Actor, Identity};
     use crate::flow::limits::Access;
+    use crate::flow::limits::hub::HubLimits;
     use crate::wire::http::parse_head;
     use crate::wire::hub::{MemberCommand, RoomCommand};
 
@@ -234,7 +241,7 @@ mod tests {
         let (head, _) = parse_head(text.as_bytes(), 9999).expect("a head").expect("whole");
         let rest = head.path.strip_prefix("/_/rooms").expect("a path of rooms").to_owned();
         let who = Identity::read(&head, &Identity::anonymous(access)).expect("a name");
-        RoomRequest::read(&head, &rest, body.as_bytes(), who.at(0))
+        RoomRequest::read(&head, &rest, body.as_bytes(), who.at(0), &HubLimits::default())
             .map_err(|response| String::from_utf8_lossy(&response.encode()).into_owned())
     }
 
@@ -275,7 +282,11 @@ mod tests {
 
     #[test]
     fn every_fault_has_its_status_and_code() {
+        let large = format!(r#"{{"data":"{}"}}"#, "x".repeat(64 << 10));
         for (line, body, status, code) in [
+            ("POST /_/rooms/a/messages", large.as_str(), 413, "message_too_large"),
+            ("PATCH /_/rooms/a/messages/17f", &large, 413, "message_too_large"),
+            ("PATCH /_/rooms/a", &large, 413, "message_too_large"),
             ("POST /_/rooms", "[]", 400, "invalid_message"),
             ("POST /_/rooms", r#"{"id":"*"}"#, 400, "invalid_message"),
             ("POST /_/rooms", r#"{"id":"a\nb"}"#, 400, "invalid_message"),

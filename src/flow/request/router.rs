@@ -44,7 +44,7 @@ fn find(head: &Head, body: &[u8], caller: Caller<'_>, limits: &Limits) -> Routed
     // a room's name may hold an encoded slash, so this path is not decoded yet
     let rooms = head.path.strip_prefix("/_/rooms");
     if let Some(rest) = rooms.filter(|rest| rest.is_empty() || rest.starts_with('/')) {
-        return RoomRequest::read(head, rest, body, caller).map(Request::Room);
+        return RoomRequest::read(head, rest, body, caller, &limits.hub).map(Request::Room);
     }
     if path == "/_/import" {
         return Err(method_not_allowed("an import is a POST", "POST"));

@@ -62,7 +62,7 @@ pub struct HubSettings {
     pub implicit_channels: Implicit,
     /// How often each client is pinged.
     pub ping_interval: Span,
-    /// The largest frame from a client; beyond it: the error `message_too_large`.
+    /// The largest frame from a client, and the largest body under `/_/rooms`; beyond it: the error `message_too_large`.
     pub max_message: ByteSize,
     /// Frames that may wait for one reader.
     pub queue_frames: u64,

@@ -1,8 +1,16 @@
-//! From JSON text in normal form to MessagePack and CBOR. Integers beyond 64 bits and all fractions become doubles.
+//! From JSON text in normal form to MessagePack and CBOR. A number that is neither an integer of 64 bits nor a double without
+//! loss goes as its literal, which [`unpack`](super::unpack) takes back.
 
-use crate::wire::json::{read_string, string_end};
+use crate::wire::json::{number, read_string, string_end};
 use ciborium_ll::{Encoder, Header, simple};
 use rmp::encode as rmp;
+use std::cmp::Ordering;
+
+/// The extension type of a number's literal in MessagePack; applications have 0 to 127.
+pub const LITERAL_EXTENSION: i8 = 74;
+
+/// The tag of a JSON text in CBOR, which is a byte string (IANA: "Embedded JSON Object").
+pub const LITERAL_TAG: u64 = 262;
 
 /// What a text is made of, in the order in which a packed format names it.
 enum Token<'a> {
@@ -29,10 +37,14 @@ pub fn msgpack(json: &str, out: &mut Vec<u8>) {
         Token::True => rmp::write_bool(out, true).expect(ALL),
         Token::False => rmp::write_bool(out, false).expect(ALL),
         Token::Null => rmp::write_nil(out).expect(ALL),
-        Token::Number(text) => match number(text) {
+        Token::Number(text) => match Number::read(text) {
             Number::Positive(n) => drop(rmp::write_uint(out, n).expect(ALL)),
             Number::Negative(n) => drop(rmp::write_sint(out, n).expect(ALL)),
             Number::Double(n) => rmp::write_f64(out, n).expect(ALL),
+            Number::Literal => {
+                rmp::write_ext_meta(out, text.len() as u32, LITERAL_EXTENSION).expect(ALL);
+                out.extend_from_slice(text.as_bytes());
+            }
         },
     });
 }
@@ -49,11 +61,15 @@ pub fn cbor(json: &str, out: &mut Vec<u8>) {
             Token::True => Header::Simple(simple::TRUE),
             Token::False => Header::Simple(simple::FALSE),
             Token::Null => Header::Simple(simple::NULL),
-            Token::Number(text) => match number(text) {
+            Token::Number(text) => match Number::read(text) {
                 Number::Positive(n) => Header::Positive(n),
                 // CBOR's negative integers count from -1
                 Number::Negative(n) => Header::Negative(!n as u64),
                 Number::Double(n) => Header::Float(n),
+                Number::Literal => {
+                    encoder.push(Header::Tag(LITERAL_TAG)).expect(ALL);
+                    return encoder.bytes(text.as_bytes(), None).expect(ALL);
+                }
             },
         };
         encoder.push(header).expect(ALL);
@@ -64,13 +80,27 @@ enum Number {
     Positive(u64),
     Negative(i64),
     Double(f64),
+    /// None of them has its value.
+    Literal,
 }
 
-fn number(text: &str) -> Number {
-    match (text.parse(), text.parse()) {
-        (Ok(n), _) => Number::Positive(n),
-        (_, Ok(n)) if n < 0 => Number::Negative(n),
-        _ => Number::Double(text.parse().unwrap_or(f64::NAN)),
+/// A literal without exponent of so many bytes has at most 15 digits behind its point or sign: a double tells all such apart.
+const PLAIN: usize = 16;
+
+impl Number {
+    fn read(text: &str) -> Number {
+        if let Ok(n) = text.parse() {
+            return Number::Positive(n);
+        }
+        match text.parse() {
+            // -0 is a double
+            Ok(n) if n < 0 => return Number::Negative(n),
+            _ => {}
+        }
+        let double: f64 = text.parse().unwrap_or(f64::NAN);
+        let plain = text.len() <= PLAIN && text.contains('.') && !text.contains(['e', 'E']);
+        let same = || number::compare(text, &format!("{double:?}")).is_some_and(Ordering::is_eq);
+        if double.is_finite() && (plain || same()) { Number::Double(double) } else { Number::Literal }
     }
 }
 
@@ -155,6 +185,12 @@ mod tests {
                 b"\x1b\xff\xff\xff\xff\xff\xff\xff\xff",
             ),
             ("1.5", b"\xcb\x3f\xf8\0\0\0\0\0\0", b"\xf9\x3e\x00"),
+            ("1e400", b"\xc7\x05\x4a1e400", b"\xd9\x01\x06\x451e400"),
+            (
+                "36893488147419103233",
+                b"\xc7\x14\x4a36893488147419103233",
+                b"\xd9\x01\x06\x5436893488147419103233",
+            ),
             ("\"a\\n\"", b"\xa2a\n", b"\x62a\n"),
             ("[]", b"\x90", b"\x80"),
             ("{}", b"\x80", b"\xa0"),

@@ -1,6 +1,7 @@
 //! From MessagePack and CBOR to JSON text, piece by piece: the elements of a body as it comes.
 
-use crate::wire::json::{MAX_DEPTH, write_string};
+use crate::wire::json::{Json, MAX_DEPTH, write_string};
+use crate::wire::stream::pack::{LITERAL_EXTENSION, LITERAL_TAG};
 use crate::wire::stream::rows::RowError;
 use ciborium_ll::{Decoder, Error, Header, simple};
 use rmp::Marker;
@@ -14,6 +15,8 @@ enum PackedToken {
     Word(&'static str),
     /// A text of so many bytes, which follow.
     Text(usize),
+    /// The literal of a number, of so many bytes, which follow.
+    Literal(usize),
     /// An array of so many values; `None`: up to a break.
     Array(Option<u64>),
     /// An object of so many members; `None`: up to a break.
@@ -75,7 +78,10 @@ impl Packs {
             self.text.clear();
         }
         while let Some((token, len)) = self.token()? {
-            let behind = if let PackedToken::Text(text) = token { len.saturating_add(text) } else { len };
+            let behind = match token {
+                PackedToken::Text(text) | PackedToken::Literal(text) => len.saturating_add(text),
+                _ => len,
+            };
             if behind > max.max(16) {
                 return Err(RowError::TooLarge(max));
             }
@@ -163,6 +169,8 @@ fn take(open: &mut Vec<Level>, out: &mut Vec<u8>, token: PackedToken, text: &str
         PackedToken::Array(count) => return begin(open, out, false, count),
         PackedToken::Map(count) => return begin(open, out, true, count.map(|count| count.saturating_mul(2))),
         PackedToken::Text(_) => write_string(text, out),
+        PackedToken::Literal(_) if is_number(text) => out.extend_from_slice(text.as_bytes()),
+        PackedToken::Literal(_) => return Err(RowError::Packed("a number that is none")),
         PackedToken::Word(word) => out.extend_from_slice(word.as_bytes()),
         PackedToken::Integer(n) => write!(out, "{n}").expect("a Vec takes all"),
         PackedToken::Double(n) if n.is_finite() => write!(out, "{n:?}").expect("a Vec takes all"),
@@ -173,8 +181,16 @@ fn take(open: &mut Vec<Level>, out: &mut Vec<u8>, token: PackedToken, text: &str
     Ok(())
 }
 
+fn is_number(text: &str) -> bool {
+    let first = text.bytes().next().is_some_and(|byte| byte == b'-' || byte.is_ascii_digit());
+    first && Json::parse(text.as_bytes()).is_ok_and(|number| number.as_str() == text)
+}
+
+/// How deep an element nests at most: the document, and what the export puts around it.
+const ELEMENT_DEPTH: usize = MAX_DEPTH + 1;
+
 fn begin(open: &mut Vec<Level>, out: &mut Vec<u8>, map: bool, due: Option<u64>) -> Result<(), RowError> {
-    if open.len() == MAX_DEPTH {
+    if open.len() == ELEMENT_DEPTH {
         return Err(RowError::Packed("nested too deep"));
     }
     out.push(if map { b'{' } else { b'[' });
@@ -222,6 +238,11 @@ fn cbor(bytes: &[u8]) -> Result<Option<(PackedToken, usize)>, RowError> {
         Header::Array(len) => PackedToken::Array(len.map(|len| len as u64)),
         Header::Map(len) => PackedToken::Map(len.map(|len| len as u64)),
         Header::Break => PackedToken::Break,
+        Header::Tag(LITERAL_TAG) => match decoder.pull() {
+            Ok(Header::Bytes(Some(len))) => PackedToken::Literal(len),
+            Err(Error::Io(_)) => return Ok(None),
+            _ => return Err(NO_WORD),
+        },
         Header::Simple(_) | Header::Bytes(_) | Header::Tag(_) => return Err(NO_WORD),
     };
     Ok(Some((token, decoder.offset())))
@@ -231,9 +252,11 @@ fn msgpack(bytes: &[u8]) -> Result<Option<(PackedToken, usize)>, RowError> {
     use Marker::*;
     let marker = Marker::from_u8(bytes[0]);
     let width = match marker {
-        U8 | I8 | Str8 => 1,
-        U16 | I16 | Str16 | Array16 | Map16 => 2,
+        U8 | I8 | Str8 | FixExt1 | FixExt2 | FixExt4 | FixExt8 | FixExt16 => 1,
+        U16 | I16 | Str16 | Array16 | Map16 | Ext8 => 2,
+        Ext16 => 3,
         U32 | I32 | F32 | Str32 | Array32 | Map32 => 4,
+        Ext32 => 5,
         U64 | I64 | F64 => 8,
         _ => 0,
     };
@@ -258,6 +281,19 @@ fn msgpack(bytes: &[u8]) -> Result<Option<(PackedToken, usize)>, RowError> {
         Array16 | Array32 => PackedToken::Array(Some(n)),
         FixMap(len) => PackedToken::Map(Some(len.into())),
         Map16 | Map32 => PackedToken::Map(Some(n)),
+        // the type of an extension is the last byte of its header
+        FixExt1 | FixExt2 | FixExt4 | FixExt8 | FixExt16 | Ext8 | Ext16 | Ext32
+            if n as i8 == LITERAL_EXTENSION =>
+        {
+            PackedToken::Literal(match marker {
+                FixExt1 => 1,
+                FixExt2 => 2,
+                FixExt4 => 4,
+                FixExt8 => 8,
+                FixExt16 => 16,
+                _ => (n >> 8) as usize,
+            })
+        }
         Reserved => return Err(RowError::Unexpected(bytes[0])),
         _ => return Err(NO_WORD),
     };
@@ -267,9 +303,11 @@ fn msgpack(bytes: &[u8]) -> Result<Option<(PackedToken, usize)>, RowError> {
 #[cfg(test)]
 mod tests {
     use super::Packs;
+    use crate::wire::json::number;
     use crate::wire::stream::{Format, RowError};
     use fastrand::Rng;
     use serde_json::{Value, json};
+    use std::cmp::Ordering;
 
     /// The elements of a body that comes by `piece` bytes, and its end.
     fn read(cbor: bool, body: &[u8], piece: usize) -> (Vec<String>, Option<RowError>) {
@@ -333,6 +371,40 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_any_size_and_the_deepest_document_come_back() {
+        let deep = format!("{}1{}", "[".repeat(128), "]".repeat(128));
+        for text in [
+            "1e400",
+            "-1e400",
+            "1e-400",
+            "36893488147419103233",
+            "-9223372036854775809",
+            "0.10000000000000000001",
+            "12345678901234567890.5",
+            "1e4000000000000000",
+            &format!("1{}", "0".repeat(300)),
+            &format!("0.{}1", "0".repeat(3000)),
+            &deep,
+        ] {
+            for format in [Format::Cbor, Format::Msgpack] {
+                let (mut body, element) = (Vec::new(), format!("{{\"data\":{text}}}"));
+                format.begin(&mut body);
+                format.element(false, &mut body, |out| out.extend_from_slice(element.as_bytes()));
+                format.end(&mut body);
+                for piece in [1, 3, 5000] {
+                    let (found, end) = read(format == Format::Cbor, &body, piece);
+                    assert_eq!((found.len(), end), (1, None), "{format:?} {text}");
+                    let data = found[0].strip_prefix("{\"data\":").and_then(|rest| rest.strip_suffix('}'));
+                    let same = data.is_some_and(|data| {
+                        data == text || number::compare(data, text).is_some_and(Ordering::is_eq)
+                    });
+                    assert!(same, "{format:?} {text}: {}", found[0]);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn arrays_of_a_known_length_are_taken_too() {
         for piece in 1..8 {
             let want = (vec!["{\"a\":1}".to_owned(), "[]".to_owned()], None);
@@ -362,6 +434,11 @@ mod tests {
             (true, b"\x9f\xa1\x61\xff\x01\xff", 0, "invalid_json"),
             (true, b"\x9f\xa1\x61a\x7b\xff\xff\xff\xff\xff\xff\xff\xff", 0, "element_too_large"),
             (false, b"\x81\xa1a\xc4\x01x", 0, "invalid_json"),
+            (false, b"\x81\xa1a\xd4\x49\x31", 0, "invalid_json"),
+            (false, b"\x81\xa1a\xd4\x4ax", 0, "invalid_json"),
+            (false, b"\x81\xa1a\xd5\x4a01", 0, "invalid_json"),
+            (true, b"\x9f\xa1\x61a\xd9\x01\x06\x43[1]\xff", 0, "invalid_json"),
+            (true, b"\x9f\xa1\x61a\xd9\x01\x06\x01\xff", 0, "invalid_json"),
             (false, b"\xc1", 0, "invalid_json"),
             (true, &long, 0, "element_too_large"),
             (true, &deep, 0, "invalid_json"),

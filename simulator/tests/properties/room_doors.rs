@@ -3,6 +3,7 @@
 use crate::support::rooms::{codes, http, limits, pass, settle, told};
 use fanfare::base::time::{MS, SEC};
 use fanfare::flow::limits::Limits;
+use fanfare::flow::limits::channels::ChannelRule;
 use serde_json::{Value, json};
 use simulator::SHARDS;
 use simulator::clients::application::Application;
@@ -69,6 +70,31 @@ fn a_private_room_is_heard_by_its_members_only() {
             (data(&eve), data(&all), data(&plain)),
             (vec![json!(1), json!(4)], vec![json!(1), json!(4), json!(5)], vec![json!(1)])
         );
+    }
+}
+
+/// What the application says in a room has an id and a time, as what members say: forge's clients expect both, whether the
+/// room has a history or not.
+#[test]
+fn what_the_application_says_in_a_room_has_an_id_and_a_time() {
+    for shards in SHARDS {
+        let none = ChannelRule { channel: "r".into(), history: Some(0), ..ChannelRule::default() };
+        let limits = Limits { channel_rules: vec![none], ..limits(|_| {}) };
+        let mut world = World::new(5, shards, limits);
+        let mut app = Application::open(&mut world);
+        let mut bob = HubClient::open(&mut world, "user=bob", 1 << 20);
+        assert_eq!(http(&mut world, "POST", "/_/rooms?user=bob", &json!({"id": "r"})).0, 201);
+        bob.send(&mut world, &json!({"type": "join", "room_id": "r"}));
+        settle(&mut world, &mut [&mut bob]);
+        for n in 0..2 {
+            let line = json!({"op": "publish", "channel": "r", "event": "order.created", "data": n});
+            app.send(&mut world, &line);
+        }
+        settle(&mut world, &mut [&mut bob]);
+        let messages = told(&bob, "message", "r");
+        let ids: Vec<_> = messages.iter().filter_map(|frame| frame["id"].as_str()).collect();
+        assert!(ids.len() == 2 && ids[0] < ids[1], "{shards} shards: {messages:?}");
+        assert!(messages.iter().all(|frame| frame["timestamp"].is_string()), "{shards} shards: {messages:?}");
     }
 }
 

@@ -81,7 +81,8 @@ impl Channels {
             }
             None => (self.floor, ChannelKind::Open, retention(&ctx.limits, name, ChannelKind::Open)),
         };
-        let told = keep.count > 0 || publish.client;
+        // forge's clients expect an id and a time of everything that is said in a room
+        let told = keep.count > 0 || publish.client || kind != ChannelKind::Open;
         let stamp = if told { ctx.stamp() } else { Stamp::ZERO };
         let placed = Placed { room: kind != ChannelKind::Open, sequence: offset.next(), stamp, told };
         Publication { placed, keep, publish }

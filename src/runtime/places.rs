@@ -15,7 +15,7 @@ pub(super) struct Places {
 
 /// Which of the places a connection has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum PlaceKind {
     /// One that is for anybody.
     #[default]
     Common,
@@ -30,12 +30,12 @@ impl Places {
     }
 
     /// A place for a connection that came in at `door`, if one is free.
-    pub(super) fn take(&self, door: Door) -> Option<Place> {
-        let wanted: &[Place] = match door {
-            Door::Clients(_) => &[Place::Common],
-            Door::Feed => &[Place::Feed, Place::Common],
+    pub(super) fn take(&self, door: Door) -> Option<PlaceKind> {
+        let wanted: &[PlaceKind] = match door {
+            Door::Clients(_) => &[PlaceKind::Common],
+            Door::Feed => &[PlaceKind::Feed, PlaceKind::Common],
         };
-        let free = |place: &&Place| {
+        let free = |place: &&PlaceKind| {
             let one_less = |free: u32| free.checked_sub(1);
             self.of(**place).fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
         };
@@ -43,33 +43,33 @@ impl Places {
     }
 
     /// A place is free again.
-    pub(super) fn give_back(&self, place: Place) {
+    pub(super) fn give_back(&self, place: PlaceKind) {
         self.of(place).fetch_add(1, Ordering::Relaxed);
     }
 
-    fn of(&self, place: Place) -> &AtomicU32 {
+    fn of(&self, place: PlaceKind) -> &AtomicU32 {
         match place {
-            Place::Common => &self.clients,
-            Place::Feed => &self.feeds,
+            PlaceKind::Common => &self.clients,
+            PlaceKind::Feed => &self.feeds,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{FEEDS, Place, Places};
+    use super::{FEEDS, PlaceKind, Places};
     use crate::shard::io::Door;
 
     #[test]
     fn clients_leave_places_for_the_feed_and_the_feed_may_take_theirs_too() {
         let places = Places::new(2);
         let client = || places.take(Door::Clients(0));
-        assert_eq!([client(), client(), client()], [Some(Place::Common), Some(Place::Common), None]);
-        assert!((0..FEEDS).all(|_| places.take(Door::Feed) == Some(Place::Feed)));
+        assert_eq!([client(), client(), client()], [Some(PlaceKind::Common), Some(PlaceKind::Common), None]);
+        assert!((0..FEEDS).all(|_| places.take(Door::Feed) == Some(PlaceKind::Feed)));
         assert_eq!(places.take(Door::Feed), None);
-        places.give_back(Place::Common);
-        assert_eq!(places.take(Door::Feed), Some(Place::Common));
-        places.give_back(Place::Feed);
-        assert_eq!((client(), places.take(Door::Feed)), (None, Some(Place::Feed)));
+        places.give_back(PlaceKind::Common);
+        assert_eq!(places.take(Door::Feed), Some(PlaceKind::Common));
+        places.give_back(PlaceKind::Feed);
+        assert_eq!((client(), places.take(Door::Feed)), (None, Some(PlaceKind::Feed)));
     }
 }

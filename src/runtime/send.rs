@@ -112,7 +112,7 @@ fn came(outcome: Result<u32, Errno>) -> Came {
 mod tests {
     use super::*;
     use crate::base::id::ConnId;
-    use crate::runtime::places::Place;
+    use crate::runtime::places::PlaceKind;
     use crate::runtime::user_data::Operation;
     use std::io::Read;
     use std::os::unix::net::UnixStream;
@@ -125,7 +125,7 @@ mod tests {
         let (ours, peer) = UnixStream::pair().unwrap();
         let mut slots = Slots::default();
         let slot = slots.vacant();
-        slots.fill(ConnId { slot, generation: 0 }, ours.into(), Place::Common);
+        slots.fill(ConnId { slot, generation: 0 }, ours.into(), PlaceKind::Common);
         (Uring::new().unwrap(), slots, peer)
     }
 

@@ -1,7 +1,7 @@
 //! The sockets of one shard, by slot.
 
 use crate::base::id::ConnId;
-use crate::runtime::places::Place;
+use crate::runtime::places::PlaceKind;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 /// A connection's socket.
@@ -11,7 +11,7 @@ pub(super) struct Slot {
     fd: Option<OwnedFd>,
     generation: u32,
     /// What it has to give back when it closes.
-    pub(super) place: Place,
+    pub(super) place: PlaceKind,
     /// A multishot receive is in the kernel, or on its way out of it.
     pub(super) receiving: bool,
     /// The shard wants no bytes for now.
@@ -43,7 +43,7 @@ impl Slots {
     }
 
     /// Puts a socket into the slot that [`Slots::vacant`] has just named.
-    pub(super) fn fill(&mut self, conn: ConnId, fd: OwnedFd, place: Place) {
+    pub(super) fn fill(&mut self, conn: ConnId, fd: OwnedFd, place: PlaceKind) {
         assert_eq!(self.free.pop(), Some(conn.slot), "a connection takes the slot it was offered");
         self.slots[conn.slot as usize] =
             Slot { fd: Some(fd), generation: conn.generation, place, ..Slot::default() };

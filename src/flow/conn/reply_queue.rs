@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 /// What is to be said to one line.
 #[derive(Debug)]
-struct Pending {
+struct PendingLine {
     /// The line.
     number: u64,
     /// The reply, once there is one; empty if the line wanted none.
@@ -14,7 +14,7 @@ struct Pending {
 /// The lines that are under way, oldest first.
 #[derive(Debug, Default)]
 pub struct ReplyQueue {
-    lines: VecDeque<Pending>,
+    lines: VecDeque<PendingLine>,
 }
 
 impl ReplyQueue {
@@ -30,7 +30,7 @@ impl ReplyQueue {
 
     /// A line is under way; its number is higher than those before.
     pub fn begin(&mut self, number: u64) {
-        self.lines.push_back(Pending { number, reply: None });
+        self.lines.push_back(PendingLine { number, reply: None });
     }
 
     /// A line is done, with that reply; empty: none. Gives it back if no earlier line holds it back.

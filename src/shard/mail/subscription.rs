@@ -10,6 +10,7 @@ use crate::flow::request::position::Position;
 use crate::flow::route::subject::Subject;
 use crate::flow::state::room::Refusal;
 use crate::wire::key::Key;
+use std::sync::Arc;
 
 /// A subscription on its way to an owner.
 #[derive(Debug)]
@@ -76,8 +77,8 @@ pub struct Joined {
     pub gap: bool,
     /// The state; `None` if there is nothing to say.
     pub state: Option<Frame>,
-    /// Where the state is a stretch of a channel's past: what is in it.
-    pub batch: Option<Box<HistoryBatch>>,
+    /// Where the state is a stretch of a channel's past: what is in it, for all who are late at the same place.
+    pub batch: Option<Arc<HistoryBatch>>,
 }
 
 /// A stretch of a channel's past, as much of it as may be sent at a time.

@@ -32,15 +32,18 @@ struct Replay {
     count: u32,
     /// The bytes, as long as somebody holds them.
     state: Option<Weak<[u8]>>,
-    batch: Box<HistoryBatch>,
+    batch: Arc<HistoryBatch>,
 }
+
+/// The channel, the language, and what was seen of it: answers to the same are the same.
+type ReplayKey = (Subject, Variant, Offset);
 
 /// The latest answers.
 #[derive(Debug, Default)]
 pub struct Replays {
-    made: HashMap<(Subject, Variant, Offset), Replay>,
+    made: HashMap<ReplayKey, Replay>,
     /// The bytes of the latest ones.
-    kept: VecDeque<Frame>,
+    kept: VecDeque<(ReplayKey, Frame)>,
     bytes: usize,
 }
 
@@ -93,17 +96,24 @@ impl Replays {
     }
 
     /// Keeps an answer for the next ones.
-    fn keep(&mut self, key: (Subject, Variant, Offset), revision: u64, joined: &Joined) {
+    fn keep(&mut self, key: ReplayKey, revision: u64, joined: &Joined) {
         let Joined { at, count, state, batch: Some(batch), .. } = joined else { return };
         let weak = state.as_ref().map(Arc::downgrade);
-        self.made.insert(key, Replay { revision, at: *at, count: *count, state: weak, batch: batch.clone() });
+        self.made.insert(
+            key.clone(),
+            Replay { revision, at: *at, count: *count, state: weak, batch: batch.clone() },
+        );
         let Some(state) = state else { return };
         self.bytes += state.len();
-        self.kept.push_back(state.clone());
+        self.kept.push_back((key, state.clone()));
         while self.bytes > MOST_BYTES
-            && let Some(oldest) = self.kept.pop_front()
+            && let Some((key, oldest)) = self.kept.pop_front()
         {
             self.bytes -= oldest.len();
+            // what only this remembers would stay in memory until the next second
+            if Arc::strong_count(&oldest) == 1 {
+                self.made.remove(&key);
+            }
         }
     }
 
@@ -173,6 +183,6 @@ fn missed_of<'a>(
         return joined;
     };
     let state = (!run.is_empty()).then(|| run.into());
-    let batch = Box::new(HistoryBatch { marks, since, reach, last: last.flatten(), more });
+    let batch = Arc::new(HistoryBatch { marks, since, reach, last: last.flatten(), more });
     Joined { count: batch.marks.len() as u32, state, batch: Some(batch), ..joined }
 }

@@ -192,14 +192,12 @@ mod tests {
     fn who_scrapes_at_once_shares_an_answer_and_who_comes_later_gets_a_new_one() {
         let running = TestShards::start();
         block_on(async {
-            let (one, other) = loop {
-                let (one, other) = (scrape(&running.shards), scrape(&running.shards));
-                let (one, other) = (one.await.unwrap(), other.await.unwrap());
-                // on a busy machine a shard may not have answered in time
-                if one.iter().all(Option::is_some) {
-                    break (one, other);
-                }
-            };
+            // both wait for one that is under way, so that neither is done before the other has come
+            let under_way = running.shards.scraped.lock().await;
+            let (one, other) = (scrape(&running.shards), scrape(&running.shards));
+            yield_now().await;
+            drop(under_way);
+            let (one, other) = (one.await.unwrap(), other.await.unwrap());
             assert!(Arc::ptr_eq(&one, &other));
             assert!(!Arc::ptr_eq(&one, &running.shards.stats().await));
         });
